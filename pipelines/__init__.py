@@ -1,0 +1,1 @@
+"""Everything up to a batch: images, captions, annotations, records."""

@@ -1,0 +1,349 @@
+"""Encoders by name: images -> annotations a_i, one vector a location.
+
+An encoder is a convolutional network, cut off at a layer that still knows
+where things are. Whatever it needs done to pixels (channel order, mean,
+range) lies inside its model, which is given uint8 RGB.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pathlib
+import sys
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from pipelines.errors import UserError
+from pipelines.scenes_network import IMAGE_SIZE as SCENES_IMAGE_SIZE
+from pipelines.scenes_network import scenes_network
+
+# The layer taken where none is asked for.
+DEFAULT_LAYERS = {
+    "vgg19": "block5_conv4",
+    "vgg16": "block5_conv3",
+    "scenes": "block4_conv2",
+}
+
+# Side of the image that an application was trained on; 224 for the others.
+IMAGE_SIZES = {
+    "inceptionv3": 299,
+    "inceptionresnetv2": 299,
+    "xception": 299,
+    "nasnetlarge": 331,
+    "efficientnetb1": 240,
+    "efficientnetb2": 260,
+    "efficientnetb3": 300,
+    "efficientnetb4": 380,
+    "efficientnetb5": 456,
+    "efficientnetb6": 528,
+    "efficientnetb7": 600,
+    "efficientnetv2b1": 240,
+    "efficientnetv2b2": 260,
+    "efficientnetv2b3": 300,
+    "efficientnetv2s": 384,
+    "efficientnetv2m": 480,
+    "efficientnetv2l": 480,
+}
+
+SCENES_WEIGHTS = pathlib.Path(__file__).parent / "weights" / "scenes.weights.h5"
+
+MAX_WEIGHTS_BYTES = 4 * 2**30
+# How many layers an error message lists.
+_LAYERS_NAMED = 24
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A network from images to annotations.
+
+    Attributes:
+        name: The name that chose it, such as `"vgg19"`.
+        layer: The layer whose output the annotations are.
+        image_size: Side of its images in pixels.
+        grid: Rows and columns of the locations; L is their product.
+        depth: Size D of one annotation.
+        digest: SHA-256 of its weights, whatever file they came from.
+        model: uint8 (B, image_size, image_size, 3) RGB -> float32 (B, L, D);
+            locations row by row.
+        preprocessing: What the model does to pixels first, in words.
+    """
+
+    name: str
+    layer: str
+    image_size: int
+    grid: tuple[int, int]
+    depth: int
+    digest: str
+    model: keras.Model
+    preprocessing: str
+
+
+@keras.saving.register_keras_serializable(package="pipelines")
+class ApplicationPreprocessing(keras.layers.Layer):
+    """Pixels as one of `keras.applications` wants them.
+
+    Call arguments:
+        images: (B, H, W, 3), RGB, 0 to 255, of any dtype.
+
+    Returns:
+        float32 (B, H, W, 3).
+    """
+
+    def __init__(self, application: str, **kwargs: object) -> None:
+        """Creates the layer.
+
+        Args:
+            application: Name of the application in lower case, such as
+                `"vgg19"`.
+            **kwargs: Of `keras.layers.Layer`.
+
+        Raises:
+            UserError: There is no such application.
+        """
+        super().__init__(**kwargs)
+        self.application = application
+        self._preprocess_input = _module(application).preprocess_input
+
+    def call(self, images):
+        """Prepares a batch of images."""
+        images = keras.ops.cast(images, "float32")
+        return self._preprocess_input(images, data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        """The shape stays."""
+        return input_shape
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "application": self.application}
+
+
+def build_encoder(
+    name: str, layer: str | None = None, weights: str = "default"
+) -> Encoder:
+    """Builds an encoder with its weights.
+
+    Args:
+        name: `"vgg19"`, `"vgg16"`, any other of `keras.applications` in
+            lower case, or `"scenes"` (for the drawn scenes).
+        layer: Name of a layer with a 4-D output. By default
+            `block5_conv4` of vgg19, `block5_conv3` of vgg16,
+            `block4_conv2` of scenes; other encoders have no default.
+        weights: `"default"` (ImageNet, downloaded once by Keras; those of
+            scenes come with the package), `"none"` (random, always the
+            same), or an HDF5 file that `load_weights` of the network
+            without its top reads: `.weights.h5`, or the `_notop.h5` that
+            Keras publishes.
+
+    Returns:
+        The encoder, frozen, its batch normalisation in inference mode.
+
+    Raises:
+        UserError: The name, the layer or the weights cannot be had.
+    """
+    if keras.config.image_data_format() != "channels_last":
+        raise UserError(
+            "Expected Keras' image_data_format to be channels_last. "
+            f"Received: {keras.config.image_data_format()}. Change it in "
+            "~/.keras/keras.json."
+        )
+    network = _network(name, weights)
+    layer = layer or DEFAULT_LAYERS.get(name)
+    output = _output(network, name, layer)
+    rows, columns, depth = output.shape[1:]
+    features = keras.Model(network.input, output, name=f"{name}_features")
+    features.trainable = False
+
+    size = _image_size(name)
+    images = keras.Input((size, size, 3), dtype="uint8", name="images")
+    preprocess, preprocessing = _preprocessing(name)
+    annotations = keras.layers.Reshape(
+        (rows * columns, depth), dtype="float32", name="annotations"
+    )(features(preprocess(images), training=False))
+    return Encoder(
+        name=name,
+        layer=layer,
+        image_size=size,
+        grid=(rows, columns),
+        depth=depth,
+        digest=weights_digest(features),
+        model=keras.Model(images, annotations, name=f"{name}_encoder"),
+        preprocessing=preprocessing,
+    )
+
+
+def weights_digest(model: keras.Model) -> str:
+    """SHA-256 of a model's weights, in their order.
+
+    Names of layers do not count, because Keras numbers some of them by what
+    else was built before; a weight's own name, shape and values do.
+
+    Args:
+        model: The model.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        values = np.ascontiguousarray(weight.numpy(), dtype="<f4")
+        digest.update(f"{weight.name}{values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _applications() -> dict[str, Callable[..., keras.Model]]:
+    """The networks of `keras.applications`, by their name in lower case."""
+    return {
+        name.lower(): getattr(keras.applications, name)
+        for name in dir(keras.applications)
+        if name[0].isupper()
+    }
+
+
+def _application(name: str) -> Callable[..., keras.Model]:
+    applications = _applications()
+    if name not in applications:
+        raise UserError(
+            "Expected an encoder: vgg19, vgg16, scenes, or another of "
+            "keras.applications such as resnet50, mobilenetv2 or "
+            f"efficientnetb0. Received: encoder={name!r}."
+        )
+    return applications[name]
+
+
+def _module(name: str):
+    """The module of an application, which has its `preprocess_input`."""
+    return sys.modules[_application(name).__module__]
+
+
+def _image_size(name: str) -> int:
+    if name == "scenes":
+        return SCENES_IMAGE_SIZE
+    return IMAGE_SIZES.get(name, 224)
+
+
+def _preprocessing(name: str) -> tuple[keras.layers.Layer, str]:
+    """The layer that prepares pixels, and what it does in words."""
+    if name == "scenes":
+        layer = keras.layers.Rescaling(
+            1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing"
+        )
+        return layer, "x / 127.5 - 1"
+    layer = ApplicationPreprocessing(
+        name, dtype="float32", name="preprocessing"
+    )
+    module = _module(name).__name__.rpartition(".")[2]
+    return layer, f"keras.applications.{module}.preprocess_input"
+
+
+def _network(name: str, weights: str) -> keras.Model:
+    """The whole network without its top, with its weights."""
+    if name == "scenes":
+        network = scenes_network()
+        if weights == "default":
+            weights = os.fspath(SCENES_WEIGHTS)
+    elif weights == "default":
+        return _download(name)
+    else:
+        network = _untrained(name)
+    if weights == "none":
+        _initialise(network)
+    else:
+        _load(network, name, weights)
+    return network
+
+
+def _untrained(name: str, weights: str | None = None) -> keras.Model:
+    size = _image_size(name)
+    return _application(name)(
+        include_top=False, weights=weights, input_shape=(size, size, 3)
+    )
+
+
+def _download(name: str) -> keras.Model:
+    _application(name)
+    try:
+        return _untrained(name, "imagenet")
+    except Exception as error:  # Keras and urllib raise many kinds.
+        raise UserError(
+            f"The ImageNet weights of {name} could not be downloaded: "
+            f"{_first_line(error)}. Fetch that file (the one without the "
+            "top, `notop`) on a machine that can, and give it with "
+            "--encoder_weights=FILE."
+        ) from error
+
+
+def _load(network: keras.Model, name: str, path: str) -> None:
+    """Loads a file of weights that may be anything."""
+    try:
+        size = os.stat(path).st_size if os.path.isfile(path) else -1
+        if size > 0:
+            with open(path, "rb") as file:
+                signature = file.read(len(_HDF5_SIGNATURE))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"The weights of {name} cannot be read: {error}. Give the file "
+            "with --encoder_weights=FILE."
+        ) from error
+    if size < 0:
+        raise UserError(
+            f"Expected a file with the weights of {name}. Received: "
+            f"{path!r}, which is no file. Give one with "
+            "--encoder_weights=FILE."
+        )
+    if size == 0 or size > MAX_WEIGHTS_BYTES or signature != _HDF5_SIGNATURE:
+        raise UserError(
+            "Expected weights in HDF5 (.weights.h5 or _notop.h5), at most "
+            f"{MAX_WEIGHTS_BYTES} bytes. Received: {path!r}, {size} bytes. "
+            "Give another file with --encoder_weights=FILE."
+        )
+    try:
+        network.load_weights(path)
+    except Exception as error:  # Keras and h5py raise many kinds.
+        raise UserError(
+            f"Expected the weights of {name} without its top. Received: "
+            f"{path!r}, which does not fit: {_first_line(error)}. Give "
+            "another file with --encoder_weights=FILE, or the encoder that "
+            "it belongs to with --encoder=NAME."
+        ) from error
+
+
+def _initialise(network: keras.Model) -> None:
+    """Fills the kernels by He's rule, always with the same numbers."""
+    generator = np.random.default_rng(0)
+    for weight in network.weights:
+        if len(weight.shape) > 1:
+            # A depthwise kernel, (rows, columns, depth, 1), sums no depth.
+            summed = weight.shape[: 2 if weight.shape[-1] == 1 else -1]
+            inputs = int(np.prod(summed))
+            values = generator.standard_normal(weight.shape, np.float32)
+            weight.assign(values * np.float32(np.sqrt(2 / inputs)))
+
+
+def _output(network: keras.Model, name: str, layer: str | None):
+    """The layer's output, if it has one with locations."""
+    found = {}
+    for candidate in network.layers:
+        # A layer without a single output, or without a shape, has none.
+        with contextlib.suppress(AttributeError, ValueError):
+            shape = candidate.output.shape
+            if len(shape) == 4 and None not in shape[1:]:
+                found[candidate.name] = candidate.output
+    if layer not in found:
+        names = ", ".join(list(found)[-_LAYERS_NAMED:])
+        raise UserError(
+            f"Expected a layer of {name} with an output of (batch, rows, "
+            f"columns, depth). Received: layer={layer!r}. Choose one with "
+            f"--encoder_layer=LAYER; of {len(found)}, the last are: {names}."
+        )
+    return found[layer]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")

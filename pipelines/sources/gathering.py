@@ -1,0 +1,245 @@
+"""Images and captions, as lists name them, gathered into a `Source`.
+
+Lists come from others and may be wrong or hostile. What is doubtful is left
+out and named; where more than a small share is doubtful, it is an error.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pipelines.captions import CaptionedImage, Skipped, Source
+from pipelines.errors import UserError
+from pipelines.sources.image_folder import DoubtfulName, ImageFolder
+
+# The share of the named images, and of the captions, that may be left out.
+MAX_SKIPPED_SHARE = 0.02
+# In a set too small for that share: this many, but at most a quarter.
+SMALL_SET_ALLOWANCE = 3
+MAX_CAPTION_CHARACTERS = 2000
+MAX_NAME_CHARACTERS = 1024
+
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+# How the distributed data sets name their splits, and how we do.
+SPLIT_NAMES = {
+    "train": "train",
+    "restval": "train",  # the rest of COCO's validation, used for training
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+@dataclasses.dataclass
+class _Named:
+    """An image that a list named; left out if it has no path and no draw."""
+
+    split: str
+    path: str | None = None
+    draw: Callable[[], bytes] | None = None
+    captions: list[str] = dataclasses.field(default_factory=list)
+
+
+class Gathering:
+    """Gathers the images that lists name, and then the captions of each.
+
+    Call `add_image` for every image, `add_caption` for every caption, and
+    `source` at the end.
+
+    Args:
+        name: The name of the source.
+        hint: What mends a wrong folder or list, for the error messages.
+    """
+
+    def __init__(self, name: str, hint: str):
+        """Starts with nothing gathered."""
+        self._name = name
+        self._hint = hint
+        self._images = {}
+        self._skipped = []
+        self._named = {"image": 0, "caption": 0}
+        self._doubtful = {"image": [], "caption": []}
+
+    def __contains__(self, id: str) -> bool:
+        """Tells whether a list named this image, usable or not."""
+        return id in self._images
+
+    def split(self, id: str) -> str:
+        """Returns the split of an image that was added."""
+        return self._images[id].split
+
+    def add_image(
+        self, id: Any, split: str, folder: ImageFolder, *files: str
+    ) -> bool:
+        """Takes an image file that a list names; leaves out a doubtful one.
+
+        Args:
+            id: The name that the list gives.
+            split: The split that it belongs to.
+            folder: Where the image file is.
+            *files: Names of the file to try in turn; `id` if none is given.
+
+        Returns:
+            Whether the image is usable, so that its captions count.
+        """
+        if not self._is_new(id, split):
+            return False
+        for file in files or (id,):
+            try:
+                path, reason = folder.find(file), None
+                break
+            except DoubtfulName as error:
+                path, reason = None, str(error)
+        return self._add(id, _Named(split, path=path), reason)
+
+    def add_record(self, id: Any, split: str, draw: Callable) -> bool:
+        """Takes an image that `draw` returns; as `add_image` otherwise."""
+        if not self._is_new(id, split):
+            return False
+        return self._add(id, _Named(split, draw=draw))
+
+    def add_caption(self, id: str, text: Any, where: str | None = None) -> None:
+        """Takes a caption of an image that was added.
+
+        Args:
+            id: The image.
+            text: The caption.
+            where: What names this caption when it is doubtful; its image if
+                it is not given.
+        """
+        where = where or id
+        if not isinstance(text, str) or not _is_encodable(text):
+            return self.doubt("caption", where, "the caption is not text")
+        text = text.strip()
+        if not text:
+            return self.doubt("caption", where, "the caption is empty")
+        if len(text) > MAX_CAPTION_CHARACTERS:
+            reason = f"the caption is over {MAX_CAPTION_CHARACTERS} characters"
+            return self.doubt("caption", where, reason)
+        self._named["caption"] += 1
+        self._images[id].captions.append(text)
+
+    def doubt(self, kind: str, name: Any, reason: str) -> None:
+        """Counts something that a list names and that cannot be used.
+
+        Args:
+            kind: `"image"` or `"caption"`, which are counted apart.
+            name: What names it.
+            reason: Why it is left out.
+        """
+        self._named[kind] += 1
+        self._leave_out(kind, name, reason)
+
+    def note(self, name: str, reason: str) -> None:
+        """Names something that is unused but not doubtful."""
+        self._skipped.append(Skipped(_printable(name), reason))
+
+    def source(self) -> Source:
+        """Returns the images that have a file and a caption.
+
+        Raises:
+            UserError: Too much was left out, or nothing is left.
+        """
+        images = []
+        for id, image in self._images.items():
+            if image.path is None and image.draw is None:
+                continue
+            if not image.captions:
+                self._leave_out("image", id, "no caption")
+                continue
+            captions = tuple(image.captions)
+            images.append(
+                CaptionedImage(
+                    id, image.split, captions, image.path, image.draw
+                )
+            )
+        for kind in ("image", "caption"):
+            self._check_share(kind)
+        if not images:
+            raise UserError(
+                f"Expected images with captions for {self._name}, but the "
+                f"lists name none. {self._hint}"
+            )
+        return Source(self._name, tuple(images), tuple(self._skipped))
+
+    def _is_new(self, id, split):
+        if not isinstance(id, str) or not _is_clean(id):
+            self.doubt("image", id, "not a name of an image")
+        elif id in self._images:
+            self.doubt("image", id, _repeated(self._images[id], split))
+        else:
+            return True
+        return False
+
+    def _add(self, id, image, reason=None):
+        self._named["image"] += 1
+        self._images[id] = image
+        if reason is not None:
+            self._leave_out("image", id, reason)
+        return reason is None
+
+    def _leave_out(self, kind, name, reason):
+        skipped = Skipped(_printable(name), reason)
+        self._doubtful[kind].append(skipped)
+        self._skipped.append(skipped)
+
+    def _check_share(self, kind):
+        named, doubtful = self._named[kind], self._doubtful[kind]
+        small = min(SMALL_SET_ALLOWANCE, named // 4)
+        if len(doubtful) <= max(MAX_SKIPPED_SHARE * named, small):
+            return
+        first = "; ".join(f"{it.name}: {it.reason}" for it in doubtful[:5])
+        raise UserError(
+            f"Expected at most {MAX_SKIPPED_SHARE:.0%} of the {kind}s of "
+            f"{self._name} to be missing or doubtful. Received: "
+            f"{len(doubtful)} of {named}, first {first}. {self._hint}"
+        )
+
+
+def canonical_split(name: Any) -> str | None:
+    """Returns our name of a split, or `None` for what cannot be one.
+
+    Names that we do not know stay as they are, if they are made of letters,
+    digits, `-` and `_`.
+    """
+    if not isinstance(name, str):
+        return None
+    name = name.strip()
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        return None
+    return SPLIT_NAMES.get(name.lower(), name)
+
+
+def _repeated(image, split):
+    if image.split == split:
+        return f"named twice in {split}; the first counts"
+    return f"named in {image.split} and again in {split}; the first counts"
+
+
+def _is_clean(name):
+    return (
+        0 < len(name) <= MAX_NAME_CHARACTERS
+        and not _CONTROL_CHARACTERS.search(name)
+        and _is_encodable(name)
+    )
+
+
+def _is_encodable(text):
+    # JSON can hold half a surrogate pair, which no file can.
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(name):
+    """A name for messages, which may come from a hostile list."""
+    text = name if isinstance(name, str) else repr(name)
+    doubtful = _CONTROL_CHARACTERS.search(text) or not _is_encodable(text)
+    text = ascii(text) if doubtful else text
+    return text if len(text) <= 200 else f"{text[:200]}..."

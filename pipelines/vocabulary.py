@@ -1,0 +1,122 @@
+"""Words and their numbers."""
+
+import collections
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pipelines.errors import UserError
+from pipelines.files import write_atomically
+
+PADDING, START, END, UNKNOWN = range(4)
+SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+
+# Letters and digits of any script; apostrophes and hyphens only inside.
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+_APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
+_LARGEST_FILE = 64 * 2**20  # bytes
+
+
+def words_of(text: str) -> list[str]:
+    """Splits a caption into words, the same way everywhere.
+
+    Unicode compatibility forms are unified (NFKC), letters made lower case,
+    punctuation dropped. `"A dog's *red* ball."` gives
+    `["a", "dog's", "red", "ball"]`.
+    """
+    text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
+    return _WORD.findall(unicodedata.normalize("NFKC", text))
+
+
+class Vocabulary:
+    """The words that a captioner knows, the most frequent first.
+
+    Numbers 0 to 3 are padding, start, end and unknown.
+
+    Args:
+        words: Every word once, without the four special ones.
+    """
+
+    def __init__(self, words: Sequence[str]):
+        self.words = (*SPECIAL, *words)
+        self._numbers = {word: i for i, word in enumerate(self.words)}
+        if len(self._numbers) != len(self.words):
+            raise UserError("a vocabulary must hold every word once")
+
+    @classmethod
+    def build(
+        cls,
+        captions: Iterable[str],
+        size: int | None = None,
+        min_count: int = 1,
+    ) -> "Vocabulary":
+        """Counts the words of (training) captions.
+
+        Args:
+            captions: As their authors wrote them.
+            size: The most words to keep, or `None` for all.
+            min_count: How often a word must occur to be kept.
+        """
+        counts = collections.Counter()
+        for caption in captions:
+            counts.update(words_of(caption))
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return cls([w for w, n in ranked if n >= min_count][:size])
+
+    @classmethod
+    def load(cls, path: str) -> "Vocabulary":
+        """Reads a vocabulary file, one word a line.
+
+        Raises:
+            UserError: It is missing, too large, not UTF-8, or does not begin
+                with the special words.
+        """
+        try:
+            if os.path.getsize(path) > _LARGEST_FILE:
+                raise UserError(f"{path} is too large for a vocabulary")
+            with open(path, encoding="utf-8") as file:
+                words = file.read().split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"cannot read the vocabulary {path}: {error}"
+            ) from error
+        if tuple(words[: len(SPECIAL)]) != SPECIAL or words.pop() != "":
+            raise UserError(
+                f"{path} is not a vocabulary: its first lines must be "
+                f"{', '.join(SPECIAL)}, one a line"
+            )
+        return cls(words[len(SPECIAL) :])
+
+    def save(self, path: str) -> None:
+        """Writes one word a line, UTF-8, in the order of their numbers."""
+        write_atomically(path, self._text().encode())
+
+    def _text(self) -> str:
+        return "".join(f"{word}\n" for word in self.words)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file that `save` writes."""
+        return hashlib.sha256(self._text().encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, caption: str) -> np.ndarray:
+        """Returns start, the words, end, as int32 `(words + 2,)`."""
+        numbers = [self._numbers.get(w, UNKNOWN) for w in words_of(caption)]
+        return np.array([START, *numbers, END], np.int32)
+
+    def decode(self, tokens: Iterable[int]) -> list[str]:
+        """Returns the words up to the end token; padding and start dropped."""
+        words = []
+        for token in tokens:
+            if token == END:
+                break
+            if token not in (PADDING, START):
+                words.append(self.words[token])
+        return words

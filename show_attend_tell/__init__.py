@@ -1,0 +1,1 @@
+"""Show, Attend and Tell: everything from a batch on."""

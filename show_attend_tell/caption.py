@@ -1,0 +1,135 @@
+"""Captions photos with a captioner that was trained.
+
+    python -m show_attend_tell.caption --workdir=runs/scenes PHOTO...
+
+prints a line for each photo or folder of photos, and with --attention=DIR
+draws where the model looked for each word. --output=FILE.csv or FILE.json
+(COCO's form) writes the captions to a file.
+"""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+import keras
+from absl import flags
+
+from pipelines.commands import run
+from pipelines.errors import UserError
+from pipelines.files import write_atomically
+from pipelines.images import decode_image, read_image_file
+from show_attend_tell.captioning import ImageCaptioner
+from show_attend_tell.visualization import save_picture
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "folder that train wrote", required=True
+)
+_ATTENTION = flags.DEFINE_string(
+    "attention", None, "draw where the model looked into this folder"
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "write captions to this .csv or .json (COCO's form)"
+)
+_WEIGHTS = flags.DEFINE_string(
+    "encoder_weights", None, "where the encoder's weights are now"
+)
+_BATCH = flags.DEFINE_integer(
+    "batch_size", 8, "photos at a time", lower_bound=1
+)
+
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Captions every photo that can be read, and names the others."""
+    if not arguments:
+        raise UserError("Expected photos or folders of photos. Received: none")
+    if _OUTPUT.value and not _OUTPUT.value.endswith((".csv", ".json")):
+        raise UserError(
+            "Expected --output to end in .csv or .json. "
+            f"Received: {_OUTPUT.value!r}"
+        )
+    paths = [path for given in arguments for path in _photos(given)]
+    captioner = ImageCaptioner.load(_WORKDIR.value, _WEIGHTS.value)
+    results, failed = [], 0
+    # A bar where the captions themselves are not printed.
+    bar = keras.utils.Progbar(
+        len(paths), verbose=int(bool(_OUTPUT.value)), unit_name="photo"
+    )
+    for start in range(0, len(paths), _BATCH.value):
+        chosen = paths[start : start + _BATCH.value]
+        readable = list(_readable(chosen))
+        failed += len(chosen) - len(readable)
+        images = [image for _, image in readable]
+        captions = captioner.caption(images, _BATCH.value)
+        for (path, image), caption in zip(readable, captions, strict=True):
+            results.append((path, caption))
+            if not _OUTPUT.value:
+                print(f"{path}: {caption.text}")
+            if _ATTENTION.value and caption.words:
+                picture = captioner.draw(image, caption)
+                save_picture(picture, _picture_path(path, start))
+        bar.update(start + len(chosen))
+    if _OUTPUT.value:
+        write_atomically(_OUTPUT.value, _written(results).encode())
+    if failed:
+        print(f"{failed} of {len(paths)} not captioned", file=sys.stderr)
+        sys.exit(1)
+
+
+def _photos(path: str) -> list[str]:
+    """Returns a file as it is, a folder as the images in it."""
+    if not os.path.isdir(path):
+        return [path]
+    names = sorted(os.listdir(path))
+    found = [n for n in names if n.lower().endswith(_ENDINGS)]
+    if not found:
+        raise UserError(
+            f"Expected images ({', '.join(_ENDINGS)}) in the folder {path!r}. "
+            "Received: none"
+        )
+    return [os.path.join(path, name) for name in found]
+
+
+def _readable(paths) -> Iterator[tuple]:
+    for path in paths:
+        try:
+            yield path, decode_image(read_image_file(path), path)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+
+
+_drawn: set[str] = set()
+
+
+def _picture_path(path: str, _) -> str:
+    """Returns a path of its own for the picture of each photo."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    name, number = stem, 1
+    while name in _drawn:
+        number += 1
+        name = f"{stem}-{number}"
+    _drawn.add(name)
+    return os.path.join(_ATTENTION.value, f"{name}.png")
+
+
+def _written(results) -> str:
+    if _OUTPUT.value.endswith(".json"):
+        entries = [
+            {"image_id": os.path.basename(path), "caption": caption.text}
+            for path, caption in results
+        ]
+        return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(["file", "caption", "log_probability"])
+    for path, caption in results:
+        writer.writerow([path, caption.text, f"{caption.log_probability:.6f}"])
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,282 @@
+"""Everything that shapes a run, and the recipes."""
+
+import dataclasses
+import os
+import typing
+
+from pipelines.errors import UserError
+from pipelines.files import read_json, write_json
+
+FILE_NAME = "config.json"
+
+
+def _option(default, help: str, choices: tuple[str, ...] | None = None):
+    return dataclasses.field(
+        default=default, metadata={"help": help, "choices": choices}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The settings of one run; each is a flag of the same name.
+
+    `config.json` in the workdir keeps them for every later command.
+    """
+
+    # Images and captions.
+    dataset: str = _option(
+        "scenes",
+        "where captioned images come from",
+        (
+            "scenes",
+            "flickr8k",
+            "flickr30k",
+            "karpathy",
+            "coco",
+            "coco_captions",
+            "folder",
+        ),
+    )
+    data_dir: str | None = _option(None, "the folder of the data set")
+    captions: str | None = _option(
+        None, "the file of the captions, where the data set takes one"
+    )
+    train_images: int = _option(0, "use this many for training; 0: all")
+    validation_images: int = _option(0, "use this many to choose; 0: all")
+    test_images: int = _option(0, "use this many for the scores; 0: all")
+
+    # Annotations.
+    encoder: str = _option("vgg19", "vgg19, vgg16, scenes, resnet50, ...")
+    encoder_layer: str | None = _option(
+        None, "the layer that gives the annotations; by default the encoder's"
+    )
+    encoder_weights: str = _option(
+        "default", "default (ImageNet, downloaded), a .h5 file, or none"
+    )
+    geometry: str = _option(
+        "crop",
+        "crop (the paper's: shorter side to 256, centre 224) or squash",
+        ("crop", "squash"),
+    )
+    precision: str = _option(
+        "sqrt8", "of the annotations on disk", ("sqrt8", "float16")
+    )
+    annotations: str | None = _option(
+        None, "folder of the annotations; by default in the workdir"
+    )
+
+    # Words.
+    vocabulary_size: int = _option(10000, "keep at most this many words")
+    min_count: int = _option(5, "keep words that occur this often")
+    max_words: int = _option(50, "cut training captions here")
+
+    # The model; see `show_attend_tell.model.Captioner`.
+    embedding_size: int = _option(512, "E, size of a word's embedding")
+    units: int = _option(512, "U, size of the LSTM")
+    attention_units: int = _option(512, "A, size of the attention's layer")
+    gate: str = _option(
+        "scalar", "on the context", ("scalar", "vector", "none")
+    )
+    initial_units: int = _option(
+        512, "hidden layer of the initial state; 0: none"
+    )
+    activation: str = _option(
+        "tanh", "of the deep output", ("tanh", "linear")
+    )
+    dropout: float = _option(0.5, "share of units dropped in training")
+    regularizer_weight: float = _option(
+        1.0, "lambda of the doubly stochastic penalty"
+    )
+    regularizer_normalization: str = _option(
+        "sum", "over locations: sum (the paper's) or mean", ("sum", "mean")
+    )
+    annotation_scale: float = _option(
+        0.2, "what annotations are multiplied by on entry"
+    )
+
+    # Training.
+    epochs: int = _option(20, "at most this many passes over the captions")
+    batch_size: int = _option(64, "captions in a batch")
+    batching: str = _option(
+        "image",
+        "a batch holds images with all captions, or captions of one length",
+        ("image", "length"),
+    )
+    length_step: int = _option(4, "lengths are padded to multiples of this")
+    optimizer: str = _option("adam", "", ("adam", "rmsprop"))
+    learning_rate: float = _option(5e-4, "at the start")
+    schedule: str = _option(
+        "cosine",
+        "of the learning rate: constant, or cosine to zero at the last epoch",
+        ("constant", "cosine"),
+    )
+    clip_norm: float = _option(5.0, "largest norm of the gradient; 0: any")
+    patience: int = _option(
+        10, "stop after this many epochs without a better BLEU-4"
+    )
+    checkpoint_minutes: float = _option(2.0, "time between checkpoints")
+    caption_words: int = _option(30, "longest caption that the model says")
+    pictures: int = _option(12, "pictures of attention to draw at the end")
+    seed: int = _option(0, "of weights, order and dropout")
+
+    def save(self, workdir: str) -> None:
+        """Writes `config.json`."""
+        write_json(
+            os.path.join(workdir, FILE_NAME), dataclasses.asdict(self)
+        )
+
+    @classmethod
+    def load(cls, workdir: str) -> "Config":
+        """Reads `config.json`.
+
+        Raises:
+            UserError: There is none, or it is not one of this version.
+        """
+        path = os.path.join(workdir, FILE_NAME)
+        if not os.path.exists(path):
+            raise UserError(
+                f"Expected a folder that `train` wrote, with {FILE_NAME}. "
+                f"Received: {workdir!r}. Train one: "
+                f"python -m show_attend_tell.train --workdir={workdir}"
+            )
+        return cls.from_dict(read_json(path), path)
+
+    @classmethod
+    def from_dict(cls, values: object, path: str = FILE_NAME) -> "Config":
+        """Builds settings from what JSON holds, checking every one.
+
+        Raises:
+            UserError: A setting is unknown, missing or of another type.
+        """
+        types = typing.get_type_hints(cls)
+        if not isinstance(values, dict) or set(values) != set(types):
+            given = set(values) if isinstance(values, dict) else set()
+            odd = sorted(given ^ set(types))[:5] or ["no object"]
+            raise UserError(
+                f"{path} does not hold the settings of this version: "
+                f"{', '.join(odd)}. Train again into another --workdir."
+            )
+        for name, value in values.items():
+            wanted = types[name]
+            if wanted is float and isinstance(value, int):
+                wanted = int
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                raise UserError(
+                    f"{path}: expected {name} of type {types[name]}. "
+                    f"Received: {value!r}"
+                )
+        config = cls(**values)
+        config.check()
+        return config
+
+    def check(self) -> None:
+        """Checks that every setting is in its range.
+
+        Raises:
+            UserError: One is not.
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            choices = field.metadata["choices"]
+            flag = f"--{field.name}"
+            if choices and value not in choices:
+                raise UserError(
+                    f"Expected {flag} to be one of {', '.join(choices)}. "
+                    f"Received: {value!r}"
+                )
+            if isinstance(value, (int, float)) and not 0 <= value < 2**31:
+                raise UserError(
+                    f"Expected {flag} not to be negative. Received: {value}"
+                )
+        for name in _POSITIVE:
+            if getattr(self, name) < 1:
+                raise UserError(
+                    f"Expected --{name} to be at least 1. "
+                    f"Received: {getattr(self, name)}"
+                )
+        if self.dropout >= 1:
+            raise UserError(
+                f"Expected --dropout below 1. Received: {self.dropout}"
+            )
+
+
+_POSITIVE = (
+    "vocabulary_size",
+    "max_words",
+    "embedding_size",
+    "units",
+    "attention_units",
+    "epochs",
+    "batch_size",
+    "length_step",
+    "caption_words",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Settings that are known to work, and how well.
+
+    Attributes:
+        config: The settings.
+        command: What runs it, after `python -m show_attend_tell.train`.
+        expected: The scores to expect.
+        reproduced: Whether this project has run it and seen them.
+    """
+
+    config: Config
+    command: str
+    expected: str
+    reproduced: bool
+
+
+_SCENES = Config(
+    encoder="scenes",
+    geometry="squash",
+    min_count=1,
+    embedding_size=128,
+    units=256,
+    attention_units=128,
+    initial_units=0,
+    dropout=0.1,
+    regularizer_weight=0.02,
+    annotation_scale=1.0,
+    epochs=12,
+    learning_rate=2e-3,
+)
+# For all three the paper's deep model; sizes for two cores.
+_PHOTOS = Config(dataset="flickr8k", regularizer_weight=0.1)
+
+RECIPES = {
+    "scenes": Recipe(
+        _SCENES,
+        "--recipe=scenes",
+        "test: BLEU-4 0.60, true captions 0.90, pointing accuracy 0.80",
+        reproduced=False,
+    ),
+    "flickr8k_soft": Recipe(
+        _PHOTOS,
+        "--recipe=flickr8k_soft --data_dir=FLICKR8K",
+        "the paper: BLEU-4 without penalty 0.195",
+        reproduced=False,
+    ),
+    "flickr30k_soft": Recipe(
+        dataclasses.replace(_PHOTOS, dataset="flickr30k"),
+        "--recipe=flickr30k_soft --data_dir=FLICKR30K",
+        "the paper: BLEU-4 without penalty 0.191",
+        reproduced=False,
+    ),
+    "coco_soft": Recipe(
+        dataclasses.replace(
+            _PHOTOS,
+            dataset="coco",
+            units=1800,
+            regularizer_weight=1.0,
+            learning_rate=2e-4,
+            schedule="constant",
+        ),
+        "--recipe=coco_soft --data_dir=COCO",
+        "the paper: BLEU-4 without penalty 0.243",
+        reproduced=False,
+    ),
+}

@@ -1,0 +1,24 @@
+"""The layers of the captioner, for use in models of one's own."""
+
+from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
+from show_attend_tell.layers.deep_output import DeepOutput
+from show_attend_tell.layers.doubly_stochastic_regularizer import (
+    DoublyStochasticRegularizer,
+)
+from show_attend_tell.layers.initial_state import InitialState
+from show_attend_tell.layers.lstm_decoder import DecodedSequence, LSTMDecoder
+from show_attend_tell.layers.lstm_decoder_cell import (
+    DecoderStep,
+    LSTMDecoderCell,
+)
+
+__all__ = [
+    "BahdanauAttention",
+    "DecodedSequence",
+    "DecoderStep",
+    "DeepOutput",
+    "DoublyStochasticRegularizer",
+    "InitialState",
+    "LSTMDecoder",
+    "LSTMDecoderCell",
+]

@@ -1,0 +1,92 @@
+"""The deep output layer: what to say, given all that is known (eq. 7)."""
+
+import keras
+from keras import ops
+
+ACTIVATIONS = ("tanh", "linear")
+
+
+@keras.saving.register_keras_serializable(package="show_attend_tell")
+class DeepOutput(keras.layers.Layer):
+    """Scores every word of the vocabulary.
+
+    With the embedding `E y` of the previous word (Xu et al. 2015, eq. 7):
+
+        p      = E y + L_h dropout(h_t) + L_z z_t + b
+        logits = L_o dropout(tanh(p)) + b_o
+
+    Args:
+        vocabulary_size: V.
+        activation: `"tanh"` (the authors' released code) or `"linear"` (the
+            equation as printed).
+        dropout: Share of the units of `h_t` and of `p` dropped in training.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        activation: str = "tanh",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"`activation` must be one of {ACTIVATIONS}. "
+                f"Received: {activation=}"
+            )
+        self.vocabulary_size = vocabulary_size
+        self.activation = activation
+        self.hidden_dropout = keras.layers.Dropout(dropout)
+        self.output_dropout = keras.layers.Dropout(dropout)
+
+    def build(self, embedding_shape, hidden_shape, context_shape):
+        """Creates the weights for `(..., E)`, `(..., U)` and `(..., D)`."""
+        size = embedding_shape[-1]
+        self.hidden_kernel = self.add_weight(
+            name="hidden_kernel", shape=(hidden_shape[-1], size)
+        )
+        self.context_kernel = self.add_weight(
+            name="context_kernel", shape=(context_shape[-1], size)
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(size,), initializer="zeros"
+        )
+        self.output_kernel = self.add_weight(
+            name="output_kernel", shape=(size, self.vocabulary_size)
+        )
+        self.output_bias = self.add_weight(
+            name="output_bias",
+            shape=(self.vocabulary_size,),
+            initializer="zeros",
+        )
+
+    def call(self, embedding, hidden, context, training=None):
+        """Returns the logits, `(..., V)`.
+
+        Args:
+            embedding: `E y_(t-1)`, `(..., E)`.
+            hidden: `h_t`, `(..., U)`.
+            context: The gated context `z_t`, `(..., D)`.
+            training: Whether to drop units.
+        """
+        hidden = self.hidden_dropout(hidden, training=training)
+        known = (
+            embedding
+            + ops.matmul(hidden, self.hidden_kernel)
+            + ops.matmul(context, self.context_kernel)
+            + self.bias
+        )
+        if self.activation == "tanh":
+            known = ops.tanh(known)
+        known = self.output_dropout(known, training=training)
+        return ops.matmul(known, self.output_kernel) + self.output_bias
+
+    def get_config(self):
+        """Returns what rebuilds the layer."""
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "activation": self.activation,
+            "dropout": self.hidden_dropout.rate,
+        }

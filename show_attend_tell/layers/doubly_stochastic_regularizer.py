@@ -1,0 +1,56 @@
+"""Look at everything once in a while: doubly stochastic attention (eq. 14)."""
+
+import keras
+from keras import ops
+
+NORMALIZATIONS = ("sum", "mean")
+
+
+@keras.saving.register_keras_serializable(package="show_attend_tell")
+class DoublyStochasticRegularizer(keras.layers.Layer):
+    """Penalises attention that ignores some locations over a caption.
+
+    The second term of equation 14, for each caption on its own:
+
+        penalty = weight * sum_i (1 - sum_t alpha_ti)^2
+
+    Only real words count, the end token among them; padding does not.
+
+    Args:
+        weight: Lambda.
+        normalization: `"sum"` over locations (the paper's), or `"mean"`
+            (the released code's, L times weaker).
+    """
+
+    def __init__(
+        self, weight: float = 1.0, normalization: str = "sum", **kwargs
+    ):
+        super().__init__(**kwargs)
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"`normalization` must be one of {NORMALIZATIONS}. "
+                f"Received: {normalization=}"
+            )
+        self.weight = weight
+        self.normalization = normalization
+
+    def call(self, attention, mask):
+        """Returns the penalty of each caption, `(...)`, in float32.
+
+        Args:
+            attention: `(..., T, L)`.
+            mask: `(..., T)`, true where a word (or the end token) is.
+        """
+        attention = ops.cast(attention, "float32")
+        mask = ops.expand_dims(ops.cast(mask, "float32"), -1)
+        missed = 1.0 - ops.sum(attention * mask, axis=-2)
+        reduce = ops.sum if self.normalization == "sum" else ops.mean
+        return self.weight * reduce(missed * missed, axis=-1)
+
+    def get_config(self):
+        """Returns what rebuilds the layer."""
+        return {
+            **super().get_config(),
+            "weight": self.weight,
+            "normalization": self.normalization,
+        }

@@ -1,0 +1,117 @@
+"""The decoder over whole captions, for training."""
+
+import typing
+
+import keras
+from keras import ops
+
+from show_attend_tell.layers import recurrence
+from show_attend_tell.layers.lstm_decoder_cell import LSTMDecoderCell
+
+
+class DecodedSequence(typing.NamedTuple):
+    """What the decoder did for every word of every caption.
+
+    Attributes:
+        hidden: `h_t`, `(N, K, T, U)`.
+        context: The gated contexts `z_t`, `(N, K, T, D)`.
+        attention: `alpha_t`, `(N, K, T, L)`, float32.
+        gate: `beta_t`, `(N, K, T, 1)`, or `(N, K, T, D)`.
+    """
+
+    hidden: typing.Any
+    context: typing.Any
+    attention: typing.Any
+    gate: typing.Any
+
+
+@keras.saving.register_keras_serializable(package="show_attend_tell")
+class LSTMDecoder(keras.layers.Layer):
+    """Runs an `LSTMDecoderCell` over the words of K captions an image.
+
+    The same mathematics as the cell called T times, several times faster:
+    annotations are projected once an image, embeddings once a batch, and the
+    backward pass is written out (see `recurrence`). The recurrence runs in
+    float32 under any policy; what it returns is in the compute dtype, the
+    attention in float32.
+
+    Args:
+        units: U, see `LSTMDecoderCell`.
+        attention_units: A, see `BahdanauAttention`.
+        gate: See `LSTMDecoderCell`.
+    """
+
+    def __init__(
+        self, units: int, attention_units: int, gate: str = "scalar", **kwargs
+    ):
+        super().__init__(**kwargs)
+        # Replaceable by a compiled version of the same function.
+        self.unroll = recurrence.unroll
+        self.cell = LSTMDecoderCell(
+            units, attention_units, gate, name="cell", dtype="float32"
+        )
+
+    def build(self, embedding_shape, hidden_shape, _, annotations_shape):
+        """Creates the weights of the cell."""
+        self.cell.build(
+            embedding_shape, hidden_shape, hidden_shape, annotations_shape
+        )
+
+    def call(self, embedding, hidden, cell, annotations):
+        """Decodes with the given words as the previous ones.
+
+        Args:
+            embedding: `E y_(t-1)` of every step, `(N, K, T, E)`.
+            hidden: `h_0`, `(N, K, U)`.
+            cell: `c_0`, `(N, K, U)`.
+            annotations: `(N, L, D)`.
+
+        Returns:
+            A `DecodedSequence`.
+        """
+        embedding, hidden, cell, annotations = (
+            ops.cast(x, "float32")
+            for x in (embedding, hidden, cell, annotations)
+        )
+        words = ops.transpose(embedding, (2, 0, 1, 3))  # (T, N, K, E)
+        run = self.unroll(
+            ops.matmul(words, self.cell.embedding_kernel) + self.cell.bias,
+            hidden,
+            cell,
+            annotations,
+            self.cell.attention.project(annotations),
+            self._weights_of_the_loop(),
+        )
+        caption_first = [ops.transpose(x, (1, 2, 0, 3)) for x in run]
+        sequence = DecodedSequence(*caption_first)
+        return sequence._replace(
+            hidden=ops.cast(sequence.hidden, self.compute_dtype),
+            context=ops.cast(sequence.context, self.compute_dtype),
+        )
+
+    def _weights_of_the_loop(self):
+        cell, attention = self.cell, self.cell.attention
+        if cell.gate == "none":  # sigmoid(0 h + 40) = 1 in float32
+            gate_kernel = ops.zeros((cell.units, 1))
+            gate_bias = ops.full((1,), 40.0)
+        else:
+            gate_kernel, gate_bias = cell.gate_kernel, cell.gate_bias
+        weights = recurrence.Weights(
+            query_kernel=attention.hidden_kernel,
+            query_bias=attention.bias,
+            energy_kernel=attention.energy_kernel,
+            gate_kernel=gate_kernel,
+            gate_bias=gate_bias,
+            context_kernel=cell.context_kernel,
+            hidden_kernel=cell.hidden_kernel,
+        )
+        return recurrence.Weights(*(ops.copy(weight) for weight in weights))
+
+    def get_config(self):
+        """Returns what rebuilds the layer."""
+        return {
+            **super().get_config(),
+            "units": self.cell.units,
+            "attention_units": self.cell.attention.units,
+            "gate": self.cell.gate,
+        }

@@ -1,0 +1,240 @@
+"""The captioner: annotations in, words out."""
+
+import typing
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from pipelines.vocabulary import PADDING
+from show_attend_tell.layers import (
+    DeepOutput,
+    DoublyStochasticRegularizer,
+    InitialState,
+    LSTMDecoder,
+)
+from show_attend_tell.losses import caption_nll
+
+
+class DecodingState(typing.NamedTuple):
+    """What the decoder carries from word to word.
+
+    Attributes:
+        hidden: `(N, U)`.
+        cell: `(N, U)`.
+    """
+
+    hidden: typing.Any
+    cell: typing.Any
+
+
+@keras.saving.register_keras_serializable(package="show_attend_tell")
+class Captioner(keras.Model):
+    """Show, Attend and Tell with soft attention (Xu et al. 2015).
+
+    Called with teacher forcing: `{"annotations": (N, L, D) float,
+    "tokens": (N, K, T + 1) int}`, K captions for each of N images, from the
+    start token on, padded with 0. It then returns the logits of the T words
+    that follow, `(N, K, T, V)`, and the attention `(N, K, T, L)`.
+
+    To decode, `begin` with the annotations and take a `step` a word.
+
+    Args:
+        vocabulary_size: V.
+        embedding_size: E.
+        units: U, the size of the LSTM.
+        attention_units: A.
+        gate: `"scalar"` (the paper's), `"vector"` or `"none"`.
+        initial_units: Size of the hidden layer of the initial state; 0 for
+            none.
+        activation: Of the deep output, `"tanh"` or `"linear"`.
+        dropout: At the paper's three places.
+        regularizer_weight: Lambda of the doubly stochastic penalty.
+        regularizer_normalization: `"sum"` (the paper's) or `"mean"`.
+        annotation_scale: What annotations are multiplied by on entry, to
+            bring them near one.
+        vocabulary_digest: `Vocabulary.digest` of the words that it was
+            trained with, so that no others are taken for them.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_size: int = 512,
+        units: int = 512,
+        attention_units: int = 512,
+        gate: str = "scalar",
+        initial_units: int = 512,
+        activation: str = "tanh",
+        dropout: float = 0.5,
+        regularizer_weight: float = 1.0,
+        regularizer_normalization: str = "sum",
+        annotation_scale: float = 1.0,
+        vocabulary_digest: str = "",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.arguments = {
+            "vocabulary_size": vocabulary_size,
+            "embedding_size": embedding_size,
+            "units": units,
+            "attention_units": attention_units,
+            "gate": gate,
+            "initial_units": initial_units,
+            "activation": activation,
+            "dropout": dropout,
+            "regularizer_weight": regularizer_weight,
+            "regularizer_normalization": regularizer_normalization,
+            "annotation_scale": annotation_scale,
+            "vocabulary_digest": vocabulary_digest,
+        }
+        self.vocabulary_digest = vocabulary_digest
+        self.annotation_scale = annotation_scale
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size, embedding_size, name="embedding"
+        )
+        self.initial_state = InitialState(
+            units, initial_units, dropout, name="initial_state"
+        )
+        self.decoder = LSTMDecoder(
+            units, attention_units, gate, name="decoder"
+        )
+        # XLA fuses the attention of a step into one pass over memory. The
+        # rest of a training step is faster as TensorFlow's own operations.
+        self.decoder.unroll = tf.function(
+            self.decoder.unroll, jit_compile=True, autograph=False
+        )
+        self.output_layer = DeepOutput(
+            vocabulary_size, activation, dropout, name="output"
+        )
+        self.regularizer = DoublyStochasticRegularizer(
+            regularizer_weight, regularizer_normalization
+        )
+        self.loss_metric = keras.metrics.Mean(name="loss")
+        self.nll_metric = keras.metrics.Mean(name="nll_per_word")
+
+    def build(self, shapes):
+        """Creates the weights.
+
+        Args:
+            shapes: `{"annotations": (N, L, D), "tokens": (N, K, T + 1)}`.
+        """
+        annotations = shapes["annotations"]
+        size = self.embedding.output_dim
+        self.embedding.build()
+        self.initial_state.build(annotations)
+        units = self.initial_state.units
+        words, hidden = (None, None, None, size), (None, None, units)
+        self.decoder.build(words, hidden, hidden, annotations)
+        self.output_layer.build(
+            words, (None, None, None, units), (None, None, None, annotations[-1])
+        )
+        self.built = True
+
+    @property
+    def metrics(self):
+        """The running means shown while training."""
+        return [self.loss_metric, self.nll_metric]
+
+    def call(self, inputs, training=None):
+        """Returns logits and attention for given words; see the class."""
+        annotations = self.annotation_scale * ops.cast(
+            inputs["annotations"], self.compute_dtype
+        )
+        words = self.embedding(inputs["tokens"][:, :, :-1])
+        hidden, cell = self.initial_state(annotations, training=training)
+        batch = ops.shape(words)[:2]
+        decoded = self.decoder(
+            words,
+            _repeat(hidden, batch),
+            _repeat(cell, batch),
+            annotations,
+        )
+        logits = self.output_layer(
+            words, decoded.hidden, decoded.context, training=training
+        )
+        return {"logits": logits, "attention": decoded.attention}
+
+    def losses_of(self, inputs, training=None):
+        """Returns the terms of equation 14 for a batch.
+
+        Args:
+            inputs: As for a call. A caption of padding alone counts nothing.
+            training: Whether to drop units.
+
+        Returns:
+            The mean loss of a caption, the summed negative log-likelihood,
+            and the number of words, all scalars.
+        """
+        outputs = self(inputs, training=training)
+        targets = inputs["tokens"][:, :, 1:]
+        mask = targets != PADDING
+        nll = caption_nll(outputs["logits"], targets, mask)
+        penalty = self.regularizer(outputs["attention"], mask)
+        real = ops.cast(ops.any(mask, axis=-1), "float32")
+        loss = ops.sum((nll + penalty) * real) / ops.maximum(ops.sum(real), 1)
+        words = ops.sum(ops.cast(mask, "float32"))
+        return loss, ops.sum(nll), words
+
+    def train_step(self, data):
+        """Takes one step of the optimizer on a batch."""
+        with tf.GradientTape() as tape:
+            loss, nll, words = self.losses_of(data, training=True)
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return self._update_metrics(loss, nll, words)
+
+    def test_step(self, data):
+        """Measures a batch with teacher forcing; changes nothing."""
+        return self._update_metrics(*self.losses_of(data, training=False))
+
+    def _update_metrics(self, loss, nll, words):
+        self.loss_metric.update_state(loss)
+        self.nll_metric.update_state(nll / ops.maximum(words, 1), words)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def begin(self, annotations):
+        """Starts captions.
+
+        Args:
+            annotations: `(N, L, D)`, as the encoder gave them.
+
+        Returns:
+            The first state, and the scaled annotations and their keys, which
+            every `step` needs.
+        """
+        annotations = self.annotation_scale * ops.cast(annotations, "float32")
+        keys = self.decoder.cell.attention.project(annotations)
+        state = DecodingState(*self.initial_state(annotations, training=False))
+        return state, annotations, keys
+
+    def step(self, token, state, annotations, keys):
+        """Takes one step of each caption.
+
+        Args:
+            token: The previous words, `(N,)`, integers.
+            state: A `DecodingState`.
+            annotations: What `begin` returned.
+            keys: What `begin` returned.
+
+        Returns:
+            The logits of the next word `(N, V)`, the next state, the
+            attention `(N, L)` and the gate `(N, 1)` or `(N, D)`.
+        """
+        embedding = self.embedding(token)
+        step = self.decoder.cell(embedding, *state, annotations, keys)
+        logits = self.output_layer(
+            embedding, step.hidden, step.context, training=False
+        )
+        state = DecodingState(step.hidden, step.cell)
+        return logits, state, step.attention, step.gate
+
+    def get_config(self):
+        """Returns what rebuilds the model."""
+        return {**super().get_config(), **self.arguments}
+
+
+def _repeat(state, batch):
+    """Gives each of K captions of an image its own copy of the state."""
+    state = ops.expand_dims(state, 1)
+    return ops.broadcast_to(state, (*batch, state.shape[-1]))

@@ -1,0 +1,35 @@
+"""Trains a captioner, and shows what it learned.
+
+    python -m show_attend_tell.train
+
+draws scenes, extracts their annotations, trains, and writes scores and
+pictures of attention to runs/scenes. Real photos, with the same command:
+
+    python -m show_attend_tell.train --recipe=flickr8k_soft \\
+        --data_dir=FLICKR8K --workdir=runs/flickr8k
+"""
+
+import os
+from collections.abc import Sequence
+
+from absl import flags
+
+from pipelines.commands import no_arguments, run
+from show_attend_tell import training
+from show_attend_tell.flags import define_config_flags
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "folder of the run; by default runs/RECIPE"
+)
+_CONFIG = define_config_flags()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Trains, or goes on."""
+    no_arguments(arguments)
+    workdir = _WORKDIR.value or os.path.join("runs", flags.FLAGS.recipe)
+    training.train(_CONFIG(), workdir)
+
+
+if __name__ == "__main__":
+    run(main)

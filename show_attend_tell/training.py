@@ -1,0 +1,481 @@
+"""Training: from settings to a captioner with its scores.
+
+A run may be stopped at any moment and started again by the same command. It
+goes on from its last checkpoint and ends with the same figures: the order of
+batches follows from the seed and the step, and a checkpoint holds all else
+(weights, optimizer, random state).
+"""
+
+import dataclasses
+import os
+import platform
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipelines.batches import CaptionedAnnotation, TrainingBatches
+from pipelines.captions import CaptionedImage, summarize_skipped
+from pipelines.encoders import Encoder, build_encoder
+from pipelines.errors import UserError
+from pipelines.features import AnnotationCache, extract_annotations
+from pipelines.files import read_json, write_json
+from pipelines.images import decode_image
+from pipelines.metadata import Metadata
+from pipelines.sources import load_source
+from pipelines.vocabulary import Vocabulary
+from show_attend_tell.captioning import (
+    METADATA_FILE,
+    MODEL_FILE,
+    VOCABULARY_FILE,
+    Caption,
+    Speaker,
+    check_vocabulary,
+    load_captioner,
+    load_model,
+)
+from show_attend_tell.config import FILE_NAME, Config
+from show_attend_tell.evaluation import caption_split, reference_bleu, score
+from show_attend_tell.model import Captioner
+from show_attend_tell.summaries import Summaries
+from show_attend_tell.visualization import draw_attention, save_picture
+
+CHECKPOINT_FILE = "last.keras"
+HISTORY_FILE = "history.json"
+SCORES_FILE = "scores.json"
+
+# Splits that are looked at beside the training's own, in this order.
+_SCORED = ("test", "novel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """All that a run reads.
+
+    Attributes:
+        splits: Images of each split, those with annotations.
+        cache: Their annotations.
+        grid: Rows and columns of the locations.
+        vocabulary: The words.
+    """
+
+    splits: dict[str, tuple[CaptionedImage, ...]]
+    cache: AnnotationCache
+    vocabulary: Vocabulary
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the locations."""
+        return tuple(self.cache.metadata.grid)
+
+
+def train(config: Config, workdir: str) -> dict[str, dict[str, float]]:
+    """Runs everything: annotations, words, training, scores, pictures.
+
+    Args:
+        config: The settings.
+        workdir: The folder of the run; one of a stopped run goes on.
+
+    Returns:
+        The scores by split, as in `scores.json`.
+
+    Raises:
+        UserError: Something that the user gave cannot be used.
+    """
+    started = time.monotonic()
+    _claim(workdir, config)
+    keras.utils.set_random_seed(config.seed)
+    data = prepare_data(config, workdir)
+    run = _Run(config, workdir, data)
+    run.train()
+    scores = _final_scores(config, workdir, data)
+    print(f"\n{_minutes(time.monotonic() - started)} in all; see {workdir}")
+    return scores
+
+
+def _claim(workdir: str, config: Config) -> None:
+    """Makes the folder this run's, or finds that it is."""
+    path = os.path.join(workdir, FILE_NAME)
+    if os.path.exists(path):
+        before = dataclasses.asdict(Config.load(workdir))
+        now = dataclasses.asdict(config)
+        changed = [
+            f"--{name}={before[name]} (received {now[name]})"
+            for name in now
+            if now[name] != before[name]
+        ]
+        if changed:
+            raise UserError(
+                f"{workdir} holds a run with other settings: "
+                f"{', '.join(changed)}. Give the same flags to go on with "
+                "it, or another --workdir."
+            )
+        return
+    config.save(workdir)
+    write_json(os.path.join(workdir, "versions.json"), _versions())
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def load_images(config: Config) -> dict[str, tuple[CaptionedImage, ...]]:
+    """Loads the images of each split, as many as asked for.
+
+    Raises:
+        UserError: There are none for training or for validation.
+    """
+    options = {}
+    if config.dataset == "scenes":
+        limits = {"train": config.train_images, "test": config.test_images,
+                  "validation": config.validation_images}
+        options = {name: limit for name, limit in limits.items() if limit}
+    source = load_source(
+        config.dataset, config.data_dir, config.captions, **options
+    )
+    told = summarize_skipped(source.skipped)
+    if told:
+        print(told)
+    splits = {name: source.split(name) for name in source.splits}
+    for name, limit in (
+        ("train", config.train_images),
+        ("validation", config.validation_images),
+        ("test", config.test_images),
+    ):
+        if limit and name in splits:
+            splits[name] = splits[name][:limit]
+    for name in ("train", "validation"):
+        if not splits.get(name):
+            raise UserError(
+                f"{config.dataset} has no images in its split {name!r}, "
+                "which training needs"
+            )
+    return splits
+
+
+def prepare_encoder(config: Config) -> Encoder:
+    """Builds the encoder of the settings."""
+    return build_encoder(
+        config.encoder, config.encoder_layer, config.encoder_weights
+    )
+
+
+def prepare_annotations(
+    config: Config,
+    workdir: str,
+    splits: dict[str, tuple[CaptionedImage, ...]],
+) -> AnnotationCache:
+    """Extracts the annotations of all splits, or finds them extracted."""
+    directory = config.annotations or os.path.join(workdir, "annotations")
+    images = [image for split in splits.values() for image in split]
+    print(f"annotations of {len(images)} images: {directory}")
+    encoder = prepare_encoder(config)
+    cache = _extracted_before(directory, encoder, config, images)
+    if cache is not None:
+        return cache
+    cache = extract_annotations(
+        images, encoder, config.geometry, directory, config.precision
+    )
+    told = summarize_skipped(cache.skipped)
+    if told:
+        print(told)
+    return cache
+
+
+def _extracted_before(
+    directory: str,
+    encoder: Encoder,
+    config: Config,
+    images: list[CaptionedImage],
+) -> AnnotationCache | None:
+    """Opens a cache that has at least these images, if it is complete."""
+    expected = Metadata.describe(encoder, config.geometry, config.precision)
+    try:
+        cache = AnnotationCache.open(directory, expected)
+    except UserError:
+        return None  # The extraction goes on with it, or says what is wrong.
+    known = {*cache.ids, *(skipped.name for skipped in cache.skipped)}
+    return cache if known >= {image.id for image in images} else None
+
+
+def prepare_data(config: Config, workdir: str) -> Data:
+    """Loads images and captions, extracts annotations, counts words."""
+    splits = load_images(config)
+    cache = prepare_annotations(config, workdir, splits)
+    readable = set(cache.ids)
+    splits = {
+        name: tuple(image for image in images if image.id in readable)
+        for name, images in splits.items()
+    }
+    vocabulary = Vocabulary.build(
+        (text for image in splits["train"] for text in image.captions),
+        config.vocabulary_size,
+        config.min_count,
+    )
+    vocabulary.save(os.path.join(workdir, VOCABULARY_FILE))
+    write_json(
+        os.path.join(workdir, METADATA_FILE), cache.metadata.to_dict()
+    )
+    print(
+        ", ".join(f"{len(images)} {name}" for name, images in splits.items())
+        + f" images; {len(vocabulary)} words"
+    )
+    return Data(splits, cache, vocabulary)
+
+
+def build_captioner(config: Config, data: Data) -> Captioner:
+    """Builds the model of the settings, with its optimizer."""
+    captioner = Captioner(
+        len(data.vocabulary),
+        embedding_size=config.embedding_size,
+        units=config.units,
+        attention_units=config.attention_units,
+        gate=config.gate,
+        initial_units=config.initial_units,
+        activation=config.activation,
+        dropout=config.dropout,
+        regularizer_weight=config.regularizer_weight,
+        regularizer_normalization=config.regularizer_normalization,
+        annotation_scale=config.annotation_scale,
+        vocabulary_digest=data.vocabulary.digest,
+    )
+    metadata = data.cache.metadata
+    captioner.build(
+        {
+            "annotations": (None, metadata.locations, metadata.depth),
+            "tokens": (None, None, None),
+        }
+    )
+    return captioner
+
+
+def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 10,
+            decay_steps=max(steps * 19 // 20, 1),
+            warmup_target=rate,
+            warmup_steps=max(steps // 20, 1),
+        )
+    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+    return kinds[config.optimizer](
+        rate, global_clipnorm=config.clip_norm or None
+    )
+
+
+class _Run:
+    """One training run and what it has reached."""
+
+    def __init__(self, config: Config, workdir: str, data: Data):
+        self.config, self.workdir, self.data = config, workdir, data
+        self.batches = TrainingBatches(
+            data.cache,
+            [
+                CaptionedAnnotation(
+                    data.cache.position(image.id),
+                    tuple(data.vocabulary.encode(c) for c in image.captions),
+                )
+                for image in data.splits["train"]
+            ],
+            batch_size=config.batch_size,
+            batching=config.batching,
+            length_step=config.length_step,
+            max_words=config.max_words,
+            seed=config.seed,
+        )
+        self.steps = self.batches.steps()
+        self.model = self._load_or_build()
+        self.history = self._load_history()
+        self.summaries = Summaries(os.path.join(workdir, "tensorboard"))
+        self.speaker = Speaker(
+            self.model, data.vocabulary, config.caption_words
+        )
+
+    def train(self) -> None:
+        """Trains epoch by epoch until the last, or until it gets no better."""
+        first = self._step() // self.steps
+        # An epoch whose captions were not yet scored when the run stopped.
+        if first > len(self.history):
+            self._validate(first - 1)
+        for epoch in range(first, self.config.epochs):
+            if self._is_over():
+                break
+            self._train_epoch(epoch)
+            self._validate(epoch)
+
+    def _train_epoch(self, epoch: int) -> None:
+        start = self._step() - epoch * self.steps
+        left = self.steps - start
+        logs = self.model.fit(
+            self.batches.epoch(epoch, start),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=left,
+            callbacks=[_Checkpoints(self.save, self.config.checkpoint_minutes)],
+        ).history
+        self.save()
+        means = {name: values[-1] for name, values in logs.items()}
+        self.summaries.scalars(
+            {f"train/{name}": value for name, value in means.items()},
+            self._step(),
+        )
+
+    def _validate(self, epoch: int) -> None:
+        """Scores the captions that the model says itself."""
+        images = self.data.splits["validation"]
+        captions = caption_split(self.speaker, self.data.cache, images)
+        scores = score(
+            captions, images, self.data.grid, self.config.dataset == "scenes"
+        )
+        best = max((h["BLEU-4"] for h in self.history), default=-1.0)
+        if scores["BLEU-4"] > best:
+            _save_model(self.model, os.path.join(self.workdir, MODEL_FILE))
+        self.history.append({"epoch": epoch + 1, **scores})
+        write_json(os.path.join(self.workdir, HISTORY_FILE), self.history)
+        print("validation: " + _told(scores))
+        self.summaries.scalars(
+            {f"validation/{name}": value for name, value in scores.items()},
+            self._step(),
+        )
+        for n in range(min(3, len(images))):
+            if captions[n].words:
+                picture = _picture(images[n], captions[n], self.config, self.data)
+                self.summaries.picture(
+                    f"validation/{n}: {images[n].id}", picture, self._step()
+                )
+
+    def _is_over(self) -> bool:
+        scores = [entry["BLEU-4"] for entry in self.history]
+        if not scores:
+            return False
+        since = len(scores) - 1 - int(np.argmax(scores))
+        return since >= self.config.patience
+
+    def _step(self) -> int:
+        return int(self.model.optimizer.iterations)
+
+    def save(self) -> None:
+        """Writes the checkpoint."""
+        _save_model(self.model, os.path.join(self.workdir, CHECKPOINT_FILE))
+
+    def _load_or_build(self) -> Captioner:
+        path = os.path.join(self.workdir, CHECKPOINT_FILE)
+        if os.path.exists(path):
+            model = load_model(path)
+            check_vocabulary(model, self.data.vocabulary, path)
+            step = int(model.optimizer.iterations)
+            print(f"goes on from step {step} of {path}")
+            return model
+        model = build_captioner(self.config, self.data)
+        optimizer = _optimizer(self.config, self.steps * self.config.epochs)
+        model.compile(optimizer=optimizer)
+        return model
+
+    def _load_history(self) -> list[dict]:
+        """Reads the scores of the epochs that the checkpoint has behind it."""
+        path = os.path.join(self.workdir, HISTORY_FILE)
+        done = self._step() // self.steps
+        return read_json(path)[:done] if os.path.exists(path) else []
+
+
+class _Checkpoints(keras.callbacks.Callback):
+    """Calls `save` every so many minutes."""
+
+    def __init__(self, save, minutes: float):
+        super().__init__()
+        self._save, self._seconds = save, 60 * minutes
+        self._last = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if time.monotonic() - self._last >= self._seconds:
+            self._save()
+            self._last = time.monotonic()
+
+
+def _save_model(model: Captioner, path: str) -> None:
+    beside = f"{path.removesuffix('.keras')}.tmp-{os.getpid()}.keras"
+    try:
+        model.save(beside)
+        os.replace(beside, path)
+    finally:
+        if os.path.exists(beside):
+            os.remove(beside)
+
+
+def _final_scores(config: Config, workdir: str, data: Data) -> dict:
+    """Scores the best model on what it was not chosen on, and draws."""
+    captioner, vocabulary = load_captioner(workdir)
+    speaker = Speaker(captioner, vocabulary, config.caption_words)
+    scenes = config.dataset == "scenes"
+    names = [name for name in _SCORED if data.splits.get(name)]
+    scores = {}
+    for name in names or ["validation"]:
+        images = data.splits[name]
+        captions = caption_split(speaker, data.cache, images)
+        scores[name] = score(captions, images, data.grid, scenes)
+        one = reference_bleu(images)
+        if one is not None:
+            scores[name]["one_reference_BLEU-4"] = one
+        print(f"{name}: {_told(scores[name])}")
+        _write_captions(workdir, name, images, captions)
+        if name == (names or ["validation"])[0]:
+            _draw(config, workdir, data, images, captions)
+    write_json(os.path.join(workdir, SCORES_FILE), scores)
+    return scores
+
+
+def _write_captions(workdir, split, images, captions) -> None:
+    """Writes captions in the form of COCO's results."""
+    write_json(
+        os.path.join(workdir, f"captions_{split}.json"),
+        [
+            {"image_id": image.id, "caption": caption.text}
+            for image, caption in zip(images, captions, strict=True)
+        ],
+    )
+
+
+def _draw(config, workdir, data, images, captions) -> None:
+    folder = os.path.join(workdir, "pictures")
+    chosen = list(zip(images, captions, strict=True))[: config.pictures]
+    for image, caption in chosen:
+        if caption.words:
+            name = os.path.splitext(os.path.basename(image.id))[0]
+            save_picture(
+                _picture(image, caption, config, data),
+                os.path.join(folder, f"{name}.png"),
+            )
+    print(f"pictures of attention: {folder}")
+
+
+def _picture(image, caption: Caption, config, data):
+    return draw_attention(
+        decode_image(image.read(), image.id),
+        caption.words,
+        caption.attention,
+        grid=data.grid,
+        gate=caption.gate,
+        geometry=config.geometry,
+    )
+
+
+def _told(scores: dict[str, float]) -> str:
+    return ", ".join(
+        f"{name} {value:.3f}"
+        for name, value in scores.items()
+        if name[:5] != "BLEU-" or name in ("BLEU-4", "BLEU-4_no_penalty")
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes"

@@ -1,0 +1,139 @@
+"""COCO's annotation JSON, by hand-made fixtures."""
+
+import json
+
+import pytest
+
+from pipelines.captions import Skipped
+from pipelines.errors import UserError
+from pipelines.sources import load_source
+
+
+def _write(path, images, captions):
+    path.parent.mkdir(exist_ok=True)
+    content = {
+        "info": {},
+        "images": [
+            {"id": key, "file_name": name} for key, name in images.items()
+        ],
+        "annotations": [
+            {"image_id": key, "id": number, "caption": text}
+            for number, (key, text) in enumerate(captions)
+        ],
+    }
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def coco(tmp_path, write_images):
+    """COCO 2014 with two images for training and one for validation."""
+    write_images(tmp_path, "train2014/1.jpg", "train2014/2.jpg")
+    write_images(tmp_path, "val2014/3.jpg")
+    _write(
+        tmp_path / "annotations" / "captions_train2014.json",
+        {11: "1.jpg", 12: "2.jpg"},
+        [(12, "Two .\n"), (11, "One ."), (12, "2 .")],
+    )
+    _write(
+        tmp_path / "annotations" / "captions_val2014.json",
+        {13: "3.jpg"},
+        [(13, "Three .")],
+    )
+    return tmp_path
+
+
+def _brief(source):
+    return [(image.id, image.split, image.captions) for image in source.images]
+
+
+THREE = [
+    ("1.jpg", "train", ("One .",)),
+    ("2.jpg", "train", ("Two .", "2 .")),
+    ("3.jpg", "validation", ("Three .",)),
+]
+
+
+def test_as_distributed(coco):
+    source = load_source("coco", str(coco))
+    assert source.name == "coco"
+    assert _brief(source) == THREE
+    assert source.skipped == ()
+    assert source.images[2].path == str(coco / "val2014" / "3.jpg")
+
+
+def test_all_images_in_one_folder(coco):
+    for part in ("train2014", "val2014"):
+        (coco / part).rename(coco / f"{part}-old")
+    (coco / "images").mkdir()
+    for path in coco.glob("*-old/*.jpg"):
+        path.rename(coco / "images" / path.name)
+    assert _brief(load_source("coco", str(coco))) == THREE
+
+
+def test_folders_inside_images(coco):
+    (coco / "images").mkdir()
+    for part in ("train2014", "val2014"):
+        (coco / part).rename(coco / "images" / part)
+    assert _brief(load_source("coco", str(coco))) == THREE
+
+
+def test_either_year(coco, write_images):
+    write_images(coco, "train2017/9.jpg")
+    path = coco / "annotations" / "captions_train2017.json"
+    _write(path, {9: "9.jpg"}, [(9, "Nine .")])
+    nine = [("9.jpg", "train", ("Nine .",))]
+    assert _brief(load_source("coco", str(coco))) == THREE
+    assert _brief(load_source("coco", str(coco), year=2017)) == nine
+    for name in ("captions_train2014.json", "captions_val2014.json"):
+        (coco / "annotations" / name).unlink()
+    source = load_source("coco", str(coco))
+    assert _brief(source) == nine
+    assert source.skipped == (
+        Skipped("captions_train2017.json", "the only split here"),
+    )
+
+
+def test_one_file_with_its_image_folder(coco):
+    source = load_source(
+        "coco",
+        str(coco / "val2014"),
+        captions=str(coco / "annotations" / "captions_val2014.json"),
+        split="val",
+    )
+    assert _brief(source) == [THREE[2]]
+    assert source.skipped == ()
+
+
+def test_each_doubtful_entry_is_named(tmp_path, write_images):
+    names = {number: f"{number}.jpg" for number in range(200)}
+    write_images(tmp_path, *names.values(), "bare.jpg")
+    path = tmp_path / "c.json"
+    captions = [(number, "x") for number in range(200)]
+    captions += [(0, ""), (999, "of nothing"), (201, "of what is missing")]
+    images = {**names, 200: "bare.jpg", 201: "gone.jpg", "key": "0.jpg"}
+    _write(path, images, [*captions, ("0", "wrong type")])
+    source = load_source("coco", str(tmp_path), captions=str(path))
+    assert len(source.images) == 200
+    assert source.skipped == (
+        Skipped("gone.jpg", "no such image file"),
+        Skipped("c.json images[202]", "no id of its own"),
+        Skipped("0.jpg", "the caption is empty"),
+        Skipped("c.json annotations[201]", "of an image that is not named"),
+        Skipped("c.json annotations[203]", "of an image that is not named"),
+        Skipped("bare.jpg", "no caption"),
+    )
+
+
+@pytest.mark.parametrize("content", ["[]", '{"images": []}', '{"images": 3}'])
+def test_what_is_not_of_this_form_is_an_error(tmp_path, content):
+    path = tmp_path / "c.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match='"annotations".*--captions=FILE'):
+        load_source("coco", str(tmp_path), captions=str(path))
+
+
+def test_a_folder_without_annotations_is_told_what_belongs_there(tmp_path):
+    with pytest.raises(UserError, match="captions_train2014.json.*--data_dir="):
+        load_source("coco", str(tmp_path))
+    with pytest.raises(UserError, match="captions_train2014.json.*--data_dir="):
+        load_source("coco")

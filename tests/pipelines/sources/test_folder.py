@@ -1,0 +1,171 @@
+"""A user's own folder with CSV or JSON Lines, by hand-made fixtures."""
+
+import json
+
+import pytest
+
+from pipelines.captions import Skipped
+from pipelines.errors import UserError
+from pipelines.sources import load_source
+from pipelines.sources.folder import hash_split
+
+
+@pytest.fixture
+def photos(tmp_path, write_images):
+    write_images(tmp_path / "photos", "a.jpg", "cats/b.png", "c d.jpg")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def load(tmp_path, photos):
+    def load(name, text):
+        path = tmp_path / name
+        path.write_bytes(text.encode("utf-8"))
+        return load_source("folder", str(photos), str(path))
+
+    return load
+
+
+def _brief(source):
+    return [(image.id, image.split, image.captions) for image in source.images]
+
+
+THREE = [
+    ("a.jpg", "train", ('A "big", red dog.', "Un café.")),
+    ("cats/b.png", "validation", ("A cat.",)),
+    ("c d.jpg", "holdout", ("A bird.",)),
+]
+COMMA = "more fields than the header; quote what holds a comma"
+CSV = (
+    "{column},caption,split\n"
+    'a.jpg,"A ""big"", red dog.",train\n'
+    "cats/b.png,A cat.,dev\n"
+    "c d.jpg,A bird.,holdout\n"
+    "a.jpg,Un café.,train\n"
+)
+
+
+@pytest.mark.parametrize("column", ["file", "file_name", "filename", "Image"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_csv(load, photos, column, mark):
+    source = load("mine.csv", mark + CSV.format(column=column))
+    assert source.name == "folder"
+    assert _brief(source) == THREE
+    assert source.skipped == ()
+    assert source.images[1].path == str(photos / "cats" / "b.png")
+
+
+def test_json_lines(load):
+    lines = [
+        {"file": "a.jpg", "caption": 'A "big", red dog.', "split": "train"},
+        {"image": "cats/b.png", "captions": ["A cat."], "split": "val"},
+        {"file_name": "./c d.jpg", "captions": ["A bird."], "split": "holdout"},
+        {"file": "a.jpg", "captions": ["Un café."], "split": "train"},
+    ]
+    text = "\n".join(json.dumps(line) for line in lines)
+    source = load("mine.jsonl", text)
+    assert _brief(source) == THREE
+    assert source.skipped == ()
+
+
+def test_captions_in_the_folder_are_found(photos):
+    (photos / "captions.csv").write_text(CSV.format(column="file"))
+    assert _brief(load_source("folder", str(photos))) == THREE
+
+
+# By `printf NAME | sha256sum`; nine tenths of ffffffff are e6666665, and 95
+# hundredths are f3333332.
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("60.jpg", "train"),  # e524d4a3
+        ("cats/1.jpg", "train"),  # dedaa2dc
+        ("62.jpg", "validation"),  # e74e1e61
+        ("110.jpg", "validation"),  # efb949ca
+        ("f.jpg", "test"),  # ff803d0f
+        ("15.jpg", "test"),  # f3dfdc9c
+    ],
+)
+def test_splits_are_drawn_by_the_hash_of_the_name(
+    load, photos, write_images, name, split
+):
+    write_images(photos, name)
+    assert hash_split(name) == split
+    source = load("mine.csv", f"file,caption\n{name},x\na.jpg,y\n./{name},z\n")
+    assert source.images[0] == source.split(split)[0]
+    assert source.images[0].captions == ("x", "z")
+
+
+def test_the_shares_of_the_hash_are_90_5_5():
+    splits = [hash_split(f"{number}.jpg") for number in range(10_000)]
+    assert abs(splits.count("train") - 9000) < 100
+    assert abs(splits.count("validation") - 500) < 70
+    assert abs(splits.count("test") - 500) < 70
+
+
+def test_each_doubtful_entry_is_named(load, photos, write_images):
+    names = [f"{number}.jpg" for number in range(300)]
+    write_images(photos, *names)
+    write_images(photos.parent, "secret.jpg")
+    rows = [f"{name},x,train" for name in names]
+    rows += [
+        "gone.jpg,x,train",  # line 302, after the header and 300 names
+        "../secret.jpg,x,train",
+        f"{photos.parent}/secret.jpg,x,train",
+        "0.jpg,,train",  # line 305
+        "0.jpg,leaked,test",
+        "0.jpg,x,",
+        ",x,train",
+        "0.jpg,one, two,train",
+    ]
+    source = load("mine.csv", "\n".join(["file,caption,split", *rows]))
+    assert [image.id for image in source.images] == names
+    assert source.images[0].captions == ("x",)
+    out = "the name leads out of the image folder, or has \\"
+    assert source.skipped[:3] == (
+        Skipped("gone.jpg", "no such image file"),
+        Skipped("../secret.jpg", out),
+        Skipped(f"{photos.parent}/secret.jpg", out),
+    )
+    assert source.skipped[3:] == (
+        Skipped("mine.csv line 305", "the caption is empty"),
+        Skipped("mine.csv line 306", "its image is in train already"),
+        Skipped("mine.csv line 307", "no split, though others have one"),
+        Skipped("mine.csv line 308", "no file name"),
+        Skipped("mine.csv line 309", COMMA),
+    )
+
+
+def test_an_unquoted_comma_is_not_a_shorter_caption(load):
+    text = "file,caption\na.jpg,A dog.\na.jpg,A big, red dog.\n"
+    source = load("mine.csv", text + "a.jpg,x\na.jpg,y\n")
+    assert source.images[0].captions == ("A dog.", "x", "y")
+    assert source.skipped == (Skipped("mine.csv line 3", COMMA),)
+
+
+def test_half_of_the_images_missing_is_an_error(load):
+    text = "file,caption\na.jpg,A dog.\ngone.jpg,A cat.\n"
+    with pytest.raises(UserError, match="1 of 2, first gone.jpg: no such"):
+        load("mine.csv", text)
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("mine.csv", "name,text\na.jpg,x\n", "header such as file,caption"),
+        ("mine.csv", "", "name none"),
+        ("mine.csv", 'file,caption\na.jpg,"x\n', "mine.csv, line 2"),
+        ("mine.jsonl", '{"file": "a.jpg", "caption": "x"}\n{', "l, line 2"),
+        ("mine.jsonl", "[]", "JSON object in .*mine.jsonl, line 1"),
+    ],
+)
+def test_what_is_not_of_this_form_is_an_error(load, name, text, message):
+    with pytest.raises(UserError, match=message):
+        load(name, text)
+
+
+def test_flags_that_are_missing_are_told(tmp_path):
+    with pytest.raises(UserError, match="--data_dir="):
+        load_source("folder", captions="mine.csv")
+    with pytest.raises(UserError, match="captions.csv.*--captions=FILE"):
+        load_source("folder", str(tmp_path))

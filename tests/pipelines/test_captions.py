@@ -1,0 +1,47 @@
+"""The summary of what was left out."""
+
+from pipelines.captions import (
+    CaptionedImage,
+    Skipped,
+    Source,
+    summarize_skipped,
+)
+
+
+def test_nothing_left_out_is_nothing_said():
+    assert summarize_skipped(()) == ""
+
+
+def test_reasons_are_counted_and_names_shown():
+    skipped = [Skipped("list.txt", "no such list")]
+    skipped += [Skipped(f"{n}.jpg", "no such image file") for n in range(4)]
+    assert summarize_skipped(skipped, limit=3) == (
+        "left out or noted: 5\n"
+        "  no such image file (4): 0.jpg, 1.jpg, 2.jpg, and 1 more\n"
+        "  no such list (1): list.txt"
+    )
+
+
+def test_many_reasons_are_cut_short():
+    skipped = [Skipped("a", f"reason {n}") for n in range(4)]
+    assert summarize_skipped(skipped, limit=2) == (
+        "left out or noted: 4\n"
+        "  reason 0 (1): a\n"
+        "  reason 1 (1): a\n"
+        "  for other reasons: 2"
+    )
+
+
+def test_a_source_by_split_and_an_image_by_path_or_drawing(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"abc")
+    images = (
+        CaptionedImage("b", "test", ("x",), draw=lambda: b"drawn"),
+        CaptionedImage("a", "train", ("y",), path=str(tmp_path / "a.jpg")),
+        CaptionedImage("c", "test", ("z",), draw=lambda: b"drawn"),
+    )
+    source = Source("mine", images)
+    assert source.splits == ("test", "train")
+    assert source.split("test") == (images[0], images[2])
+    assert source.split("novel") == ()
+    assert images[0].read() == b"drawn"
+    assert images[1].read() == b"abc"
