@@ -1,6 +1,6 @@
-"""Extracts the annotations of a data set, ahead of training.
+r"""Extracts the annotations of a data set, ahead of training.
 
-    python -m pipelines.extract_features --dataset=flickr8k \\
+    python -m pipelines.extract_features --dataset=flickr8k \
         --data_dir=FLICKR8K --annotations=annotations/flickr8k
 
 `show_attend_tell.train` does this by itself; with --annotations=FOLDER it

@@ -15,13 +15,14 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import keras
+import numpy as np
 from absl import flags
 
 from pipelines.commands import run
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
 from pipelines.images import decode_image, read_image_file
-from show_attend_tell.captioning import ImageCaptioner
+from show_attend_tell.captioning import Caption, ImageCaptioner
 from show_attend_tell.visualization import save_picture
 
 _WORKDIR = flags.DEFINE_string(
@@ -54,27 +55,26 @@ def main(arguments: Sequence[str]) -> None:
         )
     paths = [path for given in arguments for path in _photos(given)]
     captioner = ImageCaptioner.load(_WORKDIR.value, _WEIGHTS.value)
-    results, failed = [], 0
+    readable: list[str] = []
     # A bar where the captions themselves are not printed.
     bar = keras.utils.Progbar(
         len(paths), verbose=int(bool(_OUTPUT.value)), unit_name="photo"
     )
-    for start in range(0, len(paths), _BATCH.value):
-        chosen = paths[start : start + _BATCH.value]
-        readable = list(_readable(chosen))
-        failed += len(chosen) - len(readable)
-        images = [image for _, image in readable]
-        captions = captioner.caption(images, _BATCH.value)
-        for (path, image), caption in zip(readable, captions, strict=True):
-            results.append((path, caption))
-            if not _OUTPUT.value:
-                print(f"{path}: {caption.text}")
-            if _ATTENTION.value and caption.words:
-                picture = captioner.draw(image, caption)
-                save_picture(picture, _picture_path(path, start))
-        bar.update(start + len(chosen))
+    captions = []
+    for caption in captioner.caption(_images(paths, readable), _BATCH.value):
+        path = readable[len(captions)]
+        captions.append(caption)
+        if not _OUTPUT.value:
+            print(f"{path}: {caption.text}", flush=True)
+        if _ATTENTION.value and caption.words:
+            # Read again: photos can be large, and are not kept.
+            picture = captioner.draw(_image(path), caption)
+            save_picture(picture, _picture_path(path))
+        bar.update(len(captions))
     if _OUTPUT.value:
-        write_atomically(_OUTPUT.value, _written(results).encode())
+        text = _written(readable, captions)
+        write_atomically(_OUTPUT.value, text.encode())
+    failed = len(paths) - len(readable)
     if failed:
         print(f"{failed} of {len(paths)} not captioned", file=sys.stderr)
         sys.exit(1)
@@ -94,18 +94,26 @@ def _photos(path: str) -> list[str]:
     return [os.path.join(path, name) for name in found]
 
 
-def _readable(paths) -> Iterator[tuple]:
+def _images(paths: Sequence[str], readable: list[str]) -> Iterator[np.ndarray]:
+    """Yields what can be read, and notes its path; names the others."""
     for path in paths:
         try:
-            yield path, decode_image(read_image_file(path), path)
+            image = _image(path)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+        else:
+            readable.append(path)
+            yield image
+
+
+def _image(path: str) -> np.ndarray:
+    return decode_image(read_image_file(path), path)
 
 
 _drawn: set[str] = set()
 
 
-def _picture_path(path: str, _) -> str:
+def _picture_path(path: str) -> str:
     """Returns a path of its own for the picture of each photo."""
     stem = os.path.splitext(os.path.basename(path))[0]
     name, number = stem, 1
@@ -116,17 +124,17 @@ def _picture_path(path: str, _) -> str:
     return os.path.join(_ATTENTION.value, f"{name}.png")
 
 
-def _written(results) -> str:
+def _written(paths: Sequence[str], captions: Sequence[Caption]) -> str:
     if _OUTPUT.value.endswith(".json"):
         entries = [
             {"image_id": os.path.basename(path), "caption": caption.text}
-            for path, caption in results
+            for path, caption in zip(paths, captions, strict=True)
         ]
         return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(["file", "caption", "log_probability"])
-    for path, caption in results:
+    for path, caption in zip(paths, captions, strict=True):
         writer.writerow([path, caption.text, f"{caption.log_probability:.6f}"])
     return file.getvalue()
 

@@ -1,8 +1,9 @@
 """Captions for images, by a captioner that was trained."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -158,27 +159,28 @@ class ImageCaptioner:
         return cls(config, encoder, captioner, vocabulary)
 
     def caption(
-        self, images: Sequence[np.ndarray], batch_size: int = 16
+        self, images: Iterable[np.ndarray], batch_size: int = 8
     ) -> Iterator[Caption]:
         """Captions images, a batch at a time.
 
         Args:
-            images: Each uint8 `(H, W, 3)`, of any size.
+            images: Each uint8 `(H, W, 3)`, of any size; not kept.
             batch_size: How many go through the networks together.
 
         Yields:
             The captions, in order.
         """
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
-            squares = [
-                fit_image(image, self.encoder.image_size, self.config.geometry)
-                for image in batch
-            ]
-            annotations = self.encoder.model.predict_on_batch(
-                np.stack(squares)
-            )
-            yield from self._speaker.captions(annotations)
+        images = iter(images)
+        size, geometry = self.encoder.image_size, self.config.geometry
+        while squares := [
+            fit_image(image, size, geometry)
+            for image in itertools.islice(images, batch_size)
+        ]:
+            # One shape for every batch: networks are compiled once.
+            filled = np.zeros((batch_size, size, size, 3), np.uint8)
+            filled[: len(squares)] = squares
+            annotations = self.encoder.model.predict_on_batch(filled)
+            yield from self._speaker.captions(annotations)[: len(squares)]
 
     def draw(self, image: np.ndarray, caption: Caption, **style) -> Image.Image:
         """Draws where the model looked for each word of a caption."""

@@ -62,10 +62,15 @@ def greedy(captioner, annotations, max_words: int = 30) -> Captions:
         # log p(word), of all words: what may not be said keeps its share.
         best, token = ops.top_k(logits + silent, 1)
         log_p = best[:, 0] - ops.logsumexp(logits, axis=-1)
-        alive = ops.cast(ops.logical_not(done), "float32")
-        token = ops.where(done, PADDING, ops.cast(token[:, 0], "int32"))
+        token = ops.cast(token[:, 0], "int32")
         ends = ops.equal(token, END)
-        is_word = ops.logical_not(ops.logical_or(done, ends))
+        # After `max_words` words there is room for the end token alone.
+        cut = ops.logical_and(t == max_words, ops.logical_not(ends))
+        mute = ops.logical_or(done, cut)
+        alive = ops.cast(ops.logical_not(mute), "float32")
+        token = ops.where(mute, PADDING, token)
+        ends = ops.equal(token, END)
+        is_word = ops.logical_not(ops.logical_or(mute, ends))
         done = ops.logical_or(done, ends)
         captions = Captions(
             tokens=_put(captions.tokens, t, token),

@@ -90,11 +90,12 @@ class Captioner(keras.Model):
         }
         self.vocabulary_digest = vocabulary_digest
         self.annotation_scale = annotation_scale
+        own = {"dtype": self.dtype_policy}
         self.embedding = keras.layers.Embedding(
-            vocabulary_size, embedding_size, name="embedding"
+            vocabulary_size, embedding_size, name="embedding", **own
         )
         self.initial_state = InitialState(
-            units, initial_units, dropout, name="initial_state"
+            units, initial_units, dropout, name="initial_state", **own
         )
         self.decoder = LSTMDecoder(
             units, attention_units, gate, name="decoder"
@@ -105,7 +106,7 @@ class Captioner(keras.Model):
             self.decoder.unroll, jit_compile=True, autograph=False
         )
         self.output_layer = DeepOutput(
-            vocabulary_size, activation, dropout, name="output"
+            vocabulary_size, activation, dropout, name="output", **own
         )
         self.regularizer = DoublyStochasticRegularizer(
             regularizer_weight, regularizer_normalization
@@ -123,12 +124,11 @@ class Captioner(keras.Model):
         size = self.embedding.output_dim
         self.embedding.build()
         self.initial_state.build(annotations)
-        units = self.initial_state.units
-        words, hidden = (None, None, None, size), (None, None, units)
-        self.decoder.build(words, hidden, hidden, annotations)
-        self.output_layer.build(
-            words, (None, None, None, units), (None, None, None, annotations[-1])
-        )
+        depth, units = annotations[-1], self.initial_state.units
+        sequence, state = (None, None, None), (None, None, units)
+        words = (*sequence, size)
+        self.decoder.build(words, state, state, annotations)
+        self.output_layer.build(words, (*sequence, units), (*sequence, depth))
         self.built = True
 
     @property
@@ -178,15 +178,17 @@ class Captioner(keras.Model):
 
     def train_step(self, data):
         """Takes one step of the optimizer on a batch."""
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            loss, nll, words = self.losses_of(data, training=True)
+            loss, nll, words = self.losses_of(inputs, training=True)
         variables = self.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return self._update_metrics(loss, nll, words)
 
     def test_step(self, data):
         """Measures a batch with teacher forcing; changes nothing."""
-        return self._update_metrics(*self.losses_of(data, training=False))
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self._update_metrics(*self.losses_of(inputs, training=False))
 
     def _update_metrics(self, loss, nll, words):
         self.loss_metric.update_state(loss)
@@ -205,7 +207,11 @@ class Captioner(keras.Model):
         """
         annotations = self.annotation_scale * ops.cast(annotations, "float32")
         keys = self.decoder.cell.attention.project(annotations)
-        state = DecodingState(*self.initial_state(annotations, training=False))
+        hidden, cell = self.initial_state(annotations, training=False)
+        # In mixed precision the state is float32 from the start, as later.
+        state = DecodingState(
+            ops.cast(hidden, "float32"), ops.cast(cell, "float32")
+        )
         return state, annotations, keys
 
     def step(self, token, state, annotations, keys):

@@ -1,11 +1,11 @@
-"""Trains a captioner, and shows what it learned.
+r"""Trains a captioner, and shows what it learned.
 
     python -m show_attend_tell.train
 
 draws scenes, extracts their annotations, trains, and writes scores and
 pictures of attention to runs/scenes. Real photos, with the same command:
 
-    python -m show_attend_tell.train --recipe=flickr8k_soft \\
+    python -m show_attend_tell.train --recipe=flickr8k_soft \
         --data_dir=FLICKR8K --workdir=runs/flickr8k
 """
 

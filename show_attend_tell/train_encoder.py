@@ -33,7 +33,7 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "where to write the weights", required=True
 )
 _SCENES = flags.DEFINE_integer("scenes", 20000, "drawn scenes to train on")
-_STEPS = flags.DEFINE_integer("steps", 8000, "optimizer steps")
+_STEPS = flags.DEFINE_integer("steps", 4500, "optimizer steps")
 _BATCH = flags.DEFINE_integer("batch_size", 32, "scenes in a batch")
 _CAPTIONS = flags.DEFINE_integer("captions", 2, "captions drawn of a scene's")
 _RATE = flags.DEFINE_float("learning_rate", 1.5e-3, "peak learning rate")

@@ -347,12 +347,10 @@ class _Run:
             {f"validation/{name}": value for name, value in scores.items()},
             self._step(),
         )
-        for n in range(min(3, len(images))):
-            if captions[n].words:
-                picture = _picture(images[n], captions[n], self.config, self.data)
-                self.summaries.picture(
-                    f"validation/{n}: {images[n].id}", picture, self._step()
-                )
+        for image, caption in list(zip(images, captions, strict=True))[:3]:
+            if caption.words:
+                picture = _picture(image, caption, self.config, self.data)
+                self.summaries.picture(image.id, picture, self._step())
 
     def _is_over(self) -> bool:
         scores = [entry["BLEU-4"] for entry in self.history]

@@ -30,6 +30,11 @@ class DeepOutput(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if vocabulary_size < 1:
+            raise ValueError(
+                "`vocabulary_size` must be positive. "
+                f"Received: {vocabulary_size=}"
+            )
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"`activation` must be one of {ACTIVATIONS}. "
@@ -37,8 +42,9 @@ class DeepOutput(keras.layers.Layer):
             )
         self.vocabulary_size = vocabulary_size
         self.activation = activation
-        self.hidden_dropout = keras.layers.Dropout(dropout)
-        self.output_dropout = keras.layers.Dropout(dropout)
+        own = {"dtype": self.dtype_policy}
+        self.hidden_dropout = keras.layers.Dropout(dropout, **own)
+        self.output_dropout = keras.layers.Dropout(dropout, **own)
 
     def build(self, embedding_shape, hidden_shape, context_shape):
         """Creates the weights for `(..., E)`, `(..., U)` and `(..., D)`."""

@@ -14,7 +14,8 @@ class DoublyStochasticRegularizer(keras.layers.Layer):
 
         penalty = weight * sum_i (1 - sum_t alpha_ti)^2
 
-    Only real words count, the end token among them; padding does not.
+    Only real words count, the end token among them; padding does not. It
+    computes in float32 under any policy.
 
     Args:
         weight: Lambda.
@@ -25,7 +26,11 @@ class DoublyStochasticRegularizer(keras.layers.Layer):
     def __init__(
         self, weight: float = 1.0, normalization: str = "sum", **kwargs
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        if weight < 0:
+            raise ValueError(
+                f"`weight` must not be negative. Received: {weight=}"
+            )
         if normalization not in NORMALIZATIONS:
             raise ValueError(
                 f"`normalization` must be one of {NORMALIZATIONS}. "

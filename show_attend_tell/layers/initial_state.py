@@ -25,16 +25,17 @@ class InitialState(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = units
         self.hidden_units = hidden_units
+        own = {"dtype": self.dtype_policy}
         if hidden_units:
             self.between = keras.layers.Dense(
-                hidden_units, activation="relu", name="between"
+                hidden_units, activation="relu", name="between", **own
             )
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, **own)
         self.to_hidden = keras.layers.Dense(
-            units, activation="tanh", name="to_hidden"
+            units, activation="tanh", name="to_hidden", **own
         )
         self.to_cell = keras.layers.Dense(
-            units, activation="tanh", name="to_cell"
+            units, activation="tanh", name="to_cell", **own
         )
 
     def build(self, annotations_shape):

@@ -15,7 +15,7 @@ class DecodedSequence(typing.NamedTuple):
     Attributes:
         hidden: `h_t`, `(N, K, T, U)`.
         context: The gated contexts `z_t`, `(N, K, T, D)`.
-        attention: `alpha_t`, `(N, K, T, L)`, float32.
+        attention: `alpha_t`, `(N, K, T, L)`.
         gate: `beta_t`, `(N, K, T, 1)`, or `(N, K, T, D)`.
     """
 
@@ -31,9 +31,8 @@ class LSTMDecoder(keras.layers.Layer):
 
     The same mathematics as the cell called T times, several times faster:
     annotations are projected once an image, embeddings once a batch, and the
-    backward pass is written out (see `recurrence`). The recurrence runs in
-    float32 under any policy; what it returns is in the compute dtype, the
-    attention in float32.
+    backward pass is written out (see `recurrence`). It computes in float32
+    under any policy.
 
     Args:
         units: U, see `LSTMDecoderCell`.
@@ -44,17 +43,19 @@ class LSTMDecoder(keras.layers.Layer):
     def __init__(
         self, units: int, attention_units: int, gate: str = "scalar", **kwargs
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         # Replaceable by a compiled version of the same function.
         self.unroll = recurrence.unroll
         self.cell = LSTMDecoderCell(
             units, attention_units, gate, name="cell", dtype="float32"
         )
 
-    def build(self, embedding_shape, hidden_shape, _, annotations_shape):
+    def build(
+        self, embedding_shape, hidden_shape, cell_shape, annotations_shape
+    ):
         """Creates the weights of the cell."""
         self.cell.build(
-            embedding_shape, hidden_shape, hidden_shape, annotations_shape
+            embedding_shape, hidden_shape, cell_shape, annotations_shape
         )
 
     def call(self, embedding, hidden, cell, annotations):
@@ -69,10 +70,6 @@ class LSTMDecoder(keras.layers.Layer):
         Returns:
             A `DecodedSequence`.
         """
-        embedding, hidden, cell, annotations = (
-            ops.cast(x, "float32")
-            for x in (embedding, hidden, cell, annotations)
-        )
         words = ops.transpose(embedding, (2, 0, 1, 3))  # (T, N, K, E)
         run = self.unroll(
             ops.matmul(words, self.cell.embedding_kernel) + self.cell.bias,
@@ -82,12 +79,7 @@ class LSTMDecoder(keras.layers.Layer):
             self.cell.attention.project(annotations),
             self._weights_of_the_loop(),
         )
-        caption_first = [ops.transpose(x, (1, 2, 0, 3)) for x in run]
-        sequence = DecodedSequence(*caption_first)
-        return sequence._replace(
-            hidden=ops.cast(sequence.hidden, self.compute_dtype),
-            context=ops.cast(sequence.context, self.compute_dtype),
-        )
+        return DecodedSequence(*(ops.transpose(x, (1, 2, 0, 3)) for x in run))
 
     def _weights_of_the_loop(self):
         cell, attention = self.cell, self.cell.attention

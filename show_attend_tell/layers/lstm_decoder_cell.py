@@ -55,6 +55,8 @@ class LSTMDecoderCell(keras.layers.Layer):
         self, units: int, attention_units: int, gate: str = "scalar", **kwargs
     ):
         super().__init__(**kwargs)
+        if units < 1:
+            raise ValueError(f"`units` must be positive. Received: {units=}")
         if gate not in GATES:
             raise ValueError(
                 f"`gate` must be one of {GATES}. Received: {gate=}"
@@ -65,7 +67,9 @@ class LSTMDecoderCell(keras.layers.Layer):
             attention_units, name="attention", dtype=self.dtype_policy
         )
 
-    def build(self, embedding_shape, hidden_shape, _, annotations_shape):
+    def build(
+        self, embedding_shape, hidden_shape, cell_shape, annotations_shape
+    ):
         """Creates the weights for `(..., E)`, `(..., U)` and `(N, L, D)`."""
         depth, units = annotations_shape[-1], self.units
         self.attention.build(hidden_shape, annotations_shape)

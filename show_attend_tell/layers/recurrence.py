@@ -22,7 +22,8 @@ import typing
 from keras import ops
 
 # exp(2 * 40) is finite in float32, and so is its reciprocal; tanh has long
-# been +-1 in float32 for such arguments.
+# been +-1 in float32 for such arguments. Only where one lies beyond
+# it and the other takes that back is their sum not what it was.
 _LIMIT = 40.0
 
 

@@ -19,6 +19,7 @@ from pipelines.records import (
     encode_annotations,
     index_path,
     is_temporary,
+    raw_bytes,
     shard_path,
 )
 
@@ -173,6 +174,8 @@ def hostile_records(metadata):
         "cut": good[:-6],
         "short": zlib.compress(b"\0" * 20),
         "long": zlib.compress(b"\0" * 500),
+        "one more": zlib.compress(bytes(raw_bytes(metadata) + 1)),
+        "one less": zlib.compress(bytes(raw_bytes(metadata) - 1)),
         "with a tail": good + b"more",
         "bomb": zlib.compress(bytes(2**26), 9),
     }

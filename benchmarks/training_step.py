@@ -1,0 +1,445 @@
+"""How fast a step of training is, beside the same step in PyTorch.
+
+    pip install -e '.[benchmarks]'
+    python -m benchmarks.training_step
+    python -m benchmarks.training_step --profile
+
+The first form first proves, on a small shape without dropout, that all
+contestants compute the same loss and the same gradients from the same weights.
+Then they take turns, each in a process of its own, a few steps each, so that
+whatever else the machine does disturbs them alike:
+
+- `ours`: the step that `train` takes;
+- `PyTorch, tight`: as an expert would write it;
+- `PyTorch, tutorial`: as tutorials write it, nothing taken out of the loop.
+
+A step is: forward, backward, clipping by the global norm, Adam, on random
+annotations and words, for batches of single captions (as in the paper) and
+batches of images with all their captions (the default of `train`). With
+`--profile` our step is taken apart instead.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from absl import app, flags
+
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 64, "Captions in a batch.", lower_bound=1
+)
+_CAPTIONS = flags.DEFINE_integer(
+    "captions_per_image", 5, "Captions of an image.", lower_bound=2
+)
+_LOCATIONS = flags.DEFINE_integer("locations", 196, "L.", lower_bound=1)
+_DEPTH = flags.DEFINE_integer("depth", 512, "D.", lower_bound=1)
+_EMBEDDING = flags.DEFINE_integer("embedding_size", 512, "E.", lower_bound=1)
+_UNITS = flags.DEFINE_integer("units", 512, "U.", lower_bound=1)
+_ATTENTION = flags.DEFINE_integer("attention_units", 512, "A.", lower_bound=1)
+_VOCABULARY = flags.DEFINE_integer("vocabulary_size", 8000, "V.", lower_bound=4)
+_WORDS = flags.DEFINE_integer("words", 14, "T.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 5, "How often each contestant has its turn.", lower_bound=1
+)
+_STEPS = flags.DEFINE_integer("steps", 3, "Steps a turn.", lower_bound=1)
+_THREADS = flags.DEFINE_integer(
+    "threads", os.cpu_count(), "Cores that each may use.", lower_bound=1
+)
+_TUTORIAL = flags.DEFINE_bool("tutorial", True, "Measure the tutorial's too.")
+_PROFILE = flags.DEFINE_bool(
+    "profile", False, "Take our own step apart; needs no PyTorch."
+)
+
+OURS, TIGHT, TUTORIAL = "ours", "PyTorch, tight", "PyTorch, tutorial"
+
+_LEARNING_RATE, _CLIP_NORM, _EPSILON = 5e-4, 5.0, 1e-7
+_TOLERANCE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """A batch and a model.
+
+    Attributes:
+        images: N.
+        captions: K, of each image.
+        words: T.
+        locations: L.
+        sizes: `vocabulary`, `embedding`, `units`, `attention_units`, `depth`.
+        dropout: At the paper's three places.
+        threads: Cores to use.
+    """
+
+    images: int
+    captions: int
+    words: int
+    locations: int
+    sizes: dict[str, int]
+    dropout: float
+    threads: int
+
+    def batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """Annotations as a ReLU gives them, and words; one caption is short."""
+        rng = np.random.default_rng(0)
+        size = (self.images, self.locations, self.sizes["depth"])
+        annotations = np.maximum(rng.normal(size=size), 0).astype(np.float32)
+        size = (self.images, self.captions, self.words + 1)
+        tokens = rng.integers(1, self.sizes["vocabulary"], size, np.int32)
+        tokens[-1, -1, -2:] = 0
+        return annotations, tokens
+
+
+class Ours:
+    """Our model, stepped by the function that `fit` calls."""
+
+    def __init__(self, shape: Shape):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import keras
+        import tensorflow as tf
+
+        from show_attend_tell.model import Captioner
+
+        tf.config.threading.set_intra_op_parallelism_threads(shape.threads)
+        keras.utils.set_random_seed(0)
+        sizes = shape.sizes
+        self.model = Captioner(
+            sizes["vocabulary"],
+            embedding_size=sizes["embedding"],
+            units=sizes["units"],
+            attention_units=sizes["attention_units"],
+            initial_units=sizes["units"],
+            dropout=shape.dropout,
+        )
+        annotations, tokens = shape.batch()
+        batch = {"annotations": annotations, "tokens": tokens}
+        self.model.build({name: x.shape for name, x in batch.items()})
+        self.model.compile(
+            keras.optimizers.Adam(
+                _LEARNING_RATE, epsilon=_EPSILON, global_clipnorm=_CLIP_NORM
+            )
+        )
+        self.batch = {name: tf.constant(x) for name, x in batch.items()}
+        batches = tf.data.Dataset.from_tensors(self.batch).repeat()
+        self._batches = iter(batches)
+        self.model.make_train_function()
+
+    def step(self) -> None:
+        """Takes a step of training."""
+        self.model.train_function(self._batches)["loss"].numpy()
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Returns all weights by path."""
+        return {_path(v): v.numpy() for v in self.model.trainable_variables}
+
+    def loss_and_gradients(self) -> tuple[float, dict[str, np.ndarray]]:
+        """Returns the loss, and the gradients by path."""
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = self.model.losses_of(self.batch, training=True)[0]
+        variables = self.model.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        return float(loss), {
+            _path(variable): tf.convert_to_tensor(gradient).numpy()
+            for variable, gradient in zip(variables, gradients, strict=True)
+        }
+
+
+def _path(variable) -> str:
+    return variable.path.partition("/")[2]
+
+
+class InPyTorch:
+    """One of the models in PyTorch."""
+
+    def __init__(self, shape: Shape, kind: str):
+        import torch
+
+        from benchmarks import pytorch_captioner
+
+        torch.set_num_threads(shape.threads)
+        torch.manual_seed(0)
+        kinds = {
+            TIGHT: pytorch_captioner.TightCaptioner,
+            TUTORIAL: pytorch_captioner.TutorialCaptioner,
+        }
+        self.model = kinds[kind](shape.sizes, shape.dropout)
+        annotations, tokens = shape.batch()
+        self.batch = torch.tensor(annotations), torch.tensor(tokens).long()
+        self._clip = torch.nn.utils.clip_grad_norm_
+        # Twice as fast as foreach=True on two cores.
+        self._optimizer = torch.optim.Adam(
+            self.model.parameters(), _LEARNING_RATE, eps=_EPSILON, fused=True
+        )
+
+    def step(self) -> None:
+        """Takes a step of training."""
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = self.model.loss(*self.batch)
+        loss.backward()
+        self._clip(self.model.parameters(), _CLIP_NORM, foreach=True)
+        self._optimizer.step()
+        loss.item()
+
+    def set_weights(self, weights: dict[str, np.ndarray]) -> None:
+        """Takes our weights, by path."""
+        from benchmarks import pytorch_captioner
+
+        views = pytorch_captioner.weights_in_our_layout(self.model)
+        places = {pytorch_captioner.PLACES[path] for path in weights}
+        assert places == set(views), places ^ set(views)
+        for path, values in weights.items():
+            view = views[pytorch_captioner.PLACES[path]]
+            view[...] = values.reshape(view.shape)
+
+    def loss_and_gradients(self) -> tuple[float, dict[str, np.ndarray]]:
+        """Returns the loss, and the gradients by our paths."""
+        from benchmarks import pytorch_captioner
+
+        loss = self.model.loss(*self.batch)
+        loss.backward()
+        views = pytorch_captioner.weights_in_our_layout(self.model, True)
+        return loss.item(), {
+            path: np.array(views[place])
+            for path, place in pytorch_captioner.PLACES.items()
+        }
+
+
+def _contestant(name: str, shape: Shape):
+    return Ours(shape) if name == OURS else InPyTorch(shape, name)
+
+
+def _timed(step: Callable[[], object]) -> tuple[float, float]:
+    """Returns the wall and processor seconds that one call takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    step()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def _work(name: str, shape: Shape, pipe) -> None:
+    """Serves one contestant: calls its methods as told through the pipe."""
+    contestant = _contestant(name, shape)
+    for request, argument in iter(pipe.recv, None):
+        if request == "steps":
+            pipe.send([_timed(contestant.step) for _ in range(argument)])
+        elif request == "memory":
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            pipe.send(usage.ru_maxrss / 2**20)
+        else:
+            arguments = () if argument is None else (argument,)
+            pipe.send(getattr(contestant, request)(*arguments))
+
+
+class Worker:
+    """A contestant in its own process."""
+
+    def __init__(self, name: str, shape: Shape):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_work, args=(name, shape, theirs), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def ask(self, request: str, argument=None):
+        """Returns what the contestant answers."""
+        self._pipe.send((request, argument))
+        return self._pipe.recv()
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self._pipe.send(None)
+        self._process.join()
+
+
+def prove_equal(names: list[str], threads: int) -> None:
+    """Compares losses and gradients on a small shape, without dropout."""
+    sizes = {"vocabulary": 50, "embedding": 24, "units": 32}
+    sizes |= {"attention_units": 20, "depth": 28}
+    for captions in (1, 3):
+        shape = Shape(4, captions, 6, 30, sizes, 0.0, threads)
+        workers = {name: Worker(name, shape) for name in names}
+        weights = workers[OURS].ask("weights")
+        ours = workers[OURS].ask("loss_and_gradients")
+        for name in names[1:]:
+            workers[name].ask("set_weights", weights)
+            theirs = workers[name].ask("loss_and_gradients")
+            loss, gradient = _differences(ours, theirs)
+            print(
+                f"same loss and gradients, {captions} captions an image, "
+                f"{name}: they differ by {loss:.0e} and {gradient:.0e} "
+                "of their size",
+                flush=True,
+            )
+            if not max(loss, gradient) < _TOLERANCE:
+                raise SystemExit("error: the models are not the same")
+        for worker in workers.values():
+            worker.stop()
+
+
+def _differences(ours, theirs) -> tuple[float, float]:
+    """Returns relative differences of losses and gradients (the largest)."""
+    loss = abs(ours[0] - theirs[0]) / abs(ours[0])
+    gradients = []
+    for path, gradient in ours[1].items():
+        other = theirs[1][path].reshape(gradient.shape)
+        size = np.abs(gradient).max()
+        gradients.append(np.abs(gradient - other).max() / size)
+    return loss, max(gradients)
+
+
+def race(names: list[str], shape: Shape) -> None:
+    """Lets the contestants take turns, and prints a table."""
+    workers = {name: Worker(name, shape) for name in names}
+    times = {name: [] for name in names}
+    for worker in workers.values():
+        worker.ask("steps", 2)  # to compile, and to touch the memory
+    for _ in range(_ROUNDS.value):
+        for name, worker in workers.items():
+            times[name] += worker.ask("steps", _STEPS.value)
+    memory = {name: workers[name].ask("memory") for name in names}
+    for worker in workers.values():
+        worker.stop()
+    captions = shape.images * shape.captions
+    print(
+        f"\n{shape.images} images x {shape.captions} captions, "
+        f"{shape.words} words, {shape.locations} locations\n"
+        "                     ms/step: min median   processor   captions/s"
+        "  times PyTorch   GiB"
+    )
+    medians = {
+        name: [1000 * statistics.median(x) for x in zip(*rows, strict=True)]
+        for name, rows in times.items()
+    }
+    for name in names:
+        least = 1000 * min(times[name])[0]
+        wall, processor = medians[name]
+        ratio = medians[TIGHT][0] / wall if TIGHT in names else float("nan")
+        print(
+            f"{name:20s} {least:12.0f} {wall:6.0f} {processor:11.0f} "
+            f"{1000 * captions / wall:12.0f} {ratio:14.2f} "
+            f"{memory[name]:5.1f}",
+            flush=True,
+        )
+
+
+def profile(shape: Shape) -> None:
+    """Prints where the time of our step goes, part by part.
+
+    Parts are measured on their own, each as one graph, so that their sum is
+    not quite the step.
+    """
+    ours = Ours(shape)
+    parts = {"whole step": ours.step} | _parts(ours)
+    times = {name: [] for name in parts}
+    for call in parts.values():
+        call()
+    for _ in range(_ROUNDS.value):
+        for name, call in parts.items():
+            call()
+            times[name].append(_timed(call))
+    print(
+        f"\n{shape.images} images x {shape.captions} captions\n"
+        "part                                      ms: min median   processor"
+    )
+    for name, rows in times.items():
+        wall, processor = (
+            1000 * statistics.median(x) for x in zip(*rows, strict=True)
+        )
+        least = 1000 * min(rows)[0]
+        print(f"{name:40s} {least:8.1f} {wall:6.1f} {processor:11.1f}")
+
+
+def _parts(ours: Ours) -> dict[str, Callable[[], object]]:
+    """Returns what our step consists of, to be called on fixed inputs."""
+    import tensorflow as tf
+
+    model, tokens = ours.model, ours.batch["tokens"]
+    annotations, cell = ours.batch["annotations"], ours.model.decoder.cell
+    words = tf.constant(model.embedding(tokens[:, :, :-1]))
+    state = [
+        tf.repeat(x[:, None], tokens.shape[1], axis=1)
+        for x in model.initial_state(annotations)
+    ]
+    decoded = model.decoder(words, *state, annotations)
+    inputs = tf.matmul(tf.transpose(words, (2, 0, 1, 3)), cell.embedding_kernel)
+    keys = cell.attention.project(annotations)
+    weights = model.decoder.weights_of_the_loop()
+    logits = model.output_layer(words, decoded.hidden, decoded.context)
+    targets = tokens[:, :, 1:]
+    mask = targets != 0
+
+    def unroll(inputs, *state_and_keys):
+        *state, keys = state_and_keys
+        return model.decoder.unroll(inputs, *state, annotations, keys, weights)
+
+    functions = {
+        "words: embedding, product with gates": (
+            lambda: tf.matmul(
+                model.embedding(tokens[:, :, :-1]), cell.embedding_kernel
+            ),
+            (),
+        ),
+        "initial state": (
+            lambda: model.initial_state(annotations, training=True),
+            (),
+        ),
+        "projection of annotations": (
+            lambda: cell.attention.project(annotations),
+            (),
+        ),
+        "recurrence": (unroll, (inputs, *state, keys)),
+        "output layer": (
+            lambda *x: model.output_layer(*x, training=True),
+            (words, decoded.hidden, decoded.context),
+        ),
+        "likelihood": (
+            lambda x: caption_nll(x, targets, mask),
+            (logits,),
+        ),
+        "penalty": (
+            lambda x: model.regularizer(x, mask),
+            (decoded.attention,),
+        ),
+    }
+    parts = {}
+    for name, (function, inputs) in functions.items():
+        parts |= _both_ways(name, function, inputs, model)
+
+def _shapes() -> list[Shape]:
+    sizes = {
+        "vocabulary": _VOCABULARY.value,
+        "embedding": _EMBEDDING.value,
+        "units": _UNITS.value,
+        "attention_units": _ATTENTION.value,
+        "depth": _DEPTH.value,
+    }
+    images = max(1, round(_BATCH_SIZE.value / _CAPTIONS.value))
+    batches = ((_BATCH_SIZE.value, 1), (images, _CAPTIONS.value))
+    return [
+        Shape(
+            n, k, _WORDS.value, _LOCATIONS.value, sizes, 0.5, _THREADS.value
+        )
+        for n, k in batches
+    ]
+
+
+def main(argv: list[str]) -> None:
+    """Proves the contestants equal and lets them race, or profiles ours."""
+    del argv
+    names = [OURS, TIGHT] + [TUTORIAL] * _TUTORIAL.value
+    if _PROFILE.value:
+        raise SystemExit("later")
+    prove_equal(names, _THREADS.value)
+    for shape in _shapes():
+        race(names, shape)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,93 @@
+"""The second term of equation 14."""
+
+import numpy as np
+import pytest
+
+from show_attend_tell.layers import DoublyStochasticRegularizer
+from tests import reference
+from tests.show_attend_tell.layers.checks import (
+    check_layer,
+    check_oracle,
+    drawn,
+)
+
+T, L = 4, 3
+NORMALIZATIONS = ("sum", "mean")
+
+
+def attention_of(*batch):
+    return np.exp(drawn(*batch, T, L))
+
+
+def mask_of(*batch):
+    lengths = np.arange(np.prod(batch)).reshape(batch) % (T + 1)
+    return np.arange(T) < lengths[..., None]
+
+
+def make(normalization):
+    return lambda **kwargs: DoublyStochasticRegularizer(
+        0.7, normalization, **kwargs
+    )
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_regularizer(normalization):
+    inputs = [attention_of(2, 2), mask_of(2, 2)]
+    check_layer(make(normalization), None, inputs, {})
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("batch", [(5,), (2, 3)])
+def test_regularizer_is_the_papers(normalization, batch):
+    def oracle(inputs, _):
+        penalty = np.zeros(batch)
+        for index in np.ndindex(*batch):
+            penalty[index] = reference.doubly_stochastic(
+                inputs["attention"][index],
+                inputs["mask"][index],
+                0.7,
+                normalization,
+            )
+        return penalty
+
+    inputs = {"attention": attention_of(*batch), "mask": mask_of(*batch)}
+    layer = make(normalization)()
+    # By position: Keras gives a `mask` by name a meaning of its own.
+    check_oracle(
+        layer, inputs, oracle, lambda attention, mask: layer(attention, mask)
+    )
+
+
+def test_by_hand():
+    attention = np.array(
+        [[[1.0, 0.0], [0.5, 0.5], [0.0, 9.0]]], np.float32
+    )  # Seen 3/2 and 1/2, where the third step is padding.
+    mask = np.array([[True, True, False]])
+    paper = DoublyStochasticRegularizer(2.0)
+    np.testing.assert_allclose(paper(attention, mask), [2 * (1 / 4 + 1 / 4)])
+    released = DoublyStochasticRegularizer(2.0, "mean")
+    np.testing.assert_allclose(released(attention, mask), [1 / 2])
+
+
+def test_nothing_seen_costs_one_a_location():
+    # What a caption of padding alone is charged; the loss leaves it out.
+    mask = np.zeros((1, T), bool)
+    penalty = DoublyStochasticRegularizer()(attention_of(1), mask)
+    np.testing.assert_allclose(penalty, [L])
+
+
+def test_it_is_exact_in_mixed_precision():
+    # In bfloat16, 1 + 1/512 is 1: such a penalty would vanish.
+    attention = np.full((1, 1, 2), 1 + 1 / 512, np.float32)
+    layer = DoublyStochasticRegularizer(dtype="mixed_bfloat16")
+    penalty = layer(attention, np.ones((1, 1), bool))
+    assert penalty.dtype == "float32"
+    np.testing.assert_allclose(penalty, [2 / 512**2], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"normalization": "max"}, {"weight": -1.0}]
+)
+def test_wrong_arguments(arguments):
+    with pytest.raises(ValueError, match="Received: "):
+        DoublyStochasticRegularizer(**arguments)

@@ -1,0 +1,144 @@
+"""A run from nothing to its scores, as a user starts it."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from show_attend_tell.scores import bleu
+from tests.conftest import ROOT
+from tests.show_attend_tell.conftest import TINY, run_command
+
+SCORES = {"BLEU-1", "BLEU-4", "BLEU-4_no_penalty", "true_captions"}
+SCORES |= {"pointing_accuracy", "pointing_chance", "one_reference_BLEU-4"}
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_leaves_scores_model_words_and_pictures(trained):
+    scores = read(trained / "scores.json")
+    assert set(scores) == {"test", "novel"}
+    assert set(scores["test"]) >= SCORES
+    assert all(0 <= scores["test"][name] <= 1 for name in SCORES)
+    history = read(trained / "history.json")
+    assert [entry["epoch"] for entry in history] == [1, 2]
+    assert read(trained / "config.json")["units"] == 32
+    assert read(trained / "versions.json")["keras"] == keras.__version__
+    pictures = sorted((trained / "pictures").iterdir())
+    assert 1 <= len(pictures) <= 2
+    assert Image.open(pictures[0]).width > 300
+    assert any((trained / "tensorboard").iterdir())
+    assert not list(trained.rglob("*.tmp-*"))
+
+
+def test_scores_are_those_of_the_written_captions(trained):
+    from pipelines.sources.scenes import load_scenes
+
+    said = {
+        entry["image_id"]: entry["caption"]
+        for entry in read(trained / "captions_test.json")
+    }
+    images = load_scenes(0, 0, 12, 0).images
+    expected = bleu(
+        [said[image.id].split() for image in images],
+        [[text.split() for text in image.captions] for image in images],
+    )
+    scores = read(trained / "scores.json")["test"]
+    assert scores["BLEU-4"] == pytest.approx(expected["BLEU-4"], abs=1e-12)
+
+
+def test_a_finished_run_is_not_trained_again(trained):
+    before = (trained / "scores.json").read_bytes()
+    model = (trained / "best.keras").read_bytes()
+    done = run_command("train", f"--workdir={trained}", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert (trained / "scores.json").read_bytes() == before
+    assert (trained / "best.keras").read_bytes() == model
+
+
+def test_other_flags_are_refused(trained):
+    flags = [flag for flag in TINY if "units=32" not in flag]
+    done = run_command("train", f"--workdir={trained}", *flags)
+    assert done.returncode == 1
+    assert "--units=32 (received 256)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "flag, told",
+    [
+        ("--dropout=1", "--dropout"),
+        ("--units=0", "--units"),
+        ("--dataset=flickr8k", "--data_dir"),
+        ("--encoder=vgg99", "vgg19"),
+        ("--encoder_weights=/nowhere.h5", "--encoder_weights=FILE"),
+        ("surplus", "surplus"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(tmp_path, flag, told):
+    done = run_command("train", f"--workdir={tmp_path}/run", flag)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def weights(path):
+    model = keras.saving.load_model(path)
+    return [np.asarray(weight) for weight in model.weights]
+
+
+@pytest.mark.proof
+def test_a_killed_run_ends_like_one_that_was_not(tmp_path):
+    """Three runs, each killed three times at random moments."""
+    flags = [*TINY, "--checkpoint_minutes=0", "--dropout=0.3"]
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    done = run_command("train", f"--workdir={whole}", *flags)
+    duration = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    dice = random.Random()
+    for attempt in range(3):
+        workdir = tmp_path / f"killed{attempt}"
+        command = [
+            sys.executable,
+            "-m",
+            "show_attend_tell.train",
+            f"--workdir={workdir}",
+            *flags,
+        ]
+        for _ in range(3):
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            moment = dice.uniform(0.3, 0.95) * duration
+            time.sleep(moment)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        done = run_command("train", f"--workdir={workdir}", *flags)
+        assert done.returncode == 0, done.stderr
+        for name in ("scores.json", "history.json", "captions_test.json"):
+            same = (workdir / name).read_bytes() == (whole / name).read_bytes()
+            assert same, (attempt, name)
+        for ours, theirs in zip(
+            weights(workdir / "last.keras"),
+            weights(whole / "last.keras"),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+        for shard in (whole / "annotations").glob("*.tfrecord"):
+            other = workdir / "annotations" / shard.name
+            assert other.read_bytes() == shard.read_bytes()
+        shutil.rmtree(workdir)
