@@ -330,23 +330,19 @@ def race(names: list[str], shape: Shape) -> None:
 
 
 def profile(shape: Shape) -> None:
-    """Prints where the time of our step goes, part by part.
+    """Prints where the time of our step goes."""
+    from benchmarks import step_parts
 
-    Parts are measured on their own, each as one graph, so that their sum is
-    not quite the step.
-    """
     ours = Ours(shape)
-    parts = {"whole step": ours.step} | _parts(ours)
+    parts = {"whole step": ours.step} | step_parts.parts(ours.model, ours.batch)
     times = {name: [] for name in parts}
-    for call in parts.values():
-        call()
     for _ in range(_ROUNDS.value):
         for name, call in parts.items():
-            call()
-            times[name].append(_timed(call))
+            call()  # to compile, and to come back to the memory
+            times[name] += [_timed(call) for _ in range(_STEPS.value)]
     print(
         f"\n{shape.images} images x {shape.captions} captions\n"
-        "part                                      ms: min median   processor"
+        "part                                     ms: min median   processor"
     )
     for name, rows in times.items():
         wall, processor = (
@@ -355,62 +351,6 @@ def profile(shape: Shape) -> None:
         least = 1000 * min(rows)[0]
         print(f"{name:40s} {least:8.1f} {wall:6.1f} {processor:11.1f}")
 
-
-def _parts(ours: Ours) -> dict[str, Callable[[], object]]:
-    """Returns what our step consists of, to be called on fixed inputs."""
-    import tensorflow as tf
-
-    model, tokens = ours.model, ours.batch["tokens"]
-    annotations, cell = ours.batch["annotations"], ours.model.decoder.cell
-    words = tf.constant(model.embedding(tokens[:, :, :-1]))
-    state = [
-        tf.repeat(x[:, None], tokens.shape[1], axis=1)
-        for x in model.initial_state(annotations)
-    ]
-    decoded = model.decoder(words, *state, annotations)
-    inputs = tf.matmul(tf.transpose(words, (2, 0, 1, 3)), cell.embedding_kernel)
-    keys = cell.attention.project(annotations)
-    weights = model.decoder.weights_of_the_loop()
-    logits = model.output_layer(words, decoded.hidden, decoded.context)
-    targets = tokens[:, :, 1:]
-    mask = targets != 0
-
-    def unroll(inputs, *state_and_keys):
-        *state, keys = state_and_keys
-        return model.decoder.unroll(inputs, *state, annotations, keys, weights)
-
-    functions = {
-        "words: embedding, product with gates": (
-            lambda: tf.matmul(
-                model.embedding(tokens[:, :, :-1]), cell.embedding_kernel
-            ),
-            (),
-        ),
-        "initial state": (
-            lambda: model.initial_state(annotations, training=True),
-            (),
-        ),
-        "projection of annotations": (
-            lambda: cell.attention.project(annotations),
-            (),
-        ),
-        "recurrence": (unroll, (inputs, *state, keys)),
-        "output layer": (
-            lambda *x: model.output_layer(*x, training=True),
-            (words, decoded.hidden, decoded.context),
-        ),
-        "likelihood": (
-            lambda x: caption_nll(x, targets, mask),
-            (logits,),
-        ),
-        "penalty": (
-            lambda x: model.regularizer(x, mask),
-            (decoded.attention,),
-        ),
-    }
-    parts = {}
-    for name, (function, inputs) in functions.items():
-        parts |= _both_ways(name, function, inputs, model)
 
 def _shapes() -> list[Shape]:
     sizes = {
@@ -435,7 +375,9 @@ def main(argv: list[str]) -> None:
     del argv
     names = [OURS, TIGHT] + [TUTORIAL] * _TUTORIAL.value
     if _PROFILE.value:
-        raise SystemExit("later")
+        for shape in _shapes():
+            profile(shape)
+        return
     prove_equal(names, _THREADS.value)
     for shape in _shapes():
         race(names, shape)

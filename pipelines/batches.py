@@ -48,7 +48,7 @@ class TrainingBatches:
         batch_size: Captions in a batch, at most.
         batching: `"image"` or `"length"`.
         length_step: Lengths are rounded up to a multiple of this.
-        max_words: Longer captions are cut here.
+        max_words: Longer captions are cut here, and then have no end token.
         seed: Of the order.
     """
 
@@ -66,6 +66,12 @@ class TrainingBatches:
                 f"`batching` must be one of {BATCHINGS}. "
                 f"Received: batching={self.batching!r}"
             )
+        for name in ("batch_size", "length_step", "max_words"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be positive. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
 
     def captions_per_image(self) -> int:
         """K: captions that share one row of annotations."""
@@ -129,8 +135,9 @@ class TrainingBatches:
             captions = example.captions
             captions = captions if which < 0 else (captions[which],)
             for column, caption in enumerate(captions):
-                cut = caption[: steps + 1]
-                tokens[row, column, : len(cut)] = cut
+                if len(caption) > self.max_words + 2:
+                    caption = caption[: self.max_words + 1]
+                tokens[row, column, : len(caption)] = caption
         return positions, tokens
 
     def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:

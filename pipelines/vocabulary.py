@@ -15,8 +15,17 @@ from pipelines.files import write_atomically
 PADDING, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 
-# Letters and digits of any script; apostrophes and hyphens only inside.
-_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+# Vowel signs, accents and the like: many scripts write no word without. Not
+# those that choose how the sign before looks, such as an emoji.
+_MARKS = "".join(
+    chr(code)
+    for code in range(0x20000)
+    if unicodedata.category(chr(code)) in ("Mn", "Mc")
+    and not 0xFE00 <= code <= 0xFE0F
+)
+# Letters, with their marks, and digits of any script; apostrophes and hyphens
+# only inside.
+_WORD = re.compile(rf"[^\W_]+(?:['-][^\W_]+|[{_MARKS}][^\W_]*)*")
 _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
 _LARGEST_FILE = 64 * 2**20  # bytes
 
@@ -46,6 +55,8 @@ class Vocabulary:
         self._numbers = {word: i for i, word in enumerate(self.words)}
         if len(self._numbers) != len(self.words):
             raise UserError("a vocabulary must hold every word once")
+        if any(word.split() != [word] for word in words):
+            raise UserError("a word of a vocabulary is empty or has spaces")
 
     @classmethod
     def build(

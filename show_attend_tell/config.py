@@ -103,7 +103,9 @@ class Config:
         ("image", "length"),
     )
     length_step: int = _option(4, "lengths are padded to multiples of this")
-    optimizer: str = _option("adam", "", ("adam", "rmsprop"))
+    optimizer: str = _option(
+        "adam", "what takes the step", ("adam", "rmsprop")
+    )
     learning_rate: float = _option(5e-4, "at the start")
     schedule: str = _option(
         "cosine",

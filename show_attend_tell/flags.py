@@ -1,6 +1,7 @@
 """From settings to flags and back: the one bridge between the two."""
 
 import dataclasses
+import os
 import typing
 from collections.abc import Callable
 
@@ -16,21 +17,38 @@ _DEFINE = {
 }
 
 
-def define_config_flags() -> Callable[[], Config]:
+# Where no recipe is named, the data set's own.
+_RECIPE_OF = {
+    "scenes": "scenes",
+    "flickr8k": "flickr8k_soft",
+    "flickr30k": "flickr30k_soft",
+    "karpathy": "coco_soft",
+    "coco": "coco_soft",
+    "coco_captions": "coco_soft",
+    "folder": "flickr8k_soft",
+}
+_PATHS = ("data_dir", "captions", "annotations")
+
+
+def define_config_flags() -> Callable[[], tuple[str, Config]]:
     """Defines `--recipe` and a flag for each setting.
 
     Returns:
-        A function that, once flags are parsed, gives the recipe's settings
-        with those of the flags that were given in their place.
+        A function that, once flags are parsed, gives the name of the recipe,
+        and its settings with those of the flags that were given in their
+        place. Paths are made absolute.
     """
     recipe = flags.DEFINE_enum(
-        "recipe", "scenes", sorted(RECIPES), "the settings to start from"
+        "recipe",
+        None,
+        sorted(RECIPES),
+        "the settings to start from; by default the data set's",
     )
     types = typing.get_type_hints(Config)
     holders = {}
     for field in dataclasses.fields(Config):
         choices = field.metadata["choices"]
-        help = field.metadata["help"] or field.name
+        help = field.metadata["help"]
         if choices:
             holder = flags.DEFINE_enum(field.name, None, choices, help)
         else:
@@ -38,17 +56,27 @@ def define_config_flags() -> Callable[[], Config]:
             holder = _DEFINE[kind](field.name, None, help)
         holders[field.name] = holder
 
-    def read() -> Config:
+    def read() -> tuple[str, Config]:
         given = {
             name: holder.value
             for name, holder in holders.items()
             if holder.present
         }
-        config = dataclasses.replace(RECIPES[recipe.value].config, **given)
+        for name in _PATHS:
+            if name in given:
+                given[name] = _absolute(given[name])
+        if given.get("encoder_weights") not in (None, "default", "none"):
+            given["encoder_weights"] = _absolute(given["encoder_weights"])
+        name = recipe.value or _RECIPE_OF[given.get("dataset", "scenes")]
+        config = dataclasses.replace(RECIPES[name].config, **given)
         config.check()
-        return config
+        return name, config
 
     return read
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def _is(types, field, kind) -> bool:

@@ -27,8 +27,9 @@ _CONFIG = define_config_flags()
 def main(arguments: Sequence[str]) -> None:
     """Trains, or goes on."""
     no_arguments(arguments)
-    workdir = _WORKDIR.value or os.path.join("runs", flags.FLAGS.recipe)
-    training.train(_CONFIG(), workdir)
+    recipe, config = _CONFIG()
+    workdir = _WORKDIR.value or os.path.join("runs", recipe)
+    training.train(config, workdir)
 
 
 if __name__ == "__main__":

@@ -319,9 +319,9 @@ class _Run:
         logs = self.model.fit(
             self.batches.epoch(epoch, start),
             initial_epoch=epoch,
-            epochs=epoch + 1,
+            epochs=self.config.epochs,
             steps_per_epoch=left,
-            callbacks=[_Checkpoints(self.save, self.config.checkpoint_minutes)],
+            callbacks=[_Epoch(self.save, self.config.checkpoint_minutes)],
         ).history
         self.save()
         means = {name: values[-1] for name, values in logs.items()}
@@ -386,8 +386,8 @@ class _Run:
         return read_json(path)[:done] if os.path.exists(path) else []
 
 
-class _Checkpoints(keras.callbacks.Callback):
-    """Calls `save` every so many minutes."""
+class _Epoch(keras.callbacks.Callback):
+    """Ends after one epoch, and calls `save` every so many minutes."""
 
     def __init__(self, save, minutes: float):
         super().__init__()
@@ -398,6 +398,9 @@ class _Checkpoints(keras.callbacks.Callback):
         if time.monotonic() - self._last >= self._seconds:
             self._save()
             self._last = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
 
 
 def _save_model(model: Captioner, path: str) -> None:

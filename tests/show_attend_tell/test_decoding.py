@@ -154,6 +154,7 @@ def test_eager_graph_and_compiled_say_the_same(captioner, captions):
             lambda annotations: greedy(captioner, annotations, MAX_WORDS),
             input_signature=[tf.TensorSpec((None, L, D))],
             jit_compile=compiled,
+            autograph=False,
         )
         found = function(annotations_of())
         assert_close(found, captions)

@@ -1,0 +1,102 @@
+"""The parts of a training step, each on its own, to be measured."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from show_attend_tell.losses import caption_nll
+from show_attend_tell.model import Captioner
+
+
+def parts(
+    model: Captioner, batch: dict[str, tf.Tensor]
+) -> dict[str, Callable[[], object]]:
+    """Returns functions by name, each a graph of its own on fixed inputs.
+
+    The decoder comprises the projection of the annotations, the words'
+    product and the recurrence; the output layer two of the dropouts. What
+    runs `+ backward` includes its own forward pass.
+
+    Args:
+        model: The model, compiled with an optimizer.
+        batch: As for a call of the model.
+    """
+    annotations, tokens = batch["annotations"], batch["tokens"]
+    targets = tokens[:, :, 1:]
+    mask = targets != 0
+    cell, output = model.decoder.cell, model.output_layer
+    words = model.embedding(tokens[:, :, :-1])
+    state = [
+        tf.repeat(x[:, None], tokens.shape[1], axis=1)
+        for x in model.initial_state(annotations)
+    ]
+    decoded = model.decoder(words, *state, annotations)
+    logits = output(words, decoded.hidden, decoded.context)
+
+    def decode(*words_and_state):
+        return model.decoder(*words_and_state, annotations)
+
+    found = {}
+    for name, function, inputs in (
+        ("embedding", lambda: model.embedding(tokens[:, :, :-1]), ()),
+        ("initial state", lambda: model.initial_state(annotations), ()),
+        (
+            "projection of annotations",
+            lambda: cell.attention.project(annotations),
+            (),
+        ),
+        (
+            "words' product",
+            lambda words: tf.matmul(words, cell.embedding_kernel),
+            (words,),
+        ),
+        ("decoder", decode, (words, *state)),
+        (
+            "output layer",
+            lambda *x: output(*x, training=True),
+            (words, decoded.hidden, decoded.context),
+        ),
+        (
+            "one dropout",
+            lambda x: output.hidden_dropout(x, training=True),
+            (decoded.hidden,),
+        ),
+        ("likelihood", lambda x: caption_nll(x, targets, mask), (logits,)),
+        (
+            "penalty",
+            lambda x: model.regularizer(x, mask),
+            (decoded.attention,),
+        ),
+        ("whole model", lambda: model.losses_of(batch, training=True)[0], ()),
+    ):
+        found[name] = tf.function(function).get_concrete_function(*inputs)
+        found[name] = _on(found[name], inputs)
+        both = tf.function(_with_gradients(function, model))
+        found[f"{name} + backward"] = _on(both, inputs)
+    gradients = [
+        tf.random.normal(variable.shape, stddev=1e-3)
+        for variable in model.trainable_variables
+    ]
+    found["clipping and optimizer"] = _on(
+        tf.function(model.apply_gradients), (gradients,)
+    )
+    return found
+
+
+def _on(function, inputs) -> Callable[[], object]:
+    return lambda: function(*inputs)
+
+
+def _with_gradients(function, model):
+    def both(*inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = tf.nest.flatten(function(*inputs))
+        sources = [*inputs, *model.trainable_variables]
+        return [
+            gradient
+            for gradient in tape.gradient(outputs, sources)
+            if gradient is not None
+        ]
+
+    return both

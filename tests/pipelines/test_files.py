@@ -1,0 +1,113 @@
+"""Files that are there whole or not at all."""
+
+import json
+import os
+
+import pytest
+
+from pipelines import files
+from pipelines.errors import UserError
+from pipelines.files import read_json, write_atomically, write_json
+
+
+def test_writes_and_replaces(tmp_path):
+    path = tmp_path / "new" / "folder" / "file"
+    write_atomically(path, b"first\x00\n")
+    assert path.read_bytes() == b"first\x00\n"
+    write_atomically(str(path), b"")
+    assert path.read_bytes() == b""
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_a_bare_name_is_written_where_one_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_atomically("file", b"here")
+    assert (tmp_path / "file").read_bytes() == b"here"
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, step):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    path, order = tmp_path / "file", []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor):
+        order.append(("fsync", os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    def replaced(source, target):
+        assert os.path.dirname(source) == os.path.dirname(target)
+        order.append(("replace", os.path.getsize(source)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    write_atomically(path, b"12345")
+    assert order == [("fsync", 5), ("replace", 5)]
+
+
+def test_json_is_for_people(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, {"b": ["ü", 1.5, None], "a": True})
+    assert path.read_bytes().decode() == (
+        '{\n  "b": [\n    "ü",\n    1.5,\n    null\n  ],\n  "a": true\n}\n'
+    )
+    assert read_json(path) == {"b": ["ü", 1.5, None], "a": True}
+
+
+def test_what_is_no_json_writes_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "file.json", {"a": object()})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"{'a': 1}",
+        b'{"a": 1} 2',
+        b'"\xff"',
+        b"\x00" * 100,
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b"1" * 5000,
+    ],
+    ids=lambda data: repr(data[:9]),
+)
+def test_hostile_json(tmp_path, data):
+    path = tmp_path / "file.json"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="file.json"):
+        read_json(path)
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    with pytest.raises(UserError, match="nothing.json"):
+        read_json(tmp_path / "nothing.json")
+    with pytest.raises(UserError, match=tmp_path.name):
+        read_json(tmp_path)
+
+
+def test_too_large_a_file_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps("x" * 100))
+    monkeypatch.setattr(files, "_LARGEST_JSON", 101)
+    with pytest.raises(UserError, match="too large"):
+        read_json(path)
+    monkeypatch.setattr(files, "_LARGEST_JSON", 102)
+    assert read_json(path) == "x" * 100

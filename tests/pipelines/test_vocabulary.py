@@ -1,0 +1,165 @@
+"""Words and their numbers, on captions that can be read."""
+
+import hashlib
+import os
+
+import numpy as np
+import pytest
+
+from pipelines import vocabulary
+from pipelines.errors import UserError
+from pipelines.vocabulary import (
+    END,
+    PADDING,
+    START,
+    UNKNOWN,
+    Vocabulary,
+    words_of,
+)
+
+SPECIAL = "<pad>\n<start>\n<end>\n<unk>\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A dog's *red* ball.", "a dog's red ball"),
+        ("Two T-shirts , one half-full .", "two t-shirts one half-full"),
+        ("the boys' hats - 'new' ones", "the boys hats new ones"),
+        ("rock'n'roll o'clock", "rock'n'roll o'clock"),
+        ("a--b c'-d -e- 'f'", "a b c d e f"),
+        ("It's 3 o’clock, 10,000 men", "it's 3 o'clock 10 000 men"),
+        ("don‘t donʼt don＇t don't", "don't don't don't don't"),
+        ("snake_case a_b", "snake case a b"),
+        ("#1 & 50% @home", "1 50 home"),
+        ("<start> man <end>", "start man end"),
+        ("tab\tnew\nline\u00a0space\u3000wide", "tab new line space wide"),
+        ("", ""),
+        (" .,!? -- '' ", ""),
+        ("🐶 dog ❤️", "dog"),
+        # Compatibility forms: ligature, full width, superscript, fraction.
+        ("ﬁre Ａｂｃ x² ½", "fire abc x2 1 2"),
+        # A letter with its accent, in one sign and in two.
+        ("Caf\u00e9 cafe\u0301", "caf\u00e9 caf\u00e9"),
+        ("STRASSE Straße ÄÖÜ", "strasse straße äöü"),
+        # Lower case of this capital is two signs.
+        ("\u0130stanbul", "i\u0307stanbul"),
+        ("Собака БЕЖИТ", "собака бежит"),
+        ("一只狗 在跑", "一只狗 在跑"),
+        # Vowel signs are parts of words, though no letters.
+        ("एक कुत्ता दौड़ता है।", "एक कुत्ता दौड़ता है"),
+        ("หมาวิ่งบนหญ้า", "หมาวิ่งบนหญ้า"),
+        ("كَلْبٌ يَجْرِي", "كَلْبٌ يَجْرِي"),
+        ("שָׁלוֹם", "שָׁלוֹם"),
+    ],
+)
+def test_words(text, words):
+    # As NFKC has it, which orders some marks anew.
+    expected = vocabulary.unicodedata.normalize("NFKC", words).split()
+    assert words_of(text) == expected
+    # Words are themselves: reading them again changes nothing.
+    assert words_of(" ".join(expected)) == expected
+
+
+def test_numbers_are_by_frequency_then_by_letter():
+    captions = ["a dog and a cat", "A cat, and a bird!", "a dog"]
+    words = Vocabulary.build(captions)
+    # a 5, and 2, cat 2, dog 2, bird 1.
+    assert words.words[4:] == ("a", "and", "cat", "dog", "bird")
+    assert len(words) == 9
+    assert Vocabulary.build(iter(captions[::-1])).words == words.words
+    fewer = Vocabulary.build(captions, min_count=2)
+    assert fewer.words[4:] == ("a", "and", "cat", "dog")
+    fewest = Vocabulary.build(captions, size=2, min_count=2)
+    assert fewest.words[4:] == ("a", "and")
+    assert Vocabulary.build([]).words == ("<pad>", "<start>", "<end>", "<unk>")
+
+
+def test_encode_and_decode_by_hand():
+    words = Vocabulary(["a", "dog", "runs"])
+    assert (PADDING, START, END, UNKNOWN) == (0, 1, 2, 3)
+    tokens = words.encode("A dog, a CAT; runs!")
+    np.testing.assert_array_equal(tokens, [1, 4, 5, 4, 3, 6, 2])
+    assert tokens.dtype == np.int32
+    assert words.decode(tokens) == ["a", "dog", "a", "<unk>", "runs"]
+    np.testing.assert_array_equal(words.encode(" ... "), [1, 2])
+    # What the special words look like is text like any other.
+    np.testing.assert_array_equal(words.encode("<end> <pad>"), [1, 3, 3, 2])
+    # Nothing is read after the end; a caption may be cut before it.
+    assert words.decode([1, 4, 2, 5, 99]) == ["a"]
+    assert words.decode(np.array([4, 0, 5, 0])) == ["a", "dog"]
+    assert words.decode([]) == []
+
+
+def test_every_word_comes_back():
+    captions = ["a naïve dog's t-shirt", "собака и 狗"]
+    words = Vocabulary.build(captions)
+    for caption in captions:
+        assert words.decode(words.encode(caption)) == words_of(caption)
+
+
+def test_file_and_digest(tmp_path):
+    words = Vocabulary(["a", "naïve", "dog's"])
+    path = tmp_path / "vocabulary.txt"
+    words.save(path)
+    data = (SPECIAL + "a\nnaïve\ndog's\n").encode()
+    assert path.read_bytes() == data
+    assert words.digest == hashlib.sha256(data).hexdigest()
+    loaded = Vocabulary.load(path)
+    assert loaded.words == words.words and loaded.digest == words.digest
+    np.testing.assert_array_equal(loaded.encode("dog's"), [1, 6, 2])
+    assert Vocabulary(["naïve", "a", "dog's"]).digest != words.digest
+    assert os.listdir(tmp_path) == ["vocabulary.txt"]
+
+
+def test_a_file_with_no_words(tmp_path):
+    path = tmp_path / "vocabulary.txt"
+    Vocabulary([]).save(path)
+    assert len(Vocabulary.load(path)) == 4
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n",
+        b"a\ndog\n",
+        SPECIAL.encode()[:-1],
+        (SPECIAL + "a").encode(),
+        (SPECIAL + "a\na\n").encode(),
+        (SPECIAL + "a\n<end>\n").encode(),
+        (SPECIAL + "a\n\ndog\n").encode(),
+        (SPECIAL + "a\n\n").encode(),
+        SPECIAL.encode("utf-16"),
+        SPECIAL.encode() + b"\xff\n",
+        b"\x00" * 64,
+        b"<start>\n<pad>\n<end>\n<unk>\n",
+    ],
+    ids=range(13),
+)
+def test_hostile_files(tmp_path, data):
+    path = tmp_path / "vocabulary.txt"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="vocabulary"):
+        Vocabulary.load(path)
+
+
+def test_a_missing_file_a_folder_and_a_huge_one(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="nothing.txt"):
+        Vocabulary.load(tmp_path / "nothing.txt")
+    with pytest.raises(UserError, match=tmp_path.name):
+        Vocabulary.load(tmp_path)
+    path = tmp_path / "vocabulary.txt"
+    Vocabulary(["a"]).save(path)
+    monkeypatch.setattr(vocabulary, "_LARGEST_FILE", 10)
+    with pytest.raises(UserError, match="too large"):
+        Vocabulary.load(path)
+
+
+@pytest.mark.parametrize(
+    "words", [["a", "a"], ["<pad>"], [""], ["two words"], ["line\nbreak"]]
+)
+def test_words_that_cannot_be(words):
+    # A file of them would not give them back.
+    with pytest.raises(UserError, match="vocabulary"):
+        Vocabulary(words)
