@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import tensorflow as tf
+from keras import ops
 
 from show_attend_tell.losses import caption_nll
 from show_attend_tell.model import Captioner
@@ -47,7 +48,7 @@ def parts(
         ),
         (
             "words' product",
-            lambda words: tf.matmul(words, cell.embedding_kernel),
+            lambda x: ops.matmul(x, cell.embedding_kernel),
             (words,),
         ),
         ("decoder", decode, (words, *state)),
@@ -69,22 +70,20 @@ def parts(
         ),
         ("whole model", lambda: model.losses_of(batch, training=True)[0], ()),
     ):
-        found[name] = tf.function(function).get_concrete_function(*inputs)
-        found[name] = _on(found[name], inputs)
-        both = tf.function(_with_gradients(function, model))
+        both = _with_gradients(function, model)
+        found[name] = _on(function, inputs)
         found[f"{name} + backward"] = _on(both, inputs)
     gradients = [
         tf.random.normal(variable.shape, stddev=1e-3)
         for variable in model.trainable_variables
     ]
-    found["clipping and optimizer"] = _on(
-        tf.function(model.apply_gradients), (gradients,)
-    )
+    found["clipping and optimizer"] = _on(model.apply_gradients, (gradients,))
     return found
 
 
 def _on(function, inputs) -> Callable[[], object]:
-    return lambda: function(*inputs)
+    graph = tf.function(function, autograph=False)
+    return lambda: graph(*inputs)
 
 
 def _with_gradients(function, model):

@@ -105,6 +105,7 @@ class Ours:
         from show_attend_tell.model import Captioner
 
         tf.config.threading.set_intra_op_parallelism_threads(shape.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(shape.threads)
         keras.utils.set_random_seed(0)
         sizes = shape.sizes
         self.model = Captioner(

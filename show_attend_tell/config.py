@@ -237,13 +237,13 @@ _SCENES = Config(
     geometry="squash",
     min_count=1,
     embedding_size=128,
-    units=256,
+    units=384,
     attention_units=128,
     initial_units=0,
-    dropout=0.1,
-    regularizer_weight=0.02,
+    dropout=0.3,
+    regularizer_weight=0.002,
     annotation_scale=1.0,
-    epochs=12,
+    epochs=9,
     learning_rate=2e-3,
 )
 # For all three the paper's deep model; sizes for two cores.

@@ -316,6 +316,7 @@ class _Run:
     def _train_epoch(self, epoch: int) -> None:
         start = self._step() - epoch * self.steps
         left = self.steps - start
+        self.model.seed_dropout(self.config.seed, self._step())
         logs = self.model.fit(
             self.batches.epoch(epoch, start),
             initial_epoch=epoch,
@@ -376,7 +377,8 @@ class _Run:
             return model
         model = build_captioner(self.config, self.data)
         optimizer = _optimizer(self.config, self.steps * self.config.epochs)
-        model.compile(optimizer=optimizer)
+        # What gains by being compiled already is, see `Captioner`.
+        model.compile(optimizer=optimizer, jit_compile=False)
         return model
 
     def _load_history(self) -> list[dict]:

@@ -16,11 +16,8 @@ PACKAGES = ("pipelines", "show_attend_tell")
 
 # Run with `python -m`; libraries may not import them, nor may they each other.
 COMMANDS = {
-    "pipelines.build_vocabulary",
     "pipelines.extract_features",
     "show_attend_tell.caption",
-    "show_attend_tell.evaluate",
-    "show_attend_tell.export",
     "show_attend_tell.train",
     "show_attend_tell.train_encoder",
 }
@@ -28,11 +25,14 @@ COMMANDS = {
 # Inside show_attend_tell a module imports its own level and those above it in
 # this table. A new module is given its place here.
 LEVELS = (
-    {"layers", "losses", "metrics", "scores", "config"},
+    {"layers", "losses", "scores", "config"},
     {"model"},
-    {"decoding"},
-    {"training", "evaluation", "exporting", "visualization", "flags"},
-    {"train", "evaluate", "caption", "export", "train_encoder"},
+    {"decoding", "visualization", "summaries"},
+    {"captioning"},
+    {"truth"},
+    {"evaluation", "flags"},
+    {"training"},
+    {"train", "caption", "train_encoder"},
 )
 
 # What `pip install .` brings; a module may count on these.

@@ -182,7 +182,7 @@ def make_scene(split: str, index: int, seed: int = 0) -> Scene:
     """
     rng = _generator(split, index, seed, 0)
     first, beside = _choose(rng, _LAYOUTS)
-    overlapping = first == 1 and rng.random() < 0.3
+    overlapping = first == 1 and rng.random() < 0.12
     hidden = _choose(rng, (0, 1)) if overlapping else None
     apart = {"shape": first > 1, "colour": overlapping}
     looks = _looks(rng, 2 + beside, split == "novel", apart)
