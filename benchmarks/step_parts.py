@@ -92,10 +92,7 @@ def _with_gradients(function, model):
             tape.watch(inputs)
             outputs = tf.nest.flatten(function(*inputs))
         sources = [*inputs, *model.trainable_variables]
-        return [
-            gradient
-            for gradient in tape.gradient(outputs, sources)
-            if gradient is not None
-        ]
+        # The outputs too: what nobody asks for is not computed.
+        return outputs, tape.gradient(outputs, sources)
 
     return both

@@ -182,7 +182,7 @@ def make_scene(split: str, index: int, seed: int = 0) -> Scene:
     """
     rng = _generator(split, index, seed, 0)
     first, beside = _choose(rng, _LAYOUTS)
-    overlapping = first == 1 and rng.random() < 0.12
+    overlapping = first == 1 and rng.random() < 0.08
     hidden = _choose(rng, (0, 1)) if overlapping else None
     apart = {"shape": first > 1, "colour": overlapping}
     looks = _looks(rng, 2 + beside, split == "novel", apart)
@@ -381,8 +381,8 @@ def write_captions(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
     units = units_by_salience(scene.things)
     relation = _relation(*units[:2], scene.things)
     alike = _rank(units[0]) == _rank(units[1])
-    if alike and relation in ("right", "below", "behind"):
-        # Of equals, people begin at the left, above, or in front.
+    if relation == "behind" or (alike and relation in ("right", "below")):
+        # People begin in front and, of equals, at the left or above.
         units[:2] = units[1::-1]
         relation = _OPPOSITES[relation]
     captions = {}

@@ -70,7 +70,7 @@ def test_other_flags_are_refused(trained):
     flags = [flag for flag in TINY if "units=32" not in flag]
     done = run_command("train", f"--workdir={trained}", *flags)
     assert done.returncode == 1
-    assert "--units=32 (received 384)" in done.stderr
+    assert "--units=32 (received 256)" in done.stderr
     assert "Traceback" not in done.stderr
 
 
