@@ -70,7 +70,7 @@ class Data:
         return tuple(self.cache.metadata.grid)
 
 
-def train(config: Config, workdir: str) -> dict[str, dict[str, float]]:
+def train(config: Config, workdir: str) -> dict:
     """Runs everything: annotations, words, training, scores, pictures.
 
     Args:
@@ -78,7 +78,8 @@ def train(config: Config, workdir: str) -> dict[str, dict[str, float]]:
         workdir: The folder of the run; one of a stopped run goes on.
 
     Returns:
-        The scores by split, as in `scores.json`.
+        What `scores.json` holds: `split`, the scores of that split, and
+        under the name of another split that one's.
 
     Raises:
         UserError: Something that the user gave cannot be used.
@@ -420,19 +421,22 @@ def _final_scores(config: Config, workdir: str, data: Data) -> dict:
     captioner, vocabulary = load_captioner(workdir)
     speaker = Speaker(captioner, vocabulary, config.caption_words)
     scenes = config.dataset == "scenes"
-    names = [name for name in _SCORED if data.splits.get(name)]
-    scores = {}
-    for name in names or ["validation"]:
-        images = data.splits[name]
+    splits = [name for name in _SCORED if data.splits.get(name)]
+    splits = splits or ["validation"]
+    by_split = {}
+    for split in splits:
+        images = data.splits[split]
         captions = caption_split(speaker, data.cache, images)
-        scores[name] = score(captions, images, data.grid, scenes)
+        by_split[split] = score(captions, images, data.grid, scenes)
         one = reference_bleu(images)
         if one is not None:
-            scores[name]["one_reference_BLEU-4"] = one
-        print(f"{name}: {_told(scores[name])}")
-        _write_captions(workdir, name, images, captions)
-        if name == (names or ["validation"])[0]:
+            by_split[split]["one_reference_BLEU-4"] = one
+        print(f"{split}: {_told(by_split[split])}")
+        _write_captions(workdir, split, images, captions)
+        if split == splits[0]:
             _draw(config, workdir, data, images, captions)
+    # The first split's scores on top, those of others under their names.
+    scores = {"split": splits[0], **by_split.pop(splits[0]), **by_split}
     write_json(os.path.join(workdir, SCORES_FILE), scores)
     return scores
 
