@@ -168,7 +168,7 @@ class Captioner(keras.Model):
         droppers = [x for x in layers if isinstance(x, keras.layers.Dropout)]
         for number, dropper in enumerate(droppers):
             if dropper.rate > 0:
-                state = [1000 * seed + number, step]
+                state = [(1000 * seed + number) % 2**31, step]
                 dropper.seed_generator.state.assign(state)
 
     def losses_of(self, inputs, training=None):
