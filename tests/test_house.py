@@ -314,6 +314,7 @@ def test_requirements_are_those_that_code_counts_on():
     }
     assert required == {
         "absl-py",
+        "importlib_resources",
         "keras",
         "keras-nlp",
         "numpy",

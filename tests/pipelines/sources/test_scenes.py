@@ -138,7 +138,7 @@ def test_some_things_partly_hide_another_and_never_much(source):
                 )
                 if wide > 0 and high > 0:
                     shares.append(wide * high / back.width**2)
-    assert 0.1 < len(shares) / len(source.images) < 0.4
+    assert 0.02 < len(shares) / len(source.images) < 0.15
     assert max(shares) <= 0.25
 
 
@@ -186,8 +186,8 @@ def test_five_differing_captions_of_plain_words(source):
         (("right of",), 0.1),
         (("above", "over"), 0.1),
         (("below", "under"), 0.1),
-        (("in front of", "covering"), 0.04),
-        (("behind", "hidden by"), 0.04),
+        (("in front of", "covering"), 0.02),
+        (("behind", "hidden by"), 0.005),
         (("two", "three"), 0.2),
     ],
 )
