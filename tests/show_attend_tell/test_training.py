@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from show_attend_tell.captioning import load_model
 from show_attend_tell.scores import bleu
 from tests.conftest import ROOT
 from tests.show_attend_tell.conftest import TINY, run_command
@@ -94,8 +95,9 @@ def test_mistakes_are_told_in_a_line(tmp_path, flag, told):
 
 
 def weights(path):
-    model = keras.saving.load_model(path)
-    return [np.asarray(weight) for weight in model.weights]
+    model = load_model(str(path))
+    variables = [*model.weights, *model.optimizer.variables]
+    return [np.asarray(variable) for variable in variables]
 
 
 @pytest.mark.proof
