@@ -77,10 +77,7 @@ def parts(
         tf.random.normal(variable.shape, stddev=1e-3)
         for variable in model.trainable_variables
     ]
-    found["clipping and optimizer"] = _on(
-        lambda *x: model.optimizer.apply(x, model.trainable_variables),
-        gradients,
-    )
+    found["clipping and optimizer"] = _on(model.apply_gradients, (gradients,))
     return found
 
 

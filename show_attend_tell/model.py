@@ -197,15 +197,17 @@ class Captioner(keras.Model):
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             loss, nll, words = self.losses_of(inputs, training=True)
-        variables = self.trainable_variables
+        gradients = tape.gradient(loss, self.trainable_variables)
         # The embedding's comes as rows, one for each time a word occurs, and
         # Keras's clipping and Adam would square those before adding them up.
-        gradients = [
-            tf.convert_to_tensor(gradient)
-            for gradient in tape.gradient(loss, variables)
-        ]
-        self.optimizer.apply(gradients, variables)
+        self.apply_gradients([tf.convert_to_tensor(g) for g in gradients])
         return self._update_metrics(loss, nll, words)
+
+    # Compiled: one pass over each weight instead of a dozen.
+    @tf.function(jit_compile=True, autograph=False)
+    def apply_gradients(self, gradients):
+        """Updates all weights, given one tensor for each."""
+        self.optimizer.apply(gradients, self.trainable_variables)
 
     def test_step(self, data):
         """Measures a batch with teacher forcing; changes nothing."""
