@@ -29,6 +29,9 @@ MAX_PIXELS = 128_000_000
 # What an uncompressed image of MAX_PIXELS takes, at four bytes a pixel.
 MAX_BYTES = 4 * MAX_PIXELS + 4096
 
+# What people have a photo as: a path, the bytes of a file, pixels.
+Photo = str | os.PathLike | bytes | Image.Image | np.ndarray
+
 FORMATS = "JPEG, PNG, WebP, GIF or BMP"
 
 # Pixels that are converted to RGB at a time, so that a large image is never
@@ -111,6 +114,46 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
             f"{str(error) or type(error).__name__}. Save the image anew or "
             "leave it out."
         ) from error
+
+
+def load_image(photo: Photo) -> np.ndarray:
+    """Returns the upright RGB pixels of a photo in any form.
+
+    Args:
+        photo: A path, the bytes of an image file, a Pillow image, or a uint8
+            array `(H, W, 3)`, which is RGB; `(H, W)` is grey and
+            `(H, W, 4)` has transparency, which is laid on white.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+
+    Raises:
+        UserError: It cannot be read, is too large, or none of these.
+    """
+    if isinstance(photo, bytes):
+        return decode_image(photo)
+    if isinstance(photo, str | os.PathLike):
+        return decode_image(read_image_file(photo), os.fspath(photo))
+    if isinstance(photo, np.ndarray):
+        photo = _as_pillow(photo)
+    if not isinstance(photo, Image.Image):
+        raise UserError(
+            "Expected a photo: a path, bytes, a Pillow image or a uint8 "
+            f"array. Received: {type(photo).__name__}."
+        )
+    _check_pixels(photo.size, "the image")
+    if not all(photo.size):
+        raise UserError(
+            f"Expected at least one pixel. Received: size={photo.size}."
+        )
+    try:
+        photo.load()
+    except Exception as error:  # Pillow reads a file's pixels only now.
+        raise UserError(
+            f"The image is truncated or damaged: {error}. Save it anew or "
+            "leave it out."
+        ) from error
+    return _turned(_rgb_array(photo), _orientation(photo))
 
 
 def fit_image(image: np.ndarray, size: int, geometry: str) -> np.ndarray:
@@ -237,6 +280,22 @@ def _opener(data: bytes) -> type | None:
     if data.startswith(b"BM"):
         return BmpImagePlugin.BmpImageFile
     return None
+
+
+def _as_pillow(array: np.ndarray) -> Image.Image:
+    """Returns pixels as a Pillow image, if that is what they are."""
+    shape = array.shape
+    layers = shape[2] if len(shape) == 3 else 1
+    if array.dtype != np.uint8 or len(shape) not in (2, 3) or (
+        layers not in (1, 3, 4)
+    ):
+        raise UserError(
+            "Expected an image of uint8 (H, W, 3), or a list of such. "
+            f"Received: dtype={array.dtype}, shape={shape}."
+        )
+    if layers == 1:
+        array = array.reshape(shape[:2])
+    return Image.fromarray(array)
 
 
 def _rgb_array(image: Image.Image) -> np.ndarray:

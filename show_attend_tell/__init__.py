@@ -1,3 +1,26 @@
 """Show, Attend and Tell: everything from a batch on."""
 
 import pipelines as pipelines  # First: it quiets TensorFlow.
+
+
+def load(path: str, encoder_weights: str | None = None):
+    """Loads a captioner that was trained.
+
+        captioner = show_attend_tell.load("runs/scenes")
+        caption = captioner.caption("photo.jpg")
+        caption.draw().save("attention.png")
+
+    Args:
+        path: The workdir of a training.
+        encoder_weights: A file, where the encoder's weights have moved.
+
+    Returns:
+        A `captioning.ImageCaptioner`.
+
+    Raises:
+        UserError: A file is missing, or does not belong to the others.
+    """
+    # Here, because TensorFlow takes seconds that not every import needs.
+    from show_attend_tell.captioning import ImageCaptioner
+
+    return ImageCaptioner.load(path, encoder_weights)

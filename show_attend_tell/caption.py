@@ -4,10 +4,12 @@
 
 prints a line for each photo or folder of photos, and with --attention=DIR
 draws where the model looked for each word. --output=FILE.csv or FILE.json
-(COCO's form) writes the captions to a file.
+(COCO's form, the best caption of each) writes the captions to a file. With
+--hypotheses=3 the next best follow, each with its log-probability.
 """
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -21,8 +23,9 @@ from absl import flags
 from pipelines.commands import run
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
-from pipelines.images import decode_image, read_image_file
+from pipelines.images import load_image
 from show_attend_tell.captioning import Caption, ImageCaptioner
+from show_attend_tell.flags import define_decoding_flags
 from show_attend_tell.visualization import save_picture
 
 _WORKDIR = flags.DEFINE_string(
@@ -40,6 +43,7 @@ _WEIGHTS = flags.DEFINE_string(
 _BATCH = flags.DEFINE_integer(
     "batch_size", 8, "photos at a time", lower_bound=1
 )
+_DECODING = define_decoding_flags()
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
@@ -61,15 +65,17 @@ def main(arguments: Sequence[str]) -> None:
         len(paths), verbose=int(bool(_OUTPUT.value)), unit_name="photo"
     )
     captions = []
-    for caption in captioner.caption(_images(paths, readable), _BATCH.value):
+    batch_size = min(_BATCH.value, len(paths))
+    for caption in captioner.stream(
+        _images(paths, readable), batch_size, **_DECODING()
+    ):
         path = readable[len(captions)]
-        captions.append(caption)
         if not _OUTPUT.value:
-            print(f"{path}: {caption.text}", flush=True)
+            print(_line(path, caption), flush=True)
         if _ATTENTION.value and caption.words:
-            # Read again: photos can be large, and are not kept.
-            picture = captioner.draw(_image(path), caption)
-            save_picture(picture, _picture_path(path))
+            save_picture(caption.draw(), _picture_path(path))
+        # Photos can be large, and are not kept.
+        captions.append(dataclasses.replace(caption, photo=None))
         bar.update(len(captions))
     if _OUTPUT.value:
         text = _written(readable, captions)
@@ -98,7 +104,7 @@ def _images(paths: Sequence[str], readable: list[str]) -> Iterator[np.ndarray]:
     """Yields what can be read, and notes its path; names the others."""
     for path in paths:
         try:
-            image = _image(path)
+            image = load_image(path)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
         else:
@@ -106,8 +112,12 @@ def _images(paths: Sequence[str], readable: list[str]) -> Iterator[np.ndarray]:
             yield image
 
 
-def _image(path: str) -> np.ndarray:
-    return decode_image(read_image_file(path), path)
+def _line(path: str, caption: Caption) -> str:
+    if not caption.alternatives:
+        return f"{path}: {caption.text}"
+    said = (caption, *caption.alternatives)
+    lines = [f"  {one.log_probability:8.3f}  {one.text}" for one in said]
+    return "\n".join([f"{path}:", *lines])
 
 
 _drawn: set[str] = set()
@@ -133,9 +143,11 @@ def _written(paths: Sequence[str], captions: Sequence[Caption]) -> str:
         return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow(["file", "caption", "log_probability"])
+    writer.writerow(["file", "rank", "caption", "log_probability", "score"])
     for path, caption in zip(paths, captions, strict=True):
-        writer.writerow([path, caption.text, f"{caption.log_probability:.6f}"])
+        for rank, one in enumerate((caption, *caption.alternatives), 1):
+            numbers = f"{one.log_probability:.6f}", f"{one.score:.6f}"
+            writer.writerow([path, rank, one.text, *numbers])
     return file.getvalue()
 
 

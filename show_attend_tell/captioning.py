@@ -1,9 +1,11 @@
 """Captions for images, by a captioner that was trained."""
 
 import dataclasses
+import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+import typing
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -13,11 +15,12 @@ from PIL import Image
 from pipelines.encoders import Encoder, build_encoder
 from pipelines.errors import UserError
 from pipelines.files import read_json
-from pipelines.images import fit_image
+from pipelines.images import Photo, fit_image, load_image
 from pipelines.metadata import Metadata
 from pipelines.vocabulary import Vocabulary
-from show_attend_tell import decoding
 from show_attend_tell.config import Config
+from show_attend_tell.decoding import Captions, Decoding, decode
+from show_attend_tell.decoding.candidates import NEVER
 from show_attend_tell.model import Captioner
 from show_attend_tell.visualization import draw_attention
 
@@ -26,7 +29,7 @@ VOCABULARY_FILE = "vocabulary.txt"
 METADATA_FILE = "encoder.json"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Caption:
     """What the model said of one image, and where it looked.
 
@@ -34,21 +37,64 @@ class Caption:
         words: The words; T of them.
         log_probability: Natural logarithm of the probability of the words
             and the end.
+        score: What hypotheses are ranked by: the log-probability with the
+            length normalisation of the decoding.
         finished: Whether the caption came to its end, or was cut.
-        attention: `(T, L)` float32, where the model looked for each word.
-        gate: `(T,)` float32, how much it relied on the image.
+        attention: `(T, rows, columns)` float32, where the model looked for
+            each word; adds up to one.
+        gate: `(T,)` float32 in [0, 1], how much it relied on the image.
+        alternatives: The other hypotheses, best first, if any were asked
+            for.
+        photo: The photo as it was given, for `draw`.
+        geometry: How the model saw the photo, `"crop"` or `"squash"`.
     """
 
     words: tuple[str, ...]
     log_probability: float
+    score: float
     finished: bool
-    attention: np.ndarray
-    gate: np.ndarray
+    attention: np.ndarray = dataclasses.field(repr=False)
+    gate: np.ndarray = dataclasses.field(repr=False)
+    alternatives: tuple["Caption", ...] = dataclasses.field(
+        default=(), repr=False
+    )
+    photo: Photo | None = dataclasses.field(default=None, repr=False)
+    geometry: str = "crop"
 
     @property
     def text(self) -> str:
         """The caption as a line."""
         return " ".join(self.words)
+
+    def draw(self, photo: Photo | None = None, **style) -> Image.Image:
+        """Draws the photo, and once more for each word with its attention.
+
+        Args:
+            photo: The photo, if the caption does not hold it (those of
+                cached annotations do not).
+            **style: As for `visualization.draw_attention`.
+
+        Returns:
+            A Pillow image; its `save` writes a file.
+
+        Raises:
+            ValueError: There is no photo.
+            UserError: The photo can no longer be read.
+        """
+        photo = self.photo if photo is None else photo
+        if photo is None:
+            raise ValueError(
+                "This caption does not hold its photo; give it. "
+                "Received: photo=None"
+            )
+        return draw_attention(
+            load_image(photo),
+            self.words,
+            self.attention,
+            gate=self.gate,
+            geometry=self.geometry,
+            **style,
+        )
 
 
 class Speaker:
@@ -57,41 +103,53 @@ class Speaker:
     Args:
         captioner: The model.
         vocabulary: Its words.
-        max_words: The longest caption.
+        grid: Rows and columns of the locations.
+        geometry: How the encoder saw the photos.
     """
 
     def __init__(
-        self, captioner: Captioner, vocabulary: Vocabulary, max_words: int
+        self,
+        captioner: Captioner,
+        vocabulary: Vocabulary,
+        grid: tuple[int, int],
+        geometry: str,
     ):
         self.vocabulary = vocabulary
+        self.grid, self.geometry = tuple(grid), geometry
 
-        @tf.function(jit_compile=True, autograph=False)
-        def speak(annotations):
-            return decoding.greedy(captioner, annotations, max_words)
+        @functools.lru_cache(maxsize=16)
+        def compiled(decoding):
+            @tf.function(jit_compile=True, autograph=False)
+            def speak(annotations, noise):
+                return decode(captioner, annotations, decoding, noise)
 
-        self._speak = speak
+            return speak
 
-    def captions(self, annotations) -> list[Caption]:
-        """Returns the captions of annotations `(N, L, D)`."""
-        said = decoding.Captions(
-            *(value.numpy() for value in self._speak(annotations))
-        )
-        captions = []
-        for n, length in enumerate(said.lengths):
-            words = self.vocabulary.decode(said.tokens[n, :length])
-            captions.append(
-                Caption(
-                    words=tuple(words),
-                    log_probability=float(said.log_probability[n]),
-                    finished=bool(said.finished[n]),
-                    attention=said.attention[n, :length],
-                    gate=said.gate[n, :length],
-                )
-            )
-        return captions
+        self._compiled = compiled
+
+    def captions(
+        self, annotations, decoding: Decoding, first: int = 0
+    ) -> list[Caption]:
+        """Returns the captions of a batch, with their other hypotheses.
+
+        Args:
+            annotations: `(N, L, D)`.
+            decoding: The settings.
+            first: The number of the first image, from which, with the seed,
+                its samples follow.
+        """
+        images = range(first, first + annotations.shape[0])
+        noise = [_noise(decoding, image) for image in images]
+        said = self._compiled(decoding)(annotations, np.stack(noise))
+        said = Captions(*(value.numpy() for value in said))
+        return [self._caption(said, n) for n in range(len(images))]
 
     def all_captions(
-        self, batches: Iterable, count: int, verbose: bool = True
+        self,
+        batches: Iterable,
+        count: int,
+        decoding: Decoding,
+        verbose: bool = True,
     ) -> list[Caption]:
         """Returns the captions of the first `count` images of batches."""
         bar = keras.utils.Progbar(
@@ -99,31 +157,42 @@ class Speaker:
         )
         captions = []
         for batch in batches:
-            captions += self.captions(batch)
+            captions += self.captions(batch, decoding, len(captions))
             bar.update(min(len(captions), count))
         return captions[:count]
+
+    def _caption(self, said: Captions, n: int) -> Caption:
+        """Returns the best hypothesis of an image, which holds the others."""
+        hypotheses = []
+        for h, length in enumerate(said.lengths[n]):
+            caption = Caption(
+                words=tuple(self.vocabulary.decode(said.tokens[n, h, :length])),
+                log_probability=float(said.log_probability[n, h]),
+                score=float(said.score[n, h]),
+                finished=bool(said.finished[n, h]),
+                attention=said.attention[n, h, :length].reshape(-1, *self.grid),
+                gate=said.gate[n, h, :length],
+                geometry=self.geometry,
+            )
+            if not hypotheses or caption.log_probability > NEVER / 2:
+                hypotheses.append(caption)
+        best, *others = hypotheses
+        return dataclasses.replace(best, alternatives=tuple(others))
 
 
 class ImageCaptioner:
     """Captions images: encoder, captioner and words, as trained together.
 
     Args:
-        config: The settings of the run.
         encoder: From images to annotations.
-        captioner: From annotations to words.
-        vocabulary: The words.
+        speaker: From annotations to captions.
+        decoding: How captions are said, where a call does not say otherwise.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        encoder: Encoder,
-        captioner: Captioner,
-        vocabulary: Vocabulary,
-    ):
-        self.config = config
+    def __init__(self, encoder: Encoder, speaker: Speaker, decoding: Decoding):
         self.encoder = encoder
-        self._speaker = Speaker(captioner, vocabulary, config.caption_words)
+        self.speaker = speaker
+        self.decoding = decoding
 
     @classmethod
     def load(
@@ -156,43 +225,105 @@ class ImageCaptioner:
                 f"{encoder.digest[:12]}...). Give their file with "
                 "--encoder_weights=FILE"
             )
-        return cls(config, encoder, captioner, vocabulary)
+        speaker = Speaker(
+            captioner, vocabulary, trained_on.grid, trained_on.geometry
+        )
+        return cls(encoder, speaker, decoding_of(config))
 
+    @typing.overload
     def caption(
-        self, images: Iterable[np.ndarray], batch_size: int = 8
-    ) -> Iterator[Caption]:
-        """Captions images, a batch at a time.
+        self, photos: Photo, batch_size: int = 8, **decoding
+    ) -> Caption: ...
+
+    @typing.overload
+    def caption(
+        self, photos: Sequence[Photo], batch_size: int = 8, **decoding
+    ) -> list[Caption]: ...
+
+    def caption(self, photos, batch_size=8, **decoding):
+        """Captions a photo, or many.
 
         Args:
-            images: Each uint8 `(H, W, 3)`, of any size; not kept.
+            photos: A photo (a path, the bytes of a file, a Pillow image, or
+                a uint8 array `(H, W, 3)`), or a sequence of photos.
             batch_size: How many go through the networks together.
+            **decoding: Settings of `Decoding` in place of those of the run,
+                such as `beam_width=3, hypotheses=3`.
+
+        Returns:
+            The `Caption` of a photo, or a list of them.
+
+        Raises:
+            UserError: A photo cannot be read, or a setting is out of range.
+        """
+        if isinstance(photos, Photo) or not isinstance(photos, Iterable):
+            return self.caption([photos], 1, **decoding)[0]
+        photos = list(photos)
+        batch_size = min(batch_size, max(len(photos), 1))
+        return list(self.stream(photos, batch_size, **decoding))
+
+    def stream(
+        self, photos: Iterable[Photo], batch_size: int = 8, **decoding
+    ) -> Iterator[Caption]:
+        """Captions photos one batch after the other, without end.
+
+        Args:
+            photos: As for `caption`; read when their turn comes.
+            batch_size: How many go through the networks together.
+            **decoding: As for `caption`.
 
         Yields:
             The captions, in order.
-        """
-        images = iter(images)
-        size, geometry = self.encoder.image_size, self.config.geometry
-        while squares := [
-            fit_image(image, size, geometry)
-            for image in itertools.islice(images, batch_size)
-        ]:
-            # One shape for every batch: networks are compiled once.
-            filled = np.zeros((batch_size, size, size, 3), np.uint8)
-            filled[: len(squares)] = squares
-            annotations = self.encoder.model.predict_on_batch(filled)
-            yield from self._speaker.captions(annotations)[: len(squares)]
 
-    def draw(self, image: np.ndarray, caption: Caption, **style) -> Image.Image:
-        """Draws where the model looked for each word of a caption."""
-        return draw_attention(
-            image,
-            caption.words,
-            caption.attention,
-            grid=self.encoder.grid,
-            gate=caption.gate,
-            geometry=self.config.geometry,
-            **style,
+        Raises:
+            UserError: A photo cannot be read, or a setting is out of range.
+        """
+        decoding = changed(self.decoding, decoding)
+        size, geometry = self.encoder.image_size, self.speaker.geometry
+        photos, first = iter(photos), 0
+        while given := list(itertools.islice(photos, batch_size)):
+            # One shape for every batch: networks are compiled once.
+            squares = np.zeros((batch_size, size, size, 3), np.uint8)
+            for square, photo in zip(squares, given, strict=False):
+                square[:] = fit_image(load_image(photo), size, geometry)
+            annotations = self.encoder.model.predict_on_batch(squares)
+            captions = self.speaker.captions(annotations, decoding, first)
+            for caption, photo in zip(captions, given, strict=False):
+                yield dataclasses.replace(caption, photo=photo)
+            first += len(given)
+
+
+def decoding_of(config: Config) -> Decoding:
+    """Returns how a run says its captions, where nobody says otherwise."""
+    return Decoding(
+        beam_width=config.beam_width,
+        length_exponent=config.length_exponent,
+        max_words=config.caption_words,
+    )
+
+
+def changed(decoding: Decoding, changes: dict) -> Decoding:
+    """Returns the settings with others in their place.
+
+    Raises:
+        UserError: There is no such setting, or one is out of range.
+    """
+    names = {field.name for field in dataclasses.fields(Decoding)}
+    unknown = sorted(set(changes) - names)
+    if unknown:
+        raise UserError(
+            f"Expected settings of decoding: {', '.join(sorted(names))}. "
+            f"Received: {', '.join(unknown)}"
         )
+    return dataclasses.replace(decoding, **changes)
+
+
+def _noise(decoding: Decoding, image: int) -> np.ndarray:
+    """Returns the chance that decides the samples of one image."""
+    if decoding.method != "sample":
+        return np.zeros(0, np.float32)
+    rng = np.random.default_rng([decoding.seed, image])
+    return rng.random((decoding.hypotheses, decoding.steps), np.float32)
 
 
 def load_captioner(workdir: str) -> tuple[Captioner, Vocabulary]:

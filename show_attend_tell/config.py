@@ -118,6 +118,12 @@ class Config:
     )
     checkpoint_minutes: float = _option(2.0, "time between checkpoints")
     caption_words: int = _option(30, "longest caption that the model says")
+    beam_width: int = _option(
+        5, "of beam search, where captions are not asked for otherwise"
+    )
+    length_exponent: float = _option(
+        0.7, "hypotheses are ranked by log p / length ** this"
+    )
     pictures: int = _option(12, "pictures of attention to draw at the end")
     seed: int = _option(0, "of weights, order and dropout")
 
@@ -147,13 +153,15 @@ class Config:
     def from_dict(cls, values: object, path: str = FILE_NAME) -> "Config":
         """Builds settings from what JSON holds, checking every one.
 
+        What a file of an older version lacks has its default.
+
         Raises:
-            UserError: A setting is unknown, missing or of another type.
+            UserError: A setting is unknown or of another type.
         """
         types = typing.get_type_hints(cls)
-        if not isinstance(values, dict) or set(values) != set(types):
-            given = set(values) if isinstance(values, dict) else set()
-            odd = sorted(given ^ set(types))[:5] or ["no object"]
+        given = set(values) if isinstance(values, dict) else {"no object"}
+        odd = sorted(given - set(types))[:5]
+        if odd:
             raise UserError(
                 f"{path} does not hold the settings of this version: "
                 f"{', '.join(odd)}. Train again into another --workdir."
@@ -212,6 +220,7 @@ _POSITIVE = (
     "batch_size",
     "length_step",
     "caption_words",
+    "beam_width",
 )
 
 

@@ -7,6 +7,7 @@ from pipelines.captions import CaptionedImage
 from pipelines.features import AnnotationCache
 from pipelines.vocabulary import words_of
 from show_attend_tell.captioning import Caption, Speaker
+from show_attend_tell.decoding import Decoding
 from show_attend_tell.scores import bleu, leave_one_out_bleu
 from show_attend_tell.truth import measure_truth
 
@@ -15,6 +16,7 @@ def caption_split(
     speaker: Speaker,
     cache: AnnotationCache,
     images: Sequence[CaptionedImage],
+    decoding: Decoding,
     batch_size: int = 50,
     verbose: bool = True,
 ) -> list[Caption]:
@@ -22,7 +24,7 @@ def caption_split(
     batches = evaluation_batches(
         cache, [cache.position(image.id) for image in images], batch_size
     )
-    return speaker.all_captions(batches, len(images), verbose)
+    return speaker.all_captions(batches, len(images), decoding, verbose)
 
 
 def score(

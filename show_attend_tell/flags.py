@@ -8,6 +8,7 @@ from collections.abc import Callable
 from absl import flags
 
 from show_attend_tell.config import RECIPES, Config
+from show_attend_tell.decoding import METHODS, Decoding
 
 # No flag given: the recipe's value.
 _DEFINE = {
@@ -73,6 +74,49 @@ def define_config_flags() -> Callable[[], tuple[str, Config]]:
         return name, config
 
     return read
+
+
+def define_decoding_flags() -> Callable[[], dict]:
+    """Defines a flag for each setting of decoding.
+
+    Returns:
+        A function that, once flags are parsed, gives those that were given.
+    """
+    define = {
+        "method": lambda name, help: flags.DEFINE_enum(
+            name, None, METHODS, help
+        ),
+        int: lambda name, help: flags.DEFINE_integer(name, None, help),
+        float: lambda name, help: flags.DEFINE_float(name, None, help),
+        bool: lambda name, help: flags.DEFINE_bool(name, None, help),
+    }
+    holders = [
+        define.get(field.name, define.get(field.type))(
+            field.name, _DECODING_HELP[field.name]
+        )
+        for field in dataclasses.fields(Decoding)
+    ]
+
+    def read() -> dict:
+        return {h.name: h.value for h in holders if h.present}
+
+    return read
+
+
+_DECODING_HELP = {
+    "method": "how captions are said; by default by beam search",
+    "beam_width": "hypotheses that beam search carries on",
+    "hypotheses": "captions of each image, the best first",
+    "length_exponent": "hypotheses are ranked by log p / length ** this",
+    "min_words": "no caption ends before",
+    "max_words": "no caption goes on after",
+    "banned_repeat": "no n-gram of this many words comes twice; 0: any",
+    "unknown": "whether the unknown word may be said",
+    "temperature": "sampling divides log-probabilities by it",
+    "top_k": "sampling takes this many of the likeliest words; 0: all",
+    "top_p": "sampling takes the fewest words with this probability",
+    "seed": "of the samples",
+}
 
 
 def _absolute(path: str) -> str:

@@ -132,6 +132,11 @@ class Captioner(keras.Model):
         self.built = True
 
     @property
+    def vocabulary_size(self) -> int:
+        """V, how many words it knows, special ones included."""
+        return self.output_layer.vocabulary_size
+
+    @property
     def metrics(self):
         """The running means shown while training."""
         return [self.loss_metric, self.nll_metric]

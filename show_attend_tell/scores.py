@@ -1,8 +1,9 @@
 """Corpus BLEU, as pycocoevalcap and the paper count it."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
+
+import numpy as np
 
 Words = Sequence[str]
 
@@ -12,6 +13,10 @@ ORDERS = (1, 2, 3, 4)
 # them, figures are the same as its figures in every digit that is printed.
 _TINY = 1e-15
 _SMALL = 1e-9
+
+# Lin and Och's smoothing in terms of `bleu_counts`: one more match and one
+# more n-gram of each order above the first.
+_ONE_MORE = np.array([0, 0, 0, 1, 1, 1, 0, 1, 1, 1])
 
 
 def bleu(
@@ -48,26 +53,74 @@ def bleu(
             images with references differ, an image has no reference, or a
             caption is a string instead of a sequence of words.
     """
+    counts = bleu_counts(candidates, references).sum(axis=0)
+    return {name: float(n) for name, n in bleu_of_counts(counts).items()}
+
+
+def bleu_counts(
+    candidates: Sequence[Words], references: Sequence[Sequence[Words]]
+) -> np.ndarray:
+    """Counts for each image what BLEU needs of it.
+
+    Args:
+        candidates: As for `bleu`.
+        references: As for `bleu`.
+
+    Returns:
+        int64 `(images, 10)`: length of the candidate, length of the closest
+        reference, matches of each order, n-grams of each order. Sums of rows
+        are the counts of a corpus.
+
+    Raises:
+        ValueError: As `bleu`.
+    """
     _check(candidates, references)
-    matches = dict.fromkeys(ORDERS, 0)
-    total = dict.fromkeys(ORDERS, 0)
-    length = closest = 0
-    for candidate, others in zip(candidates, references, strict=True):
-        length += len(candidate)
-        closest += _closest_length(len(candidate), others)
-        for n in ORDERS:
-            total[n] += max(0, len(candidate) - n + 1)
-            matches[n] += _matches(candidate, others, n)
+    counts = np.empty((len(candidates), 10), np.int64)
+    for row, candidate, others in zip(
+        counts, candidates, references, strict=True
+    ):
+        length = len(candidate)
+        row[:2] = length, _closest_length(length, others)
+        row[2:6] = [_matches(candidate, others, n) for n in ORDERS]
+        row[6:] = [max(0, length - n + 1) for n in ORDERS]
+    return counts
+
+
+def bleu_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Computes the BLEU of each row of counts.
+
+    Args:
+        counts: `(..., 10)`, rows of `bleu_counts` or sums of them.
+
+    Returns:
+        Fractions `(...)`, float64, under the keys of `bleu`.
+    """
+    length, closest = counts[..., 0], counts[..., 1]
     ratio = (length + _TINY) / (closest + _SMALL)
-    penalty = math.exp(min(0.0, 1 - 1 / ratio))
-    product, plain = 1.0, {}
-    for n in ORDERS:
-        product *= (matches[n] + _TINY) / (total[n] + _SMALL)
-        plain[f"BLEU-{n}"] = product ** (1 / n)
+    penalty = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+    precision = (counts[..., 2:6] + _TINY) / (counts[..., 6:] + _SMALL)
+    product = np.cumprod(precision, axis=-1)
+    plain = {f"BLEU-{n}": product[..., n - 1] ** (1 / n) for n in ORDERS}
     return {
         **{name: score * penalty for name, score in plain.items()},
         **{f"{name}_no_penalty": score for name, score in plain.items()},
     }
+
+
+def smoothed_bleu(counts: np.ndarray) -> np.ndarray:
+    """Computes BLEU-4 of single captions, to tell good ones from bad ones.
+
+    Few captions share four words in a row with a reference, so that plain
+    BLEU-4 is zero for most. As in Lin and Och (2004) one is added to the
+    matches and the n-grams of the orders 2 to 4; the brevity penalty stays.
+
+    Args:
+        counts: `(images, 10)` of `bleu_counts`.
+
+    Returns:
+        Fractions `(images,)`, float64.
+    """
+    return bleu_of_counts(counts + _ONE_MORE)["BLEU-4"]
 
 
 def leave_one_out_bleu(

@@ -14,6 +14,7 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from pipelines.batches import CaptionedAnnotation, TrainingBatches
 from pipelines.captions import CaptionedImage, summarize_skipped
@@ -32,14 +33,16 @@ from show_attend_tell.captioning import (
     Caption,
     Speaker,
     check_vocabulary,
+    decoding_of,
     load_captioner,
     load_model,
 )
 from show_attend_tell.config import FILE_NAME, Config
+from show_attend_tell.decoding import Decoding
 from show_attend_tell.evaluation import caption_split, reference_bleu, score
 from show_attend_tell.model import Captioner
 from show_attend_tell.summaries import Summaries
-from show_attend_tell.visualization import draw_attention, save_picture
+from show_attend_tell.visualization import save_picture
 
 CHECKPOINT_FILE = "last.keras"
 HISTORY_FILE = "history.json"
@@ -299,8 +302,10 @@ class _Run:
         self.history = self._load_history()
         self.summaries = Summaries(os.path.join(workdir, "tensorboard"))
         self.speaker = Speaker(
-            self.model, data.vocabulary, config.caption_words
+            self.model, data.vocabulary, data.grid, config.geometry
         )
+        # Epochs are compared by the fastest way to say a caption.
+        self.decoding = Decoding("greedy", max_words=config.caption_words)
 
     def train(self) -> None:
         """Trains epoch by epoch until the last, or until it gets no better."""
@@ -335,7 +340,9 @@ class _Run:
     def _validate(self, epoch: int) -> None:
         """Scores the captions that the model says itself."""
         images = self.data.splits["validation"]
-        captions = caption_split(self.speaker, self.data.cache, images)
+        captions = caption_split(
+            self.speaker, self.data.cache, images, self.decoding
+        )
         scores = score(
             captions, images, self.data.grid, self.config.dataset == "scenes"
         )
@@ -351,7 +358,7 @@ class _Run:
         )
         for image, caption in list(zip(images, captions, strict=True))[:3]:
             if caption.words:
-                picture = _picture(image, caption, self.config, self.data)
+                picture = _picture(image, caption)
                 self.summaries.picture(image.id, picture, self._step())
 
     def _is_over(self) -> bool:
@@ -419,14 +426,16 @@ def _save_model(model: Captioner, path: str) -> None:
 def _final_scores(config: Config, workdir: str, data: Data) -> dict:
     """Scores the best model on what it was not chosen on, and draws."""
     captioner, vocabulary = load_captioner(workdir)
-    speaker = Speaker(captioner, vocabulary, config.caption_words)
+    speaker = Speaker(captioner, vocabulary, data.grid, config.geometry)
     scenes = config.dataset == "scenes"
     splits = [name for name in _SCORED if data.splits.get(name)]
     splits = splits or ["validation"]
     by_split = {}
     for split in splits:
         images = data.splits[split]
-        captions = caption_split(speaker, data.cache, images)
+        captions = caption_split(
+            speaker, data.cache, images, decoding_of(config)
+        )
         by_split[split] = score(captions, images, data.grid, scenes)
         one = reference_bleu(images)
         if one is not None:
@@ -434,7 +443,7 @@ def _final_scores(config: Config, workdir: str, data: Data) -> dict:
         print(f"{split}: {_told(by_split[split])}")
         _write_captions(workdir, split, images, captions)
         if split == splits[0]:
-            _draw(config, workdir, data, images, captions)
+            _draw(config, workdir, images, captions)
     # The first split's scores on top, those of others under their names.
     scores = {"split": splits[0], **by_split.pop(splits[0]), **by_split}
     write_json(os.path.join(workdir, SCORES_FILE), scores)
@@ -452,28 +461,21 @@ def _write_captions(workdir, split, images, captions) -> None:
     )
 
 
-def _draw(config, workdir, data, images, captions) -> None:
+def _draw(config, workdir, images, captions) -> None:
     folder = os.path.join(workdir, "pictures")
     chosen = list(zip(images, captions, strict=True))[: config.pictures]
     for image, caption in chosen:
         if caption.words:
             name = os.path.splitext(os.path.basename(image.id))[0]
             save_picture(
-                _picture(image, caption, config, data),
+                _picture(image, caption),
                 os.path.join(folder, f"{name}.png"),
             )
     print(f"pictures of attention: {folder}")
 
 
-def _picture(image, caption: Caption, config, data):
-    return draw_attention(
-        decode_image(image.read(), image.id),
-        caption.words,
-        caption.attention,
-        grid=data.grid,
-        gate=caption.gate,
-        geometry=config.geometry,
-    )
+def _picture(image: CaptionedImage, caption: Caption) -> Image.Image:
+    return caption.draw(decode_image(image.read(), image.id))
 
 
 def _told(scores: dict[str, float]) -> str:

@@ -16,13 +16,13 @@ Box = tuple[float, float, float, float]
 
 _BACKGROUND = (250, 250, 249)
 _INK = (32, 33, 36)
-_MUTED = (110, 114, 120)
+_MUTED = (92, 96, 102)
 _TRACK = (222, 224, 227)
 _ACCENT = (232, 119, 34)
+_BACKDROP = (20, 20, 22)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _GLOW = np.array([1.0, 0.95, 0.8], np.float32)
 
-_COLUMNS = 6  # panels in a row, at most
 _SIGMA = 0.65  # of the smoothing, in cells of the attention grid
 _NO_GLYPH = "\U0010fffe"  # a noncharacter: every font draws its "missing" sign
 
@@ -31,11 +31,13 @@ def draw_attention(
     image: np.ndarray,
     words: Sequence[str],
     attention: np.ndarray,
-    grid: tuple[int, int] = (14, 14),
+    grid: tuple[int, int] | None = None,
     gate: np.ndarray | None = None,
     geometry: str = "crop",
     boxes: Sequence[Sequence[Box]] | None = None,
+    places: Sequence[int | None] | None = None,
     panel_size: int = 180,
+    columns: int = 6,
     font: str | None = None,
 ) -> Image.Image:
     """Draws the photo, and once more for each word with its attention.
@@ -50,23 +52,28 @@ def draw_attention(
         image: The photo, `(H, W, 3)`, uint8 RGB.
         words: The caption's T words, the title of each panel. Characters
             that the font lacks lose their accent or turn into `?`.
-        attention: `(T, L)`, the weight of each location at each word; finite
-            and not negative.
-        grid: Rows and columns of the locations; their product is L.
+        attention: `(T, rows, columns)` or `(T, L)`, the weight of each
+            location at each word; finite and not negative.
+        grid: Rows and columns of the locations; their product is L. `None`
+            takes them from an attention of three axes, or a square of L.
         gate: `(T,)` in [0, 1], how much the model relied on the image at each
             word: a bar and a number below the word. `None` leaves it out.
         geometry: How the network saw the photo: `"crop"` for a central
             square (what lies outside stays dark), `"squash"` for all of it.
         boxes: For each word a list of boxes to outline: left, top, right and
             bottom as fractions of the photo.
+        places: For each word the location that hard attention sampled, as
+            its number in [0, L) by rows: a ring around it. `None` in place
+            of a number, or of all, leaves the ring out.
         panel_size: Longer side of a panel in pixels; everything else,
             letters as well, grows with it. Twice the size at which the
             picture is shown makes it sharp on dense screens.
+        columns: Panels in a row, at most.
         font: A TrueType or OpenType file for words that Pillow's own font
             lacks, such as those of a language beyond English.
 
     Returns:
-        An RGB picture, six panels a row at most.
+        An RGB picture.
 
     Raises:
         ValueError: An argument has another shape, type or range.
@@ -86,40 +93,89 @@ def draw_attention(
             "`boxes` must hold a list for each word. Received: "
             f"len(boxes)={len(boxes)}, len(words)={len(words)}"
         )
+    places = _checked_places(places, attention)
     if not 48 <= panel_size <= 2048:
         raise ValueError(
             "`panel_size` must lie in [48, 2048]. "
             f"Received: panel_size={panel_size}"
+        )
+    if columns < 1:
+        raise ValueError(
+            f"`columns` must be positive. Received: columns={columns}"
         )
     style = _Style(panel_size, font, with_gate=gate is not None)
     photo = _shrunk(image, panel_size)
     cells = [style.cell(photo)]
     region = _region(image.shape[:2], photo.size, geometry)
     for t, word in enumerate(words):
-        panel = _lit(photo, attention[t].reshape(grid), region)
+        panel = _lit(photo, attention[t], region)
         if boxes is not None:
             style.outline(panel, boxes[t])
+        if places[t] is not None:
+            style.ring(panel, places[t], attention.shape[1:], region)
         cells.append(style.cell(panel, word, None if gate is None else gate[t]))
-    return style.in_rows(cells)
+    return style.in_rows(cells, columns)
 
 
-def contact_sheet(pictures: Sequence[Image.Image]) -> Image.Image:
+def seen_box(shape: tuple[int, int], geometry: str) -> Box:
+    """Returns the part of a photo that the network saw.
+
+    Args:
+        shape: Height and width of the photo.
+        geometry: `"crop"` or `"squash"`.
+
+    Returns:
+        Left, top, right and bottom as fractions of the photo.
+
+    Raises:
+        ValueError: There is no such geometry.
+    """
+    side = 224  # of the network's input; another gives the same fractions
+    height, width = resized_shape(shape, side, geometry)
+    left, top = (width - side) // 2, (height - side) // 2
+    return (
+        left / width,
+        top / height,
+        (left + side) / width,
+        (top + side) / height,
+    )
+
+
+def contact_sheet(
+    pictures: Sequence[Image.Image],
+    captions: Sequence[str] | None = None,
+    font: str | None = None,
+) -> Image.Image:
     """Puts pictures below each other, a thin line between them.
 
     Args:
         pictures: At least one picture; they may differ in size.
+        captions: A line to write above each picture.
+        font: As for `draw_attention`.
 
     Returns:
         One RGB picture as wide as the widest of them.
 
     Raises:
-        ValueError: There is no picture.
+        ValueError: There is no picture, or not a caption for each.
+        UserError: `font` cannot be read.
     """
     if not pictures:
         raise ValueError(
             "A contact sheet needs a picture. Received: pictures=[]"
         )
     width = max(picture.width for picture in pictures)
+    if captions is not None:
+        if len(captions) != len(pictures):
+            raise ValueError(
+                "`captions` must hold one for each picture. Received: "
+                f"len(captions)={len(captions)}, "
+                f"len(pictures)={len(pictures)}"
+            )
+        pictures = [
+            _headed(picture, caption, width, font)
+            for picture, caption in zip(pictures, captions, strict=True)
+        ]
     height = sum(picture.height for picture in pictures) + len(pictures) - 1
     sheet = Image.new("RGB", (width, height), _BACKGROUND)
     top = 0
@@ -161,11 +217,11 @@ class _Style:
             return max(1, round(panel_size * part))
 
         self.title_fonts = [
-            _font(scaled(part), font) for part in (0.1, 0.09, 0.08, 0.07)
+            _font(scaled(part), font) for part in (0.12, 0.105, 0.09, 0.075)
         ]
-        self.gate_font = _font(scaled(0.067), None)
-        self.title_height = scaled(0.145)
-        self.gate_height = scaled(0.095) if with_gate else 0
+        self.gate_font = _font(scaled(0.083), None)
+        self.title_height = scaled(0.165)
+        self.gate_height = scaled(0.11) if with_gate else 0
         self.least_width = scaled(0.6)
         self.gap = scaled(0.07)
         self.row_gap = scaled(0.09)
@@ -203,9 +259,37 @@ class _Style:
             )
             draw.rectangle(edges, outline=_ACCENT, width=self.stroke)
 
-    def in_rows(self, cells: Sequence[Image.Image]) -> Image.Image:
+    def ring(
+        self,
+        panel: Image.Image,
+        place: int,
+        grid: tuple[int, int],
+        region: tuple[int, int, int, int],
+    ) -> None:
+        """Draws a ring around a location, seen on light and on dark."""
+        left, top, right, bottom = region
+        row, column = divmod(place, grid[1])
+        across, down = (right - left) / grid[1], (bottom - top) / grid[0]
+        x = left + (column + 0.5) * across
+        y = top + (row + 0.5) * down
+        radius = max(0.75 * max(across, down), 3.0 * self.stroke)
+        for part, colour in ((3, _BACKDROP), (1.5, _ACCENT)):
+            width = part * self.stroke
+            reach = radius + width / 2
+            edges = x - reach, y - reach, x + reach, y + reach
+            # Drawn larger and shrunk, so that it is smooth.
+            mask = Image.new("L", (panel.width * 4, panel.height * 4), 0)
+            ImageDraw.Draw(mask).ellipse(
+                [4 * edge for edge in edges],
+                outline=255,
+                width=round(4 * width),
+            )
+            mask = mask.resize(panel.size, Image.Resampling.BOX)
+            panel.paste(colour, mask=mask)
+
+    def in_rows(self, cells: Sequence[Image.Image], most: int) -> Image.Image:
         """Lays cells of one size out in rows of nearly equal length."""
-        rows = math.ceil(len(cells) / _COLUMNS)
+        rows = math.ceil(len(cells) / most)
         columns = math.ceil(len(cells) / rows)
         right = cells[0].width + self.gap
         down = cells[0].height + self.row_gap
@@ -229,9 +313,7 @@ class _Style:
             title = _legible(word, font)
             if font.getlength(title) <= width:
                 return font, title
-        while title and font.getlength(title + "...") > width:
-            title = title[:-1]
-        return font, title + "..."
+        return font, _cut(title, font, width)
 
     def _meter(
         self, draw: ImageDraw.ImageDraw, gate: float, width: int
@@ -242,7 +324,7 @@ class _Style:
             (width, middle), f"{gate:.2f}", _MUTED, self.gate_font, anchor="rm"
         )
         end = width - round(self.gate_font.getlength("0.00") * 1.2)
-        half = max(1, self.stroke)
+        half = max(1, round(self.stroke * 1.25))
         for until, colour in ((1.0, _TRACK), (gate, _ACCENT)):
             edges = (0, middle - half, round(end * until), middle + half)
             if edges[2] > 0:
@@ -258,6 +340,30 @@ class _Style:
         return large.resize(size, Image.Resampling.BOX)
 
 
+def _headed(
+    picture: Image.Image, caption: str, width: int, font: str | None
+) -> Image.Image:
+    """Returns the picture with a line above it, at most `width` long."""
+    height = width // 22
+    letters, margin = _font(height // 2, font), height // 3
+    line = _cut(_legible(caption, letters), letters, width - 2 * margin)
+    headed = Image.new("RGB", (width, height + picture.height), _BACKGROUND)
+    ImageDraw.Draw(headed).text(
+        (margin, height * 0.85), line, _INK, letters, anchor="ls"
+    )
+    headed.paste(picture, (0, height))
+    return headed
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Returns the text, or as much of its beginning as fits."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
 def _shrunk(image: np.ndarray, panel_size: int) -> Image.Image:
     """Returns the photo with its longer side as long as a panel's."""
     scale = panel_size / max(image.shape[:2])
@@ -269,16 +375,12 @@ def _region(
     shape: tuple[int, int], size: tuple[int, int], geometry: str
 ) -> tuple[int, int, int, int]:
     """Returns what the network saw: left, top, right, bottom in the panel."""
-    side = 224  # of the network's input; another gives the same fractions
-    edges = []
-    resized = resized_shape(shape, side, geometry)
-    for whole, pixels in zip(resized[::-1], size, strict=True):
-        start = (whole - side) // 2
-        first = round(start / whole * pixels)
-        last = round((start + side) / whole * pixels)
-        edges.append((first, max(last, first + 1)))
-    (left, right), (top, bottom) = edges
-    return left, top, right, bottom
+    seen = seen_box(shape, geometry)
+    left, top, right, bottom = (
+        round(edge * pixels)
+        for edge, pixels in zip(seen, size * 2, strict=True)
+    )
+    return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def _lit(
@@ -381,15 +483,16 @@ def _check_words(words: Sequence[str]) -> None:
 
 
 def _checked_attention(
-    attention: np.ndarray, words: Sequence[str], grid: tuple[int, int]
+    attention: np.ndarray, words: Sequence[str], grid: tuple[int, int] | None
 ) -> np.ndarray:
-    """Returns the attention as float64, `(T, L)`."""
+    """Returns the attention as float64, `(T, rows, columns)`."""
     attention = np.asarray(attention, np.float64)
-    expected = (len(words), grid[0] * grid[1])
-    if attention.shape != expected:
+    rows, columns = _grid_of(attention) if grid is None else grid
+    expected = (len(words), rows * columns), (len(words), rows, columns)
+    if attention.shape not in expected:
         raise ValueError(
-            f"`attention` must have the shape {expected} for {len(words)} "
-            f"words and the grid {tuple(grid)}. "
+            f"`attention` must have the shape {expected[0]} or {expected[1]} "
+            f"for {len(words)} words and the grid {(rows, columns)}. "
             f"Received: attention.shape={attention.shape}"
         )
     if not np.all(np.isfinite(attention)) or np.any(attention < 0):
@@ -397,7 +500,39 @@ def _checked_attention(
             "`attention` must be finite and not negative. Received: "
             f"minimum={attention.min()}, maximum={attention.max()}"
         )
-    return attention
+    return attention.reshape(expected[1])
+
+
+def _grid_of(attention: np.ndarray) -> tuple[int, int]:
+    """Returns rows and columns as the attention's own shape tells them."""
+    if attention.ndim == 3:
+        return attention.shape[1:]
+    side = math.isqrt(attention.shape[-1]) if attention.ndim == 2 else 0
+    if attention.ndim != 2 or side**2 != attention.shape[-1]:
+        raise ValueError(
+            "`attention` must have the shape (T, rows, columns), or (T, L) "
+            "with `grid` where L is no square. "
+            f"Received: attention.shape={attention.shape}, grid=None"
+        )
+    return side, side
+
+
+def _checked_places(
+    places: Sequence[int | None] | None, attention: np.ndarray
+) -> Sequence[int | None]:
+    """Returns a location or `None` for each word."""
+    words, rows, columns = attention.shape
+    if places is None:
+        return [None] * words
+    known = all(
+        place is None or 0 <= place < rows * columns for place in places
+    )
+    if len(places) != words or not known:
+        raise ValueError(
+            f"`places` must hold a location in [0, {rows * columns}) or None "
+            f"for each of the {words} words. Received: places={places}"
+        )
+    return places
 
 
 def _checked_gate(

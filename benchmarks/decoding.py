@@ -1,0 +1,192 @@
+"""How fast captions are said, beside the way they usually are.
+
+    python -m benchmarks.decoding --workdir=RUN
+
+takes the captioner and the cached annotations of a run, and lets take turns:
+
+- `ours, batch of 32`: the search whole in the graph, compiled, as `evaluate`
+  runs it;
+- `ours, batch of 1`: the same, an image at a time;
+- `Python, batch of 1`: only the step of the decoder compiled; the loop, the
+  sorting and the lists of hypotheses in Python and NumPy, an image at a time,
+  as popular implementations have it. Its stopping rule is ours, so that all
+  must say the same captions, which is checked first.
+
+The least of the times of several turns counts.
+"""
+
+import os
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from pipelines.errors import UserError
+from pipelines.features import AnnotationCache
+from pipelines.vocabulary import END, PADDING, START, UNKNOWN
+from show_attend_tell.captioning import load_captioner
+from show_attend_tell.config import Config
+from show_attend_tell.decoding import Decoding, decode
+from show_attend_tell.model import DecodingState
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of a finished run.", required=True
+)
+_ANNOTATIONS = flags.DEFINE_string(
+    "annotations", None, "Folder of its annotations, if not in the workdir."
+)
+_IMAGES = flags.DEFINE_integer("images", 32, "In the large batch.")
+_WIDTH = flags.DEFINE_integer("beam_width", 5, "W.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1)
+
+
+class InGraph:
+    """The search of this project."""
+
+    def __init__(self, captioner, decoding: Decoding, batch: int):
+        self.batch = batch
+
+        @tf.function(jit_compile=True, autograph=False)
+        def speak(annotations):
+            return decode(captioner, annotations, decoding).tokens
+
+        self._speak = speak
+
+    def say(self, annotations: np.ndarray) -> list[tuple[int, ...]]:
+        """Returns the words of each image."""
+        said = []
+        for start in range(0, len(annotations), self.batch):
+            tokens = self._speak(annotations[start : start + self.batch])
+            for row in tokens.numpy()[:, 0]:
+                said.append(tuple(row[row > END].tolist()))
+        return said
+
+
+class InPython:
+    """The search of most others: lists around a compiled step."""
+
+    def __init__(self, captioner, decoding: Decoding):
+        self.decoding, self.width = decoding, decoding.beam_width
+
+        @tf.function(jit_compile=True, autograph=False)
+        def begin(annotations):
+            return captioner.begin(annotations)
+
+        @tf.function(jit_compile=True, autograph=False)
+        def step(token, hidden, cell, annotations, keys):
+            state = DecodingState(hidden, cell)
+            logits, state, attention, gate = captioner.step(
+                token, state, annotations, keys
+            )
+            return tf.nn.log_softmax(logits), *state, attention, gate
+
+        self._begin, self._step = begin, step
+
+    def say(self, annotations: np.ndarray) -> list[tuple[int, ...]]:
+        """Returns the words of each image."""
+        return [self._say(one[None]) for one in annotations]
+
+    def _say(self, annotations):
+        width, decoding = self.width, self.decoding
+        (hidden, cell), annotations, keys = self._begin(annotations)
+        annotations = tf.repeat(annotations, width, axis=0)
+        keys = tf.repeat(keys, width, axis=0)
+        hidden = np.repeat(hidden.numpy(), width, axis=0)
+        cell = np.repeat(cell.numpy(), width, axis=0)
+        going, gone = [((), 0.0)], []
+        for t in range(decoding.max_words):
+            token = np.full(width, START, np.int32)
+            token[: len(going)] = [words[-1] if t else START
+                                   for words, _ in going]
+            log_p, hidden, cell, _, _ = self._step(
+                token, hidden, cell, annotations, keys
+            )
+            log_p = log_p.numpy()
+            log_p[:, [PADDING, START, UNKNOWN]] = -np.inf
+            if t < decoding.min_words:
+                log_p[:, END] = -np.inf
+            size = log_p.shape[1]
+            before = np.array([total for _, total in going])
+            totals = (before[:, None] + log_p[: len(going)]).reshape(-1)
+            best = np.argsort(-totals)[:width]
+            longer, parents = [], []
+            for index in best.tolist():
+                parent, word = divmod(index, size)
+                words = (*going[parent][0], word)
+                if word == END:
+                    gone.append((words, totals[index]))
+                else:
+                    longer.append((words, totals[index]))
+                    parents.append(parent)
+            going = longer
+            gone.sort(key=self._rank)
+            if not going or (gone and self._beaten(going[0][1], gone)):
+                break
+            parents += [0] * (width - len(parents))
+            hidden, cell = hidden.numpy()[parents], cell.numpy()[parents]
+        said = min(gone, key=self._rank) if gone else going[0]
+        return tuple(word for word in said[0] if word != END)
+
+    def _rank(self, said):
+        words, log_p = said
+        return -log_p / len(words) ** self.decoding.length_exponent
+
+    def _beaten(self, best, gone):
+        reachable = best / self.decoding.steps**self.decoding.length_exponent
+        return reachable <= -self._rank(gone[0])
+
+
+def measure(contestants: dict, annotations: np.ndarray) -> dict[str, float]:
+    """Returns the least seconds that each takes for all images."""
+    times = {name: [] for name in contestants}
+    for _ in range(_ROUNDS.value):
+        for name, contestant in contestants.items():
+            start = time.perf_counter()
+            contestant.say(annotations)
+            times[name].append(time.perf_counter() - start)
+    return {name: min(values) for name, values in times.items()}
+
+
+def main(argv: list[str]) -> None:
+    """Checks that all say the same, and prints the table."""
+    del argv
+    workdir = _WORKDIR.value
+    try:
+        config = Config.load(workdir)
+        captioner, _ = load_captioner(workdir)
+        cache = AnnotationCache.open(
+            _ANNOTATIONS.value
+            or config.annotations
+            or os.path.join(workdir, "annotations")
+        )
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from error
+    count = min(_IMAGES.value, len(cache))
+    annotations = cache.read(np.arange(count))
+    decoding = Decoding(beam_width=_WIDTH.value)
+    contestants = {
+        f"ours, batch of {count}": InGraph(captioner, decoding, count),
+        "ours, batch of 1": InGraph(captioner, decoding, 1),
+        "Python, batch of 1": InPython(captioner, decoding),
+    }
+    first, *others = (c.say(annotations) for c in contestants.values())
+    same = [sum(map(tuple.__eq__, first, other)) for other in others]
+    print(
+        f"{workdir}: V={captioner.vocabulary_size}, beam of "
+        f"{decoding.beam_width}, {count} images, {os.cpu_count()} cores; "
+        f"equal captions: {same[0]} and {same[1]} of {count}"
+    )
+    if min(same) < count - 1:  # A tie may fall either way in float32.
+        raise SystemExit("error: the contestants do not say the same")
+    times = measure(contestants, annotations)
+    slowest = times["Python, batch of 1"]
+    for name, seconds in times.items():
+        print(
+            f"{name:20s} {count / seconds:8.1f} captions/s"
+            f" {slowest / seconds:7.1f} times"
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)

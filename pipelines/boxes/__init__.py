@@ -1,0 +1,93 @@
+"""Photos with boxes: where what a caption names can be seen."""
+
+import os
+from collections.abc import Sequence
+
+from pipelines.boxes.coco_instances import instance_files, load_instances
+from pipelines.boxes.flickr30k_entities import is_entities, load_entities
+from pipelines.boxes.photo_boxes import Named, Photo, PhotoBoxes, fit_box
+from pipelines.captions import CaptionedImage
+from pipelines.errors import UserError
+from pipelines.images import decode_image
+
+# COCO has at most about a hundred things in a photo.
+_MOST_BOXES = 1000
+
+
+def load_boxes(
+    path: str, images: Sequence[CaptionedImage], size: int, geometry: str
+) -> PhotoBoxes:
+    """Loads the boxes of photos, as the network sees the photos.
+
+    With the geometry `"crop"` each photo that has boxes is decoded once,
+    because what is cut off depends on its true shape.
+
+    Args:
+        path: A folder with Flickr30k Entities (`Annotations/` and
+            `Sentences/`), a folder with `instances_*.json` of COCO, there or
+            in `annotations/`, or one such file.
+        images: The photos whose boxes are wanted.
+        size: Side of the square that the network sees, in pixels.
+        geometry: `"crop"` or `"squash"`.
+
+    Returns:
+        What words name in those of the photos that have boxes.
+
+    Raises:
+        UserError: The path holds neither, a file is damaged, a box is
+            impossible, or none of the photos has boxes.
+    """
+    path = os.path.expanduser(path)
+    ids = [image.id for image in images]
+    if is_entities(path):
+        # Every word is a name; the photos know which ones they have.
+        photos, names_in = load_entities(path, ids), enumerate
+    elif files := instance_files(path):
+        photos, names_in = load_instances(files, ids)
+    else:
+        raise UserError(
+            "Expected Flickr30k Entities (a folder with Annotations/ and "
+            "Sentences/) or COCO's boxes (annotations/instances_*.json); "
+            f"name the folder with --boxes=FOLDER. Received: boxes={path!r}"
+        )
+    if not photos:
+        raise UserError(
+            f"Expected boxes of the photos in {path!r}, which has none of "
+            f"these. Received: {len(ids)} photos, the first ones {ids[:3]}"
+        )
+    for id, photo in photos.items():
+        count = max((len(named.boxes) for named in photo.values()), default=0)
+        if count > _MOST_BOXES:
+            raise UserError(
+                f"Expected for {id} at most {_MOST_BOXES} boxes of one name "
+                f"in {path!r}. Received: {count}"
+            )
+    fitted = {
+        image.id: _fit(
+            photos[image.id], _shape(image, geometry), size, geometry
+        )
+        for image in images
+        if image.id in photos
+    }
+    return PhotoBoxes(fitted, names_in)
+
+
+def _shape(image: CaptionedImage, geometry: str) -> tuple[int, int]:
+    if geometry == "squash":  # All shapes become the same square.
+        return 1, 1
+    try:
+        return decode_image(image.read(), image.id).shape[:2]
+    except OSError as error:
+        raise UserError(f"cannot read the photo {image.id}: {error}") from error
+
+
+def _fit(
+    photo: Photo, shape: tuple[int, int], size: int, geometry: str
+) -> Photo:
+    """Carries a photo's boxes into the square; names out of sight go."""
+    fitted = {}
+    for name, named in photo.items():
+        boxes = [fit_box(box, shape, size, geometry) for box in named.boxes]
+        if boxes := tuple(box for box in boxes if box is not None):
+            fitted[name] = Named(named.kind, boxes)
+    return fitted

@@ -1,0 +1,200 @@
+"""Flickr30k Entities: the phrases of a photo's captions and their boxes.
+
+Plummer et al. (2015). `Sentences/36979.txt` has a caption a line, in which
+phrases name the chain of what they speak of, and its types:
+
+    [/EN#137644/people A group of friends] playing [/EN#137645/other cards] .
+
+`Annotations/36979.xml` has the photo's size, and objects. Each has the names
+of its chains, and a box in pixels from 1, both ends inside, or none:
+
+    <annotation>
+      <size><width>500</width><height>375</height><depth>3</depth></size>
+      <object>
+        <name>137644</name>
+        <bndbox><xmin>1</xmin><ymin>21</ymin><xmax>250</xmax><ymax>375</ymax>
+        </bndbox>
+      </object>
+      <object><name>137645</name><scene>0</scene><nobndbox>1</nobndbox></object>
+    </annotation>
+
+A phrase is named by its last word, which is nearly always its head: "A group
+of friends" is named "friends". A word of another caption of that photo names
+what all phrases with the same last word are of, word for word: "friend" is
+not named there. Numbers and pronouns name nothing.
+"""
+
+import collections
+import os
+import re
+import xml.etree.ElementTree
+from collections.abc import Iterable, Iterator
+
+from pipelines.boxes.photo_boxes import Box, Named, Photo, cut_box
+from pipelines.errors import UserError
+from pipelines.vocabulary import words_of
+
+_LARGEST_FILE = 2**20  # bytes; those of the data set have at most some 20,000
+_LARGEST_NUMBER = 10**6  # pixels
+_PHRASE = re.compile(r"\[/EN#(\d+)((?:/[A-Za-z]+)+)\s([^\[\]]*+)\]")
+_NAMELESS = frozenset(
+    "one two three four five six seven eight nine ten several many few some "
+    "all both each other others another it its he him his she her hers they "
+    "them their this that these those who which what something someone".split()
+)
+
+
+def is_entities(path: str) -> bool:
+    """Whether a folder has the two folders of Flickr30k Entities."""
+    return all(
+        os.path.isdir(os.path.join(path, name))
+        for name in ("Annotations", "Sentences")
+    )
+
+
+def load_entities(folder: str, ids: Iterable[str]) -> dict[str, Photo]:
+    """Loads the boxes of some photos.
+
+    Args:
+        folder: With `Annotations/` and `Sentences/`.
+        ids: The photos: file names as of Flickr30k (`36979.jpg`), or as of
+            Flickr8k, whose photos have the same number
+            (`1000268201_693b08cb0e.jpg`).
+
+    Returns:
+        By id, of the photos that are annotated: for each last word of a
+        phrase the type that most of its phrases have, and the boxes of all
+        its chains, as fractions of the photo.
+
+    Raises:
+        UserError: A file is missing, too large or damaged, or a box is
+            impossible.
+    """
+    photos = {}
+    for id in ids:
+        for name in _file_names(id):
+            path = os.path.join(folder, "Annotations", f"{name}.xml")
+            if os.path.exists(path):
+                sentences = os.path.join(folder, "Sentences", f"{name}.txt")
+                photos[id] = _photo(_read_chains(path), sentences)
+                break
+    return photos
+
+
+def _file_names(id: str) -> list[str]:
+    stem = os.path.splitext(os.path.basename(id))[0]
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", stem):
+        return []
+    flickr8k = re.fullmatch(r"(\d+)_[0-9a-f]+", stem)
+    return [stem, flickr8k[1]] if flickr8k else [stem]
+
+
+def _photo(chains: dict[str, list[Box]], sentences: str) -> Photo:
+    kinds, boxes = {}, {}
+    for chain, types, phrase in _read_phrases(sentences):
+        words = words_of(phrase)
+        if chain in chains and words and words[-1] not in _NAMELESS:
+            name = words[-1]
+            kinds.setdefault(name, collections.Counter()).update(types)
+            # A dictionary for a set that keeps its order.
+            boxes.setdefault(name, {}).update(dict.fromkeys(chains[chain]))
+    return {
+        name: Named(kinds[name].most_common(1)[0][0], tuple(boxes[name]))
+        for name in boxes
+    }
+
+
+def _read_phrases(path: str) -> Iterator[tuple[str, list[str], str]]:
+    """Yields chain, types and text of each phrase of a file."""
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        phrases = _PHRASE.findall(line)
+        if len(phrases) != line.count("[/EN#"):
+            raise UserError(
+                "Expected phrases such as [/EN#137645/other cards] in "
+                f"{path}, line {number}. Received: {line[:200]!r}"
+            )
+        for chain, types, phrase in phrases:
+            yield chain, types[1:].split("/"), phrase
+
+
+def _read_chains(path: str) -> dict[str, list[Box]]:
+    """Returns the boxes of each chain that has some."""
+    root = _parse(_read_text(path), path)
+    width, height = _numbers(root.find("size"), ("width", "height"), path)
+    if width < 1 or height < 1:
+        raise UserError(
+            f"Expected the size of the photo in {path}. Received: "
+            f"width={width:g}, height={height:g}"
+        )
+    chains = {}
+    for number, thing in enumerate(root.findall("object"), start=1):
+        if (corners := thing.find("bndbox")) is None:
+            continue
+        where = f"{path}, object {number}"
+        names = ("xmin", "ymin", "xmax", "ymax")
+        left, top, right, bottom = _numbers(corners, names, where)
+        box = cut_box(
+            (
+                (left - 1) / width,
+                (top - 1) / height,
+                right / width,
+                bottom / height,
+            )
+        )
+        if left > right or top > bottom or box is None:
+            raise UserError(
+                f"Expected a box inside the photo of {width:g} x {height:g} "
+                f"in {where}. Received: xmin={left:g}, ymin={top:g}, "
+                f"xmax={right:g}, ymax={bottom:g}"
+            )
+        for name in thing.findall("name"):
+            chains.setdefault((name.text or "").strip(), []).append(box)
+    return chains
+
+
+def _parse(text: str, path: str) -> xml.etree.ElementTree.Element:
+    # Entities, which can grow without bound, are only defined in a DOCTYPE.
+    # In text that was decoded it cannot hide in another encoding.
+    if "<!DOCTYPE" in text:
+        raise UserError(f"Expected XML without DOCTYPE in {path}; take it out.")
+    try:
+        return xml.etree.ElementTree.fromstring(text)
+    except (xml.etree.ElementTree.ParseError, ValueError) as error:
+        raise UserError(f"Expected XML in {path}: {error}") from error
+
+
+def _numbers(
+    parent: xml.etree.ElementTree.Element | None,
+    names: tuple[str, ...],
+    where: str,
+) -> list[float]:
+    """Returns the numbers in some children of an element."""
+    numbers = []
+    for name in names:
+        text = None if parent is None else parent.findtext(name)
+        try:
+            number = float(text)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not abs(number) <= _LARGEST_NUMBER:
+            raise UserError(
+                f"Expected a number of pixels as <{name}> in {where}. "
+                f"Received: {text!r:.100}"
+            )
+        numbers.append(number)
+    return numbers
+
+
+def _read_text(path: str) -> str:
+    try:
+        if not os.path.isfile(path):
+            raise UserError(f"Expected the file {path}, which is missing.")
+        if os.path.getsize(path) > _LARGEST_FILE:
+            raise UserError(
+                f"Expected at most {_LARGEST_FILE} bytes in {path}. "
+                f"Received: {os.path.getsize(path)} bytes"
+            )
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Expected UTF-8 text in {path}: {error}") from error

@@ -1,0 +1,211 @@
+"""Beam search: several hypotheses side by side, the best to the end."""
+
+import typing
+
+from keras import ops
+
+from pipelines.vocabulary import END, PADDING, START
+from show_attend_tell.decoding.beginning import begin, put
+from show_attend_tell.decoding.candidates import NEVER, candidates, pick
+from show_attend_tell.decoding.settings import Captions, Decoding
+
+# A caption that never ends ranks behind every one that does.
+_CUT = -1e6
+# And this is no caption at all.
+_EMPTY = -1e12
+
+
+class _Hypotheses(typing.NamedTuple):
+    """W captions of each image, whole or in the making.
+
+    Attributes:
+        log_probability: `(N, W)`; `NEVER` or less for one of no use.
+        token: The last word, `(N, W)`.
+        said: The words so far, `(N, W, T)`.
+        slots: At which of the W places the hypothesis was at each step,
+            `(N, W, T)`. Attention stays where it was written, and is found
+            by this at the end.
+    """
+
+    log_probability: typing.Any
+    token: typing.Any
+    said: typing.Any
+    slots: typing.Any
+
+
+class _Pool(typing.NamedTuple):
+    """Captions that have left the beam, the best W so far, best first.
+
+    Attributes:
+        rank: `(N, W)`, the score, lowered for those that were cut.
+        log_probability: `(N, W)`.
+        counted: `(N, W)`, the number of words, and of the end.
+        said: `(N, W, T)`.
+        slots: `(N, W, T)`.
+    """
+
+    rank: typing.Any
+    log_probability: typing.Any
+    counted: typing.Any
+    said: typing.Any
+    slots: typing.Any
+
+
+def search(captioner, annotations, decoding: Decoding) -> Captions:
+    """Keeps the W likeliest hypotheses at every step.
+
+    All continuations of all hypotheses compete by log-probability. Those of
+    the best W that end leave the beam and are ranked by score; the others go
+    on, and have all W places for their continuations. After `max_words`
+    words a hypothesis ends if the end is among its own W likeliest words;
+    otherwise it is cut, and ranks behind all that ended.
+
+    An image is done when nothing in its beam can overtake the last of the
+    captions to be returned: a log-probability only falls, and a caption has
+    T words at most. So the result is that of going on to the last step.
+
+    Args:
+        captioner: A `Captioner`.
+        annotations: `(N, L, D)`.
+        decoding: The settings.
+
+    Returns:
+        `Captions`. Where an image has fewer than H hypotheses, as with very
+        few words, the last are empty, with the log-probability `NEVER`.
+    """
+    width, steps = decoding.beam_width, decoding.steps
+    state, annotations, keys = begin(captioner, annotations, width)
+    n, locations = ops.shape(annotations)[0], annotations.shape[1]
+
+    def unfinished(t, beam, state, pool, attention, gate):
+        best = ops.max(beam.log_probability, axis=-1)
+        reachable = best / steps**decoding.length_exponent
+        last = pool.rank[:, decoding.hypotheses - 1]
+        on = ops.logical_and(best > NEVER / 2, reachable > last)
+        return ops.logical_and(t < steps, ops.any(on))
+
+    def step(t, beam, state, pool, attention, gate):
+        logits, state, looked, opened = captioner.step(
+            beam.token, state, annotations, keys
+        )
+        attention = put(attention, looked, 1, t)
+        gate = put(gate, ops.mean(opened, axis=-1), 1, t)
+        log_p, words = candidates(logits, t, beam.said, decoding, width)
+        grown, parents = _grown(beam, log_p, words, t)
+        last = t == decoding.max_words
+        closed = _closed(beam, log_p, words, t)
+        leaving = _Hypotheses(
+            *(
+                ops.where(last, *both)
+                for both in zip(closed, grown, strict=True)
+            )
+        )
+        pool = _ranked(pool, leaving, t, last, decoding)
+        ended = ops.equal(grown.token, END)
+        beam = grown._replace(
+            log_probability=ops.where(ended, NEVER, grown.log_probability)
+        )
+        state = type(state)(*(pick(value, parents) for value in state))
+        return t + 1, beam, state, pool, attention, gate
+
+    alone = ops.where(ops.equal(ops.arange(width), 0), 0.0, NEVER)
+    nobody = ops.full((n, width, steps), PADDING, dtype="int32")
+    beam = _Hypotheses(
+        log_probability=ops.broadcast_to(alone, (n, width)),
+        token=ops.full((n, width), START, dtype="int32"),
+        said=nobody,
+        slots=nobody,
+    )
+    pool = _Pool(
+        rank=ops.full((n, width), _EMPTY, dtype="float32"),
+        log_probability=ops.full((n, width), NEVER, dtype="float32"),
+        counted=ops.zeros((n, width), dtype="int32"),
+        said=nobody,
+        slots=nobody,
+    )
+    attention = ops.zeros((n, steps, width, locations), dtype="float32")
+    gate = ops.zeros((n, steps, width), dtype="float32")
+    _, _, _, pool, attention, gate = ops.while_loop(
+        unfinished, step, (0, beam, state, pool, attention, gate)
+    )
+    return _captions(pool, attention, gate, decoding)
+
+
+def _grown(beam, log_p, words, t):
+    """Returns the W likeliest continuations, and whose they are."""
+    total = ops.expand_dims(beam.log_probability, -1) + log_p  # (N, W, C)
+    width, count = total.shape[1:]
+    best, index = ops.top_k(ops.reshape(total, (-1, width * count)), width)
+    index = ops.cast(index, "int32")
+    parents = index // count
+    token = pick(ops.reshape(words, (-1, width * count)), index)
+    grown = _Hypotheses(
+        log_probability=best,
+        token=token,
+        said=put(pick(beam.said, parents), token, 2, t),
+        slots=put(pick(beam.slots, parents), parents, 2, t),
+    )
+    return grown, parents
+
+
+def _closed(beam, log_p, words, t):
+    """Returns every hypothesis with its end, where that is a candidate."""
+    end = ops.where(ops.equal(words, END), log_p, 2 * NEVER)
+    end = ops.max(end, axis=-1)
+    ends = end > NEVER / 2
+    token = ops.where(ends, END, PADDING)
+    own = ops.broadcast_to(ops.arange(token.shape[1]), ops.shape(token))
+    return _Hypotheses(
+        log_probability=beam.log_probability + ops.where(ends, end, 0.0),
+        token=token,
+        said=put(beam.said, token, 2, t),
+        slots=put(beam.slots, own, 2, t),
+    )
+
+
+def _ranked(pool, leaving, t, last, decoding):
+    """Returns the pool with those that leave the beam at step t."""
+    ends = ops.equal(leaving.token, END)
+    leaves = ops.logical_and(
+        leaving.log_probability > NEVER / 2, ops.logical_or(ends, last)
+    )
+    counted = t + ops.cast(ends, "int32")
+    length = ops.cast(ops.maximum(counted, 1), "float32")
+    score = leaving.log_probability / length**decoding.length_exponent
+    rank = ops.where(ends, score, score + _CUT)
+    left = _Pool(
+        rank=ops.where(leaves, rank, _EMPTY),
+        log_probability=leaving.log_probability,
+        counted=counted,
+        said=leaving.said,
+        slots=leaving.slots,
+    )
+    both = _Pool(
+        *(ops.concatenate(x, axis=1) for x in zip(pool, left, strict=True))
+    )
+    _, order = ops.top_k(both.rank, pool.rank.shape[1])
+    return _Pool(*(pick(value, order) for value in both))
+
+
+def _captions(pool, attention, gate, decoding) -> Captions:
+    """Returns the best H of the pool, with what was seen on their way."""
+    pool = _Pool(*(value[:, : decoding.hypotheses] for value in pool))
+    empty = pool.rank < _EMPTY / 2
+    finished = pool.rank > _CUT / 2
+    counted = ops.where(empty, 0, pool.counted)
+    slots = ops.transpose(pool.slots, (0, 2, 1))  # (N, T, H)
+    looked = ops.transpose(pick(attention, slots, axes=2), (0, 2, 1, 3))
+    opened = ops.transpose(pick(gate, slots, axes=2), (0, 2, 1))
+    on = ops.arange(decoding.steps) < ops.expand_dims(counted, -1)
+    on = ops.cast(on, "float32")
+    log_probability = ops.where(empty, NEVER, pool.log_probability)
+    length = ops.cast(ops.maximum(counted, 1), "float32")
+    return Captions(
+        tokens=pool.said * ops.cast(on, "int32"),
+        lengths=counted - ops.cast(finished, "int32"),
+        finished=finished,
+        log_probability=log_probability,
+        score=log_probability / length**decoding.length_exponent,
+        attention=looked * ops.expand_dims(on, -1),
+        gate=opened * on,
+    )

@@ -1,0 +1,32 @@
+"""What every way to decode starts with."""
+
+from keras import ops
+
+from show_attend_tell.model import DecodingState
+
+
+def begin(captioner, annotations, width: int):
+    """Starts `width` hypotheses of each image.
+
+    Args:
+        captioner: A `Captioner`.
+        annotations: `(N, L, D)`, as the encoder gave them.
+        width: W.
+
+    Returns:
+        The state, `(N, W, U)` each; and the scaled annotations `(N, L, D)`
+        and keys `(N, L, A)`, which hypotheses share.
+    """
+    state, annotations, keys = captioner.begin(annotations)
+    state = DecodingState(
+        *(ops.repeat(ops.expand_dims(x, 1), width, axis=1) for x in state)
+    )
+    return state, annotations, keys
+
+
+def put(buffer, value, axis: int, place):
+    """Returns the buffer with a value at one place of an axis."""
+    start = [0] * len(buffer.shape)
+    start[axis] = place
+    value = ops.expand_dims(ops.cast(value, buffer.dtype), axis)
+    return ops.slice_update(buffer, tuple(start), value)

@@ -1,0 +1,99 @@
+"""What may be said next, and how likely it is."""
+
+from keras import ops
+
+from pipelines.vocabulary import END, PADDING, START, UNKNOWN
+from show_attend_tell.decoding.settings import Decoding
+
+# Log-probability of what may not be said; finite, so that sums stay finite.
+NEVER = -1e9
+
+
+def candidates(logits, step, said, decoding: Decoding, count: int):
+    """Returns the likeliest words that may come next.
+
+    Their probability is that among all words: what may not be said keeps its
+    share.
+
+    Args:
+        logits: `(N, W, V)`.
+        step: How many words have been said, an integer scalar.
+        said: The words so far, `(N, W, T)`, then padding.
+        decoding: The constraints.
+        count: C, how many words to return, or all if there are fewer.
+
+    Returns:
+        Log-probabilities `(N, W, C)` float32, the highest first, `NEVER` or
+        less for what may not be said; and the words `(N, W, C)` int32.
+    """
+    logits = ops.cast(logits, "float32")
+    size = logits.shape[-1]
+    everything = ops.logsumexp(logits, axis=-1, keepdims=True)
+    wanted = logits + _silence(size, step, decoding)
+    # So many words may be banned at most: enough are left behind them.
+    spare = decoding.steps if decoding.banned_repeat else 0
+    best, words = ops.top_k(wanted, min(size, count + spare))
+    words = ops.cast(words, "int32")
+    log_p = best - everything
+    if decoding.banned_repeat:
+        repeats = _repeats(words, step, said, decoding.banned_repeat)
+        log_p = ops.where(repeats, NEVER, log_p)
+        log_p, order = ops.top_k(log_p, min(size, count))
+        words = pick(words, order, axes=2)
+    return log_p, words
+
+
+def pick(values, index, axes: int = 1):
+    """Takes rows by their number, each from its own group.
+
+    Args:
+        values: `(..., W, *row)`, with `axes` axes before W.
+        index: `(..., K)` int, each in [0, W).
+        axes: How many axes count the groups.
+
+    Returns:
+        `(..., K, *row)`.
+    """
+    shape = tuple(ops.shape(values))
+    groups, width, row = shape[:axes], shape[axes], shape[axes + 1 :]
+    flat = ops.reshape(values, (-1, *row))
+    index = ops.cast(index, "int32")
+    wanted = tuple(ops.shape(index))
+    number = ops.reshape(index, (-1, wanted[axes]))
+    start = ops.arange(ops.shape(number)[0], dtype="int32") * width
+    taken = ops.take(flat, number + ops.expand_dims(start, 1), axis=0)
+    return ops.reshape(taken, (*groups, wanted[axes], *row))
+
+
+def _silence(size: int, step, decoding: Decoding):
+    """Returns `(V,)`: zero, and very little for what may not be said."""
+    words = ops.arange(size)
+    silent = [PADDING, START] + ([] if decoding.unknown else [UNKNOWN])
+    never = ops.any(ops.stack([ops.equal(words, w) for w in silent]), axis=0)
+    if decoding.min_words:
+        early = ops.logical_and(
+            ops.equal(words, END), step < decoding.min_words
+        )
+        never = ops.logical_or(never, early)
+    return NEVER * ops.cast(never, "float32")
+
+
+def _repeats(words, step, said, n: int):
+    """Returns which words, `(N, W, C)`, would say an n-gram again."""
+    steps = said.shape[-1]
+    if n > steps:
+        return ops.zeros_like(words, dtype="bool")
+    # The words that follow what is now the end of the caption, wherever that
+    # was said before. At its own place padding follows, which is no word.
+    begun = ops.ones_like(said[..., n - 1 :], dtype="bool")
+    batch, width = ops.shape(said)[0], said.shape[1]
+    for back in range(1, n):
+        place = ops.maximum(step - back, 0)
+        last = ops.slice(said, (0, 0, place), (batch, width, 1))
+        earlier = said[..., n - 1 - back : steps - back]
+        begun = ops.logical_and(begun, ops.equal(earlier, last))
+    begun = ops.logical_and(begun, step >= n - 1)
+    same = ops.equal(
+        ops.expand_dims(words, -1), ops.expand_dims(said[..., n - 1 :], -2)
+    )
+    return ops.any(ops.logical_and(same, ops.expand_dims(begun, -2)), axis=-1)

@@ -1,0 +1,105 @@
+"""One word after the other, never looking back: greedy and sampling."""
+
+from keras import ops
+
+from pipelines.vocabulary import END, PADDING, START
+from show_attend_tell.decoding.beginning import begin, put
+from show_attend_tell.decoding.candidates import NEVER, candidates, pick
+from show_attend_tell.decoding.settings import Captions, Decoding
+
+
+def chain(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
+    """Says the likeliest word at every step, or a drawn one.
+
+    A word is drawn from `softmax(log p / temperature)` over the words that
+    `top_k` and `top_p` leave. The log-probability is that of the model.
+
+    Args:
+        captioner: A `Captioner`.
+        annotations: `(N, L, D)`.
+        decoding: The settings.
+        noise: `(N, H, T)` uniform in [0, 1), or `None` for the likeliest.
+    """
+    width, steps = decoding.hypotheses, decoding.steps
+    state, annotations, keys = begin(captioner, annotations, width)
+    n, locations = ops.shape(annotations)[0], annotations.shape[1]
+    count = 1 if noise is None else decoding.top_k or captioner.vocabulary_size
+
+    def unfinished(t, token, state, done, captions):
+        return ops.logical_and(t < steps, ops.logical_not(ops.all(done)))
+
+    def speak(t, token, state, done, captions):
+        logits, state, attention, gate = captioner.step(
+            token, state, annotations, keys
+        )
+        log_p, words = candidates(
+            logits, t, captions.tokens, decoding, count
+        )
+        if noise is None:
+            log_p, token = log_p[..., 0], words[..., 0]
+        else:
+            chance = ops.slice(noise, (0, 0, t), (n, width, 1))
+            index = _draw(log_p, chance, decoding)
+            log_p = pick(log_p, index, axes=2)[..., 0]
+            token = pick(words, index, axes=2)[..., 0]
+        # After `max_words` words there is room for the end token alone. And
+        # where every word is banned, nothing can be said.
+        cut = ops.logical_and(
+            t == decoding.max_words, ops.not_equal(token, END)
+        )
+        cut = ops.logical_or(cut, log_p < NEVER / 2)
+        mute = ops.logical_or(done, cut)
+        token = ops.where(mute, PADDING, token)
+        ends = ops.equal(token, END)
+        alive = ops.cast(ops.logical_not(mute), "float32")
+        captions = Captions(
+            tokens=put(captions.tokens, token, 2, t),
+            lengths=captions.lengths + ops.cast(token > END, "int32"),
+            finished=ops.logical_or(captions.finished, ends),
+            log_probability=captions.log_probability
+            + ops.where(mute, 0.0, log_p),
+            score=captions.score,
+            attention=put(
+                captions.attention, alive[..., None] * attention, 2, t
+            ),
+            gate=put(captions.gate, alive * ops.mean(gate, axis=-1), 2, t),
+        )
+        done = ops.logical_or(mute, ends)
+        return t + 1, token, state, done, captions
+
+    nothing = ops.zeros((n, width), dtype="float32")
+    none = ops.zeros((n, width), dtype="bool")
+    empty = Captions(
+        tokens=ops.full((n, width, steps), PADDING, dtype="int32"),
+        lengths=ops.zeros((n, width), dtype="int32"),
+        finished=none,
+        log_probability=nothing,
+        score=nothing,
+        attention=ops.zeros((n, width, steps, locations), dtype="float32"),
+        gate=ops.zeros((n, width, steps), dtype="float32"),
+    )
+    token = ops.full((n, width), START, dtype="int32")
+    said = ops.while_loop(
+        unfinished, speak, (0, token, state, none, empty)
+    )[-1]
+    counted = said.lengths + ops.cast(said.finished, "int32")
+    length = ops.cast(ops.maximum(counted, 1), "float32")
+    return said._replace(
+        score=said.log_probability / length**decoding.length_exponent
+    )
+
+
+def _draw(log_p, chance, decoding: Decoding):
+    """Returns the number of the drawn candidate, `(N, H, 1)` int32."""
+    probability = ops.softmax(log_p / decoding.temperature, axis=-1)
+    if decoding.top_p < 1:
+        before = ops.cumsum(probability, axis=-1) - probability
+        kept = ops.cast(before < decoding.top_p, "float32")
+        probability = probability * kept
+    reached = ops.cumsum(probability, axis=-1)
+    # A little less than all, so that rounding never reaches past the last.
+    target = chance * (1 - 1e-6) * reached[..., -1:]
+    index = ops.sum(
+        ops.cast(reached <= target, "int32"), axis=-1, keepdims=True
+    )
+    return ops.cast(index, "int32")

@@ -1,0 +1,127 @@
+"""How captions are to be said, and what comes of it."""
+
+import dataclasses
+import typing
+
+from pipelines.errors import UserError
+
+METHODS = ("beam", "greedy", "sample")
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """The settings of decoding.
+
+    A hypothesis is ranked by its score,
+
+        score = log p(words, end) / (number of words + 1) ** length_exponent,
+
+    so that 0 ranks by probability, which favours short captions, and 1 by
+    the mean log-probability of a word.
+
+    Constraints (unknown words, lengths, repeated n-grams) take words away
+    from the choice and leave the probabilities of the others as they are.
+
+    Attributes:
+        method: `"beam"`, `"greedy"` (the likeliest word at every step) or
+            `"sample"`.
+        beam_width: W, the hypotheses that beam search carries on.
+        hypotheses: H, how many captions of an image are returned, the best
+            first; samples come as they were drawn. Greedy has one.
+        length_exponent: See above.
+        min_words: No caption ends before.
+        max_words: No caption goes on after; one that has not ended by then
+            is returned as it is, marked as not finished.
+        banned_repeat: n, no n-gram of words comes twice; 0 for any.
+        unknown: Whether the unknown word may be said.
+        temperature: Sampling divides log-probabilities by it.
+        top_k: Sampling takes the k likeliest words alone; 0 for all.
+        top_p: Sampling takes the fewest likeliest words that together have
+            this probability.
+        seed: Of the samples.
+    """
+
+    method: str = "beam"
+    beam_width: int = 5
+    hypotheses: int = 1
+    length_exponent: float = 0.7
+    min_words: int = 1
+    max_words: int = 30
+    banned_repeat: int = 0
+    unknown: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self):
+        checks = {
+            "method": self.method in METHODS,
+            "beam_width": self.beam_width >= 1,
+            "hypotheses": self.hypotheses >= 1,
+            "length_exponent": 0 <= self.length_exponent <= 10,
+            "max_words": 1 <= self.max_words <= 1000,
+            "min_words": 0 <= self.min_words <= self.max_words,
+            "banned_repeat": self.banned_repeat >= 0,
+            "temperature": 0 < self.temperature < float("inf"),
+            "top_k": self.top_k >= 0,
+            "top_p": 0 < self.top_p <= 1,
+            "seed": self.seed >= 0,
+        }
+        for name, right in checks.items():
+            if not right:
+                raise UserError(
+                    f"Expected --{name} {_EXPECTED[name]}. "
+                    f"Received: {name}={getattr(self, name)!r}"
+                )
+        most = {"beam": self.beam_width, "greedy": 1}.get(self.method)
+        if most and self.hypotheses > most:
+            raise UserError(
+                f"Expected --hypotheses to be at most {most} with "
+                f"--method={self.method} and "
+                f"--beam_width={self.beam_width}. "
+                f"Received: hypotheses={self.hypotheses}"
+            )
+
+    @property
+    def steps(self) -> int:
+        """T, the words of the longest caption and its end."""
+        return self.max_words + 1
+
+
+_EXPECTED = {
+    "method": f"to be one of {', '.join(METHODS)}",
+    "beam_width": "to be at least 1",
+    "hypotheses": "to be at least 1",
+    "length_exponent": "to lie in [0, 10]",
+    "min_words": "to lie between 0 and --max_words",
+    "max_words": "to lie in [1, 1000]",
+    "banned_repeat": "not to be negative",
+    "temperature": "to be positive and finite",
+    "top_k": "not to be negative",
+    "top_p": "to lie in (0, 1]",
+    "seed": "not to be negative",
+}
+
+
+class Captions(typing.NamedTuple):
+    """What was said of each of N images, and where the model looked.
+
+    Attributes:
+        tokens: `(N, H, T)` int32; after the end token, padding.
+        lengths: `(N, H)` int32, words without the end token.
+        finished: `(N, H)` bool, whether the end token was reached.
+        log_probability: `(N, H)` float32, natural logarithm, of the words
+            and the end token.
+        score: `(N, H)` float32, what ranks hypotheses, see `Decoding`.
+        attention: `(N, H, T, L)` float32; zero after the end token.
+        gate: `(N, H, T)` float32, the mean of a vector gate.
+    """
+
+    tokens: typing.Any
+    lengths: typing.Any
+    finished: typing.Any
+    log_probability: typing.Any
+    score: typing.Any
+    attention: typing.Any
+    gate: typing.Any
