@@ -27,7 +27,8 @@ from pipelines.features import AnnotationCache
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
 from show_attend_tell.captioning import load_captioner
 from show_attend_tell.config import Config
-from show_attend_tell.decoding import Decoding, decode
+from show_attend_tell.decoding import Decoding
+from show_attend_tell.decoding.decoder import decode
 from show_attend_tell.model import DecodingState
 
 _WORKDIR = flags.DEFINE_string(

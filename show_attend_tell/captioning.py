@@ -19,8 +19,9 @@ from pipelines.images import Photo, fit_image, load_image
 from pipelines.metadata import Metadata
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.config import Config
-from show_attend_tell.decoding import Captions, Decoding, decode
+from show_attend_tell.decoding import Captions, Decoding
 from show_attend_tell.decoding.candidates import NEVER
+from show_attend_tell.decoding.decoder import decode
 from show_attend_tell.model import Captioner
 from show_attend_tell.visualization import draw_attention
 
@@ -212,19 +213,9 @@ class ImageCaptioner:
         trained_on = Metadata.from_dict(
             read_json(os.path.join(workdir, METADATA_FILE))
         )
-        encoder = build_encoder(
-            trained_on.encoder,
-            trained_on.layer,
-            encoder_weights or config.encoder_weights,
+        encoder = encoder_of(
+            trained_on, encoder_weights or config.encoder_weights, workdir
         )
-        if encoder.digest != trained_on.digest:
-            raise UserError(
-                f"The weights of {encoder.name} are not those that the "
-                f"captioner in {workdir!r} was trained with (SHA-256 "
-                f"{trained_on.digest[:12]}..., received "
-                f"{encoder.digest[:12]}...). Give their file with "
-                "--encoder_weights=FILE"
-            )
         speaker = Speaker(
             captioner, vocabulary, trained_on.grid, trained_on.geometry
         )
@@ -291,6 +282,29 @@ class ImageCaptioner:
             for caption, photo in zip(captions, given, strict=False):
                 yield dataclasses.replace(caption, photo=photo)
             first += len(given)
+
+
+def encoder_of(trained_on: Metadata, weights: str, workdir: str) -> Encoder:
+    """Builds the encoder that a captioner was trained with.
+
+    Args:
+        trained_on: What its annotations were.
+        weights: `"default"`, or a file.
+        workdir: The folder of the run, for messages.
+
+    Raises:
+        UserError: The weights are others.
+    """
+    encoder = build_encoder(trained_on.encoder, trained_on.layer, weights)
+    if encoder.digest != trained_on.digest:
+        raise UserError(
+            f"The weights of {encoder.name} are not those that the captioner "
+            f"in {workdir!r} was trained with (SHA-256 "
+            f"{trained_on.digest[:12]}..., received "
+            f"{encoder.digest[:12]}...). Give their file with "
+            "--encoder_weights=FILE"
+        )
+    return encoder
 
 
 def decoding_of(config: Config) -> Decoding:

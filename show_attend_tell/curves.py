@@ -150,7 +150,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
         Multiples of 1, 2, 2.5 or 5 times a power of ten, in order; at least
         two.
     """
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         margin = abs(low) / 10 or 0.5
         low, high = low - margin, high + margin
     power = 10.0 ** (math.floor(math.log10((high - low) / most)) - 1)
@@ -161,7 +161,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
         last = math.ceil(round(high / step, 6))
         if last - first <= most:
             break
-    return [float(f"{n * step:.9g}") for n in range(first, last + 1)]
+    return [float(f"{n * step:.12g}") for n in range(first, last + 1)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,20 @@
-"""Scores captions against references.
+r"""Captions a split with a trained captioner, and scores the captions.
 
-    python -m show_attend_tell.evaluate --predictions=captions.json
+    python -m show_attend_tell.evaluate --workdir=runs/scenes --split=test
+
+prints BLEU, METEOR, ROUGE-L, CIDEr and SPICE, each with its 95 % interval,
+and writes scores.json and captions_SPLIT.json (COCO's results form) into the
+workdir, or into --output=DIR. --report=DIR writes a page to look at. Anybody's
+captions are scored without a model:
+
+    python -m show_attend_tell.evaluate --predictions=captions.json \
         --references=captions_val2014.json
 
-prints BLEU, METEOR, ROUGE-L, CIDEr and SPICE, each with its 95 % interval.
-Predictions are of COCO's results form; references are COCO's annotations,
-Flickr's token file or Karpathy's split JSON. --compare=OTHER tells the
-difference to other predictions; --output=DIR writes scores.json.
+where references are COCO's annotations, Flickr's token file or Karpathy's
+split JSON. --compare=OTHER, captions of the same images, tells the difference.
 """
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -18,7 +24,10 @@ from absl import flags
 from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.files import write_json
+from pipelines.sources import SOURCES
 from show_attend_tell.caption_files import read_predictions
+from show_attend_tell.config import Config
+from show_attend_tell.flags import define_decoding_flags
 from show_attend_tell.metrics import (
     Evaluation,
     check_same_images,
@@ -29,6 +38,34 @@ from show_attend_tell.pairing import Paired, pair
 from show_attend_tell.reference_files import References, read_references
 from show_attend_tell.score_table import as_json, left_out_lines, score_table
 
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "folder that train wrote, to caption with"
+)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "the split to score; by default test, if there is one"
+)
+_DATASET = flags.DEFINE_enum(
+    "dataset", None, SOURCES, "another data set than that of the training"
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "where the data set is now"
+)
+_CAPTIONS = flags.DEFINE_string("captions", None, "where its captions are now")
+_ANNOTATIONS = flags.DEFINE_string(
+    "annotations", None, "where the annotations are now"
+)
+_WEIGHTS = flags.DEFINE_string(
+    "encoder_weights", None, "where the encoder's weights are now"
+)
+_BOXES = flags.DEFINE_string(
+    "boxes",
+    None,
+    "what the photos show, to measure attention by: the folder of Flickr30k "
+    "Entities or of COCO's instances",
+)
+_REPORT = flags.DEFINE_string(
+    "report", None, "write a page on the captions into this folder"
+)
 _PREDICTIONS = flags.DEFINE_string(
     "predictions", None, "captions to score, in COCO's results form"
 )
@@ -41,24 +78,86 @@ _REFERENCES = flags.DEFINE_string(
 _COMPARE = flags.DEFINE_string(
     "compare", None, "other captions of the same images, to compare with"
 )
-_SPLIT = flags.DEFINE_string(
-    "split", None, "only this split of the references"
-)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "write scores.json into this folder"
 )
+_DECODING = define_decoding_flags()
+
+# As the owners of data sets call them.
+_ALSO = {"dev": "validation", "val": "validation"}
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Scores the predictions."""
+    """Scores a captioner, or the predictions of any."""
     no_arguments(arguments)
-    if not _PREDICTIONS.value or not _REFERENCES.value:
+    by_file = _PREDICTIONS.value or _REFERENCES.value
+    if _WORKDIR.value and not by_file:
+        _score_run(_WORKDIR.value)
+    elif _PREDICTIONS.value and _REFERENCES.value and not _WORKDIR.value:
+        _score_predictions()
+    else:
         raise UserError(
-            "Expected --predictions=FILE and --references=FILE. Received: "
+            "Expected --workdir=DIR, or --predictions=FILE and "
+            f"--references=FILE. Received: workdir={_WORKDIR.value!r}, "
             f"predictions={_PREDICTIONS.value!r}, "
             f"references={_REFERENCES.value!r}"
         )
-    _score_predictions()
+
+
+def _score_run(workdir: str) -> None:
+    # Here, because they bring TensorFlow, which files need not wait for.
+    from show_attend_tell.captioning import changed, decoding_of
+    from show_attend_tell.evaluation import (
+        evaluate_run,
+        told,
+        write_evaluation,
+    )
+    from show_attend_tell.run_report import report_run
+
+    config = _config(workdir)
+    decoding = changed(decoding_of(config), _DECODING())
+    splits = [_ALSO.get(s, s) for s in (_SPLIT.value or "").split(",") if s]
+    others = read_predictions(_COMPARE.value) if _COMPARE.value else None
+    evaluated = evaluate_run(config, workdir, splits, decoding, _BOXES.value)
+    for found in evaluated:
+        print(f"\n{told(found)}")
+    if others:
+        _compare_with(others, evaluated[0])
+    output = _OUTPUT.value or workdir
+    write_evaluation(output, evaluated, decoding)
+    print(f"\n{os.path.join(output, 'scores.json')}")
+    if _REPORT.value:
+        print(report_run(_REPORT.value, workdir, evaluated[0], decoding))
+
+
+def _config(workdir: str) -> Config:
+    """Returns the settings of a run, with what lies elsewhere now."""
+    given = {
+        "data_dir": _DATA_DIR.value,
+        "captions": _CAPTIONS.value,
+        "annotations": _ANNOTATIONS.value,
+        "encoder_weights": _WEIGHTS.value,
+        "dataset": _DATASET.value,
+    }
+    given = {name: value for name, value in given.items() if value}
+    if _DATASET.value:  # How many images the training took of its own.
+        given |= {"train_images": 0, "validation_images": 0, "test_images": 0}
+    return dataclasses.replace(Config.load(workdir), **given)
+
+
+def _compare_with(others: dict, found) -> None:
+    """Prints how a split's scores differ from those of other captions."""
+    ids = [image.id for image in found.images]
+    other = {str(id): text for id, text in others.items()}
+    check_same_images(ids, tuple(other))
+    theirs = evaluate_captions(
+        ids,
+        [other[id] for id in ids],
+        [image.captions for image in found.images],
+    )
+    differences = compare(found.evaluation, theirs)
+    print(f"\ncompared with {_COMPARE.value}")
+    print(score_table(found.evaluation, theirs, differences))
 
 
 def _score_predictions() -> None:

@@ -31,8 +31,8 @@ class Evaluation:
             `"_no_penalty"`, `"METEOR"`, `"ROUGE-L"`, `"CIDEr"` (up to 10),
             `"SPICE"`; `"words"`, the mean length; `"vocabulary"`, how many
             words are used; `"distinct"`, the share of captions left when
-            equal ones count once; `"novel"`, the share that no training
-            caption equals. These four go by `words_of`, whatever the
+            equal ones count once; `"novel_captions"`, the share that no
+            training caption equals. These four go by `words_of`, whatever the
             tokenizer, so that they are the same on every machine.
         intervals: 95 % bootstrap intervals over images: low, high. None for
             `"vocabulary"` and `"distinct"`, which are no means: drawing
@@ -86,7 +86,8 @@ def evaluate_captions(
         ids: The images.
         candidates: The caption of each, as it is read.
         references: The references of each, one or more.
-        training_captions: What the model learned from; gives `"novel"`.
+        training_captions: What the model learned from; gives
+            `"novel_captions"`.
         samples: How often images are drawn again for the intervals.
         seed: Chooses the draws.
 
@@ -134,7 +135,8 @@ def evaluate_captions(
     scores["distinct"] = len(set(said)) / len(said)
     if training_captions is not None:
         known = {tuple(words_of(text)) for text in training_captions}
-        sums.append(mean_of("novel", [words not in known for words in said]))
+        novel = [words not in known for words in said]
+        sums.append(mean_of("novel_captions", novel))
         scores.update(sums[-1].of_all())
     drawn = resample(sums, samples, seed)
     intervals = {name: interval(values) for name, values in drawn.items()}

@@ -20,8 +20,8 @@ class DecodingState(typing.NamedTuple):
     """What the decoder carries from word to word.
 
     Attributes:
-        hidden: `(N, U)`.
-        cell: `(N, U)`.
+        hidden: `(N, [K,] U)`.
+        cell: `(N, [K,] U)`.
     """
 
     hidden: typing.Any
@@ -231,11 +231,11 @@ class Captioner(keras.Model):
             annotations: `(N, L, D)`, as the encoder gave them.
 
         Returns:
-            The first state, and the scaled annotations and their keys, which
-            every `step` needs.
+            The first state, and the scaled annotations and what is projected
+            from them once, which every `step` needs.
         """
         annotations = self.annotation_scale * ops.cast(annotations, "float32")
-        keys = self.decoder.cell.attention.project(annotations)
+        keys = self.decoder.project(annotations)
         hidden, cell = self.initial_state(annotations, training=False)
         # In mixed precision the state is float32 from the start, as later.
         state = DecodingState(
@@ -247,17 +247,20 @@ class Captioner(keras.Model):
         """Takes one step of each caption.
 
         Args:
-            token: The previous words, `(N,)`, integers.
+            token: The previous words, `(N,)` or `(N, K)`, integers.
             state: A `DecodingState`.
             annotations: What `begin` returned.
             keys: What `begin` returned.
 
         Returns:
-            The logits of the next word `(N, V)`, the next state, the
-            attention `(N, L)` and the gate `(N, 1)` or `(N, D)`.
+            The logits of the next word `(N, [K,] V)`, the next state, the
+            attention `(N, [K,] L)` and the gate, `(N, [K,] 1)` or
+            `(N, [K,] D)`.
         """
         embedding = self.embedding(token)
-        step = self.decoder.cell(embedding, *state, annotations, keys)
+        step = self.decoder.step(
+            ops.cast(embedding, "float32"), *state, annotations, keys
+        )
         logits = self.output_layer(
             embedding, step.hidden, step.context, training=False
         )

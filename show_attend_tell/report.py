@@ -13,6 +13,7 @@ import importlib.resources
 import io
 import json
 import math
+import numbers
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -45,15 +46,18 @@ _LABELS = {
     "words": "Words a caption",
     "vocabulary": "Different words used",
     "distinct": "Distinct captions",
-    "novel": "Not among training's",
+    "novel_captions": "Not among training's",
 }
 _SHARES = {
     "distinct",
-    "novel",
+    "novel_captions",
     "true_captions",
+    "parsed_captions",
     "true_statements",
     "pointing_accuracy",
     "pointing_chance",
+    "attention_mass",
+    "attention_mass_chance",
 }
 # By which score the best and the worst are found, where nothing is said.
 _FAVOURITES = ("CIDEr", "BLEU-4")
@@ -149,14 +153,15 @@ def write_report(
     Args:
         directory: Where `index.html` is put; made if missing.
         title: The page's title.
-        scores: Fractions and other figures by name, see `metrics.Evaluation`.
+        scores: Fractions and other figures by name, see `metrics.Evaluation`
+            and `truth.measure_truth`; what is no number is not shown.
         intervals: 95 % intervals of scores, by the same names.
         entries: All captions that were evaluated.
         about: What was evaluated: names and values, such as run, split and
             decoding.
         remarks: What must be known of the scores, such as what is left out
             and why.
-        tables: Further figures.
+        tables: Further figures, such as those of `truth_tables`.
         history: Measures of each epoch, for training curves, see
             `curves.draw_curves`.
         by: The entries' score that finds the best and the worst. `None`
@@ -214,6 +219,49 @@ def write_report(
     page = _page(title, "\n".join(curves), content)
     write_atomically(path, page.encode("utf-8", "replace"))
     return path
+
+
+def truth_tables(figures: Mapping) -> list[Table]:
+    """Returns tables of what `truth.measure_truth` found, or a part of it.
+
+    Args:
+        figures: With `"by_statement"`, `"by_word_class"`, both or neither.
+    """
+    tables = []
+    if figures.get("by_statement"):
+        tables.append(
+            Table(
+                "Truth by kind of statement",
+                ("Statements of", "Number", "True"),
+                [
+                    (kind, found["count"], Share(found["true"]))
+                    for kind, found in figures["by_statement"].items()
+                ],
+            )
+        )
+    if figures.get("by_word_class"):
+        tables.append(
+            Table(
+                "Attention by class of word",
+                ("Words", "Number", "Peak in the box", "Mass in the box"),
+                [
+                    (
+                        kind,
+                        found["count"],
+                        Share(
+                            found["pointing_accuracy"],
+                            chance=found["pointing_chance"],
+                        ),
+                        Share(
+                            found["attention_mass"],
+                            chance=found["attention_mass_chance"],
+                        ),
+                    )
+                    for kind, found in figures["by_word_class"].items()
+                ],
+            )
+        )
+    return tables
 
 
 def _page(title: str, curves: str, content: dict) -> str:
@@ -322,13 +370,7 @@ def _told(name: str, value: float) -> str:
 
 def _table(table: Table) -> dict:
     """Returns a table as the page draws it."""
-    rows = [
-        [
-            dataclasses.asdict(cell) if isinstance(cell, Share) else cell
-            for cell in row
-        ]
-        for row in table.rows
-    ]
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
     wrong = [row for row in rows if len(row) != len(table.columns)]
     if wrong:
         raise ValueError(
@@ -341,6 +383,14 @@ def _table(table: Table) -> dict:
         "columns": list(table.columns),
         "rows": rows,
     }
+
+
+def _cell(cell: str | int | Share | None):
+    """Returns a cell as the page reads it."""
+    if not isinstance(cell, Share):
+        return cell
+    parts = {k: _number(v) for k, v in dataclasses.asdict(cell).items()}
+    return None if parts["value"] is None else parts
 
 
 def _entry(entry: Entry, photo_size: int) -> dict:
@@ -442,8 +492,8 @@ def _base64(data) -> str:
     return base64.b64encode(data).decode()
 
 
-def _number(value: float | None, digits: int = 4) -> float | None:
-    """Rounds a number; of what is not finite, or none, nothing is left."""
-    if value is None or not math.isfinite(value):
+def _number(value, digits: int = 4) -> float | None:
+    """Rounds a finite number; of anything else nothing is left."""
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
         return None
     return round(float(value), digits)

@@ -17,60 +17,34 @@ import tensorflow as tf
 from PIL import Image
 
 from pipelines.batches import CaptionedAnnotation, TrainingBatches
-from pipelines.captions import CaptionedImage, summarize_skipped
-from pipelines.encoders import Encoder, build_encoder
+from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
-from pipelines.features import AnnotationCache, extract_annotations
 from pipelines.files import read_json, write_json
 from pipelines.images import decode_image
-from pipelines.metadata import Metadata
-from pipelines.sources import load_source
-from pipelines.vocabulary import Vocabulary
 from show_attend_tell.captioning import (
-    METADATA_FILE,
     MODEL_FILE,
-    VOCABULARY_FILE,
     Caption,
     Speaker,
     check_vocabulary,
     decoding_of,
-    load_captioner,
     load_model,
 )
 from show_attend_tell.config import FILE_NAME, Config
+from show_attend_tell.data import Data, prepare_data
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.evaluation import caption_split, reference_bleu, score
+from show_attend_tell.evaluation import (
+    HISTORY_FILE,
+    caption_split,
+    evaluate_run,
+    quick_scores,
+    told,
+    write_evaluation,
+)
 from show_attend_tell.model import Captioner
 from show_attend_tell.summaries import Summaries
 from show_attend_tell.visualization import save_picture
 
 CHECKPOINT_FILE = "last.keras"
-HISTORY_FILE = "history.json"
-SCORES_FILE = "scores.json"
-
-# Splits that are looked at beside the training's own, in this order.
-_SCORED = ("test", "novel")
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """All that a run reads.
-
-    Attributes:
-        splits: Images of each split, those with annotations.
-        cache: Their annotations.
-        grid: Rows and columns of the locations.
-        vocabulary: The words.
-    """
-
-    splits: dict[str, tuple[CaptionedImage, ...]]
-    cache: AnnotationCache
-    vocabulary: Vocabulary
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the locations."""
-        return tuple(self.cache.metadata.grid)
 
 
 def train(config: Config, workdir: str) -> dict:
@@ -93,7 +67,7 @@ def train(config: Config, workdir: str) -> dict:
     data = prepare_data(config, workdir)
     run = _Run(config, workdir, data)
     run.train()
-    scores = _final_scores(config, workdir, data)
+    scores = _final_scores(config, workdir)
     print(f"\n{_minutes(time.monotonic() - started)} in all; see {workdir}")
     return scores
 
@@ -130,110 +104,6 @@ def _versions() -> dict[str, str]:
         "system": platform.system(),
         "cores": str(os.cpu_count()),
     }
-
-
-def load_images(config: Config) -> dict[str, tuple[CaptionedImage, ...]]:
-    """Loads the images of each split, as many as asked for.
-
-    Raises:
-        UserError: There are none for training or for validation.
-    """
-    options = {}
-    if config.dataset == "scenes":
-        limits = {"train": config.train_images, "test": config.test_images,
-                  "validation": config.validation_images}
-        options = {name: limit for name, limit in limits.items() if limit}
-    source = load_source(
-        config.dataset, config.data_dir, config.captions, **options
-    )
-    told = summarize_skipped(source.skipped)
-    if told:
-        print(told)
-    splits = {name: source.split(name) for name in source.splits}
-    for name, limit in (
-        ("train", config.train_images),
-        ("validation", config.validation_images),
-        ("test", config.test_images),
-    ):
-        if limit and name in splits:
-            splits[name] = splits[name][:limit]
-    for name in ("train", "validation"):
-        if not splits.get(name):
-            raise UserError(
-                f"{config.dataset} has no images in its split {name!r}, "
-                "which training needs"
-            )
-    return splits
-
-
-def prepare_encoder(config: Config) -> Encoder:
-    """Builds the encoder of the settings."""
-    return build_encoder(
-        config.encoder, config.encoder_layer, config.encoder_weights
-    )
-
-
-def prepare_annotations(
-    config: Config,
-    workdir: str,
-    splits: dict[str, tuple[CaptionedImage, ...]],
-) -> AnnotationCache:
-    """Extracts the annotations of all splits, or finds them extracted."""
-    directory = config.annotations or os.path.join(workdir, "annotations")
-    images = [image for split in splits.values() for image in split]
-    print(f"annotations of {len(images)} images: {directory}")
-    encoder = prepare_encoder(config)
-    cache = _extracted_before(directory, encoder, config, images)
-    if cache is not None:
-        return cache
-    cache = extract_annotations(
-        images, encoder, config.geometry, directory, config.precision
-    )
-    told = summarize_skipped(cache.skipped)
-    if told:
-        print(told)
-    return cache
-
-
-def _extracted_before(
-    directory: str,
-    encoder: Encoder,
-    config: Config,
-    images: list[CaptionedImage],
-) -> AnnotationCache | None:
-    """Opens a cache that has at least these images, if it is complete."""
-    expected = Metadata.describe(encoder, config.geometry, config.precision)
-    try:
-        cache = AnnotationCache.open(directory, expected)
-    except UserError:
-        return None  # The extraction goes on with it, or says what is wrong.
-    known = {*cache.ids, *(skipped.name for skipped in cache.skipped)}
-    return cache if known >= {image.id for image in images} else None
-
-
-def prepare_data(config: Config, workdir: str) -> Data:
-    """Loads images and captions, extracts annotations, counts words."""
-    splits = load_images(config)
-    cache = prepare_annotations(config, workdir, splits)
-    readable = set(cache.ids)
-    splits = {
-        name: tuple(image for image in images if image.id in readable)
-        for name, images in splits.items()
-    }
-    vocabulary = Vocabulary.build(
-        (text for image in splits["train"] for text in image.captions),
-        config.vocabulary_size,
-        config.min_count,
-    )
-    vocabulary.save(os.path.join(workdir, VOCABULARY_FILE))
-    write_json(
-        os.path.join(workdir, METADATA_FILE), cache.metadata.to_dict()
-    )
-    print(
-        ", ".join(f"{len(images)} {name}" for name, images in splits.items())
-        + f" images; {len(vocabulary)} words"
-    )
-    return Data(splits, cache, vocabulary)
 
 
 def build_captioner(config: Config, data: Data) -> Captioner:
@@ -343,8 +213,8 @@ class _Run:
         captions = caption_split(
             self.speaker, self.data.cache, images, self.decoding
         )
-        scores = score(
-            captions, images, self.data.grid, self.config.dataset == "scenes"
+        scores = quick_scores(
+            captions, images, self.config.dataset == "scenes"
         )
         best = max((h["BLEU-4"] for h in self.history), default=-1.0)
         if scores["BLEU-4"] > best:
@@ -423,42 +293,14 @@ def _save_model(model: Captioner, path: str) -> None:
             os.remove(beside)
 
 
-def _final_scores(config: Config, workdir: str, data: Data) -> dict:
+def _final_scores(config: Config, workdir: str) -> dict:
     """Scores the best model on what it was not chosen on, and draws."""
-    captioner, vocabulary = load_captioner(workdir)
-    speaker = Speaker(captioner, vocabulary, data.grid, config.geometry)
-    scenes = config.dataset == "scenes"
-    splits = [name for name in _SCORED if data.splits.get(name)]
-    splits = splits or ["validation"]
-    by_split = {}
-    for split in splits:
-        images = data.splits[split]
-        captions = caption_split(
-            speaker, data.cache, images, decoding_of(config)
-        )
-        by_split[split] = score(captions, images, data.grid, scenes)
-        one = reference_bleu(images)
-        if one is not None:
-            by_split[split]["one_reference_BLEU-4"] = one
-        print(f"{split}: {_told(by_split[split])}")
-        _write_captions(workdir, split, images, captions)
-        if split == splits[0]:
-            _draw(config, workdir, images, captions)
-    # The first split's scores on top, those of others under their names.
-    scores = {"split": splits[0], **by_split.pop(splits[0]), **by_split}
-    write_json(os.path.join(workdir, SCORES_FILE), scores)
-    return scores
-
-
-def _write_captions(workdir, split, images, captions) -> None:
-    """Writes captions in the form of COCO's results."""
-    write_json(
-        os.path.join(workdir, f"captions_{split}.json"),
-        [
-            {"image_id": image.id, "caption": caption.text}
-            for image, caption in zip(images, captions, strict=True)
-        ],
-    )
+    decoding = decoding_of(config)
+    evaluated = evaluate_run(config, workdir, (), decoding)
+    for found in evaluated:
+        print(f"\n{told(found)}")
+    _draw(config, workdir, evaluated[0].images, evaluated[0].captions)
+    return write_evaluation(workdir, evaluated, decoding)
 
 
 def _draw(config, workdir, images, captions) -> None:

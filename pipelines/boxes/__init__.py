@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pipelines.boxes.coco_instances import instance_files, load_instances
 from pipelines.boxes.flickr30k_entities import is_entities, load_entities
-from pipelines.boxes.photo_boxes import Named, Photo, PhotoBoxes, fit_box
+from pipelines.boxes.photo_boxes import Named, Names, PhotoBoxes, fit_box
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
 from pipelines.images import decode_image
@@ -82,8 +82,8 @@ def _shape(image: CaptionedImage, geometry: str) -> tuple[int, int]:
 
 
 def _fit(
-    photo: Photo, shape: tuple[int, int], size: int, geometry: str
-) -> Photo:
+    photo: Names, shape: tuple[int, int], size: int, geometry: str
+) -> Names:
     """Carries a photo's boxes into the square; names out of sight go."""
     fitted = {}
     for name, named in photo.items():

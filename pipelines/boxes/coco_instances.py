@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pipelines.boxes.coco_words import find_names, lexicon
 from pipelines.boxes.json_records import read_records
-from pipelines.boxes.photo_boxes import Box, Named, Photo, cut_box
+from pipelines.boxes.photo_boxes import Box, Named, Names, cut_box
 from pipelines.errors import UserError
 from pipelines.vocabulary import words_of
 
@@ -51,7 +51,7 @@ def instance_files(path: str) -> list[str]:
 
 def load_instances(
     files: Sequence[str], ids: Iterable[str]
-) -> tuple[dict[str, Photo], Callable]:
+) -> tuple[dict[str, Names], Callable]:
     """Loads the boxes of some photos.
 
     Files are read record by record, until all photos were found. What is
@@ -100,7 +100,7 @@ class _File:
         self._boxes = []  # place in the file, image, category, box
         self._read()
 
-    def photos(self) -> dict[str, Photo]:
+    def photos(self) -> dict[str, Names]:
         """Gathers the boxes of each photo by category."""
         gathered = {id: {} for id, _, _ in self._images.values()}
         for number, image, category, bbox in self._boxes:

@@ -30,7 +30,7 @@ import re
 import xml.etree.ElementTree
 from collections.abc import Iterable, Iterator
 
-from pipelines.boxes.photo_boxes import Box, Named, Photo, cut_box
+from pipelines.boxes.photo_boxes import Box, Named, Names, cut_box
 from pipelines.errors import UserError
 from pipelines.vocabulary import words_of
 
@@ -52,7 +52,7 @@ def is_entities(path: str) -> bool:
     )
 
 
-def load_entities(folder: str, ids: Iterable[str]) -> dict[str, Photo]:
+def load_entities(folder: str, ids: Iterable[str]) -> dict[str, Names]:
     """Loads the boxes of some photos.
 
     Args:
@@ -89,7 +89,7 @@ def _file_names(id: str) -> list[str]:
     return [stem, flickr8k[1]] if flickr8k else [stem]
 
 
-def _photo(chains: dict[str, list[Box]], sentences: str) -> Photo:
+def _photo(chains: dict[str, list[Box]], sentences: str) -> Names:
     kinds, boxes = {}, {}
     for chain, types, phrase in _read_phrases(sentences):
         words = words_of(phrase)
@@ -141,7 +141,7 @@ def _read_chains(path: str) -> dict[str, list[Box]]:
                 bottom / height,
             )
         )
-        if left > right or top > bottom or box is None:
+        if box is None:
             raise UserError(
                 f"Expected a box inside the photo of {width:g} x {height:g} "
                 f"in {where}. Received: xmin={left:g}, ymin={top:g}, "

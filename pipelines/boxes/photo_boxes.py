@@ -24,7 +24,7 @@ class Named:
     boxes: tuple[Box, ...]
 
 
-Photo = Mapping[str, Named]  # What is named in one photo, by its name.
+Names = Mapping[str, Named]  # What is named in one photo, by its name.
 
 
 class PhotoBoxes:
@@ -39,7 +39,7 @@ class PhotoBoxes:
 
     def __init__(
         self,
-        photos: Mapping[str, Photo],
+        photos: Mapping[str, Names],
         names_in: Callable[[Sequence[str]], Iterable[tuple[int, str]]],
     ):
         self._photos = photos

@@ -60,9 +60,9 @@ def search(captioner, annotations, decoding: Decoding) -> Captions:
     words a hypothesis ends if the end is among its own W likeliest words;
     otherwise it is cut, and ranks behind all that ended.
 
-    An image is done when nothing in its beam can overtake the last of the
-    captions to be returned: a log-probability only falls, and a caption has
-    T words at most. So the result is that of going on to the last step.
+    An image is done when W of its hypotheses have ended, or when nothing in
+    its beam can overtake the last of the captions to be returned: a
+    log-probability only falls, and a caption has T words at most.
 
     Args:
         captioner: A `Captioner`.
@@ -101,9 +101,10 @@ def search(captioner, annotations, decoding: Decoding) -> Captions:
             )
         )
         pool = _ranked(pool, leaving, t, last, decoding)
-        ended = ops.equal(grown.token, END)
+        full = ops.min(pool.rank, axis=-1, keepdims=True) > _CUT / 2
+        over = ops.logical_or(full, ops.equal(grown.token, END))
         beam = grown._replace(
-            log_probability=ops.where(ended, NEVER, grown.log_probability)
+            log_probability=ops.where(over, NEVER, grown.log_probability)
         )
         state = type(state)(*(pick(value, parents) for value in state))
         return t + 1, beam, state, pool, attention, gate

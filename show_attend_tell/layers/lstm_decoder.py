@@ -6,7 +6,10 @@ import keras
 from keras import ops
 
 from show_attend_tell.layers import recurrence
-from show_attend_tell.layers.lstm_decoder_cell import LSTMDecoderCell
+from show_attend_tell.layers.lstm_decoder_cell import (
+    DecoderStep,
+    LSTMDecoderCell,
+)
 
 
 class DecodedSequence(typing.NamedTuple):
@@ -71,15 +74,53 @@ class LSTMDecoder(keras.layers.Layer):
             A `DecodedSequence`.
         """
         words = ops.transpose(embedding, (2, 0, 1, 3))  # (T, N, K, E)
+        # A custom gradient must not see variables.
+        weights = (ops.copy(weight) for weight in self._weights_of_the_loop())
         run = self.unroll(
             ops.matmul(words, self.cell.embedding_kernel) + self.cell.bias,
             hidden,
             cell,
             annotations,
             self.cell.attention.project(annotations),
-            self._weights_of_the_loop(),
+            recurrence.Weights(*weights),
         )
         return DecodedSequence(*(ops.transpose(x, (1, 2, 0, 3)) for x in run))
+
+    def project(self, annotations):
+        """Returns what every `step` needs of the annotations, `(N, L, A)`."""
+        keys = self.cell.attention.project(annotations)
+        return recurrence.exponential(keys)
+
+    def step(self, embedding, hidden, cell, annotations, projected):
+        """Takes one step, to decode with words that are not yet known.
+
+        Args:
+            embedding: `E y_(t-1)`, `(N, [K,] E)`.
+            hidden: `h_(t-1)`, `(N, [K,] U)`.
+            cell: `c_(t-1)`, `(N, [K,] U)`.
+            annotations: `(N, L, D)`.
+            projected: `project(annotations)`.
+
+        Returns:
+            A `DecoderStep`.
+        """
+        alone = len(hidden.shape) == 2
+        embedding, hidden, cell = (
+            ops.expand_dims(x, 1) if alone else x
+            for x in (embedding, hidden, cell)
+        )
+        step = recurrence.step(
+            ops.matmul(embedding, self.cell.embedding_kernel)
+            + self.cell.bias,
+            hidden,
+            cell,
+            annotations,
+            projected,
+            self._weights_of_the_loop(),
+        )
+        if alone:
+            step = DecoderStep(*(ops.squeeze(x, 1) for x in step))
+        return step
 
     def _weights_of_the_loop(self):
         cell, attention = self.cell, self.cell.attention
@@ -88,7 +129,7 @@ class LSTMDecoder(keras.layers.Layer):
             gate_bias = ops.full((1,), 40.0)
         else:
             gate_kernel, gate_bias = cell.gate_kernel, cell.gate_bias
-        weights = recurrence.Weights(
+        return recurrence.Weights(
             query_kernel=attention.hidden_kernel,
             query_bias=attention.bias,
             energy_kernel=attention.energy_kernel,
@@ -97,7 +138,6 @@ class LSTMDecoder(keras.layers.Layer):
             context_kernel=cell.context_kernel,
             hidden_kernel=cell.hidden_kernel,
         )
-        return recurrence.Weights(*(ops.copy(weight) for weight in weights))
 
     def get_config(self):
         """Returns what rebuilds the layer."""

@@ -21,6 +21,8 @@ import typing
 
 from keras import ops
 
+from show_attend_tell.layers.lstm_decoder_cell import DecoderStep
+
 # exp(2 * 40) is finite in float32, and so is its reciprocal; tanh has long
 # been +-1 in float32 for such arguments. Only where one lies beyond
 # it and the other takes that back is their sum not what it was.
@@ -95,6 +97,27 @@ def unroll(inputs, hidden, cell, annotations, keys, weights: Weights):
     return Recurrence(*run(inputs, hidden, cell, annotations, keys, *weights))
 
 
+def step(inputs, hidden, cell, annotations, exponentials, weights: Weights):
+    """Takes one step for K captions of each of N images, as `unroll` does.
+
+    All tensors are float32.
+
+    Args:
+        inputs: `E y W_y + b`, `(N, K, 4U)`.
+        hidden: `h_(t-1)`, `(N, K, U)`.
+        cell: `c_(t-1)`, `(N, K, U)`.
+        annotations: `(N, L, D)`.
+        exponentials: `exponential(W_a a_i)`, `(N, L, A)`.
+        weights: The weights of the loop.
+
+    Returns:
+        A `DecoderStep`.
+    """
+    return _advance(
+        inputs, hidden, cell, annotations, exponentials, weights
+    )[0]
+
+
 class _States(typing.NamedTuple):
     hidden: typing.Any  # (T + 1, N, K, U): h_0 to h_T
     cell: typing.Any  # (T + 1, N, K, U): c_0 to c_T
@@ -107,7 +130,8 @@ class _Looks(typing.NamedTuple):
     gate: typing.Any  # (T, N, K, 1 or D)
 
 
-def _exponential(x):
+def exponential(x):
+    """Returns `exp(2 x)`, of keys and queries that `tanh` would add."""
     return ops.exp(2.0 * ops.clip(x, -_LIMIT, _LIMIT))
 
 
@@ -140,6 +164,33 @@ def _split_activated(preactivations):
     )
 
 
+def _advance(inputs, hidden, cell, annotations, exponentials, weights):
+    """Returns a step, and of its inside what the backward pass needs."""
+    query = exponential(
+        ops.matmul(hidden, weights.query_kernel) + weights.query_bias
+    )
+    # u . tanh = constant - 2 u . r
+    energy_kernel = -2.0 * ops.squeeze(weights.energy_kernel, -1)
+    attention = ops.softmax(
+        _energies(exponentials, query, energy_kernel), axis=-1
+    )
+    context = ops.matmul(attention, annotations)
+    gate = ops.sigmoid(
+        ops.matmul(hidden, weights.gate_kernel) + weights.gate_bias
+    )
+    gated = gate * context
+    activated = _split_activated(
+        inputs
+        + ops.matmul(gated, weights.context_kernel)
+        + ops.matmul(hidden, weights.hidden_kernel)
+    )
+    into, forget, new, out = activated
+    cell = forget * cell + into * new
+    hidden = out * ops.tanh(cell)
+    step = DecoderStep(hidden, cell, gated, attention, gate)
+    return step, activated, query, context
+
+
 def _buffer(steps, like):
     return ops.zeros((steps, *ops.shape(like)), dtype=like.dtype)
 
@@ -151,40 +202,25 @@ def _put(buffer, step, value):
 
 def _forward(inputs, hidden, cell, annotations, keys, weights):
     steps = ops.shape(inputs)[0]
-    keys = _exponential(keys)
-    # u . tanh = constant - 2 u . r
-    energy_kernel = -2.0 * ops.squeeze(weights.energy_kernel, -1)
+    keys = exponential(keys)
 
     def step(t, hidden, cell, states, gates, looks):
-        query = _exponential(
-            ops.matmul(hidden, weights.query_kernel) + weights.query_bias
+        now, activated, query, context = _advance(
+            ops.take(inputs, t, axis=0),
+            hidden, cell, annotations, keys, weights,
         )
-        attention = ops.softmax(
-            _energies(keys, query, energy_kernel), axis=-1
-        )
-        context = ops.matmul(attention, annotations)
-        gate = ops.sigmoid(
-            ops.matmul(hidden, weights.gate_kernel) + weights.gate_bias
-        )
-        activated = _split_activated(
-            ops.take(inputs, t, axis=0)
-            + ops.matmul(gate * context, weights.context_kernel)
-            + ops.matmul(hidden, weights.hidden_kernel)
-        )
-        into, forget, new, out = activated
-        cell = forget * cell + into * new
-        hidden = out * ops.tanh(cell)
         states = _States(
-            _put(states.hidden, t + 1, hidden), _put(states.cell, t + 1, cell)
+            _put(states.hidden, t + 1, now.hidden),
+            _put(states.cell, t + 1, now.cell),
         )
         gates = _put(gates, t, ops.concatenate(activated, axis=-1))
         looks = _Looks(
             _put(looks.query, t, query),
-            _put(looks.attention, t, attention),
+            _put(looks.attention, t, now.attention),
             _put(looks.context, t, context),
-            _put(looks.gate, t, gate),
+            _put(looks.gate, t, now.gate),
         )
-        return t + 1, hidden, cell, states, gates, looks
+        return t + 1, now.hidden, now.cell, states, gates, looks
 
     states = _States(
         _put(_buffer(steps + 1, hidden), 0, hidden),
@@ -211,7 +247,7 @@ def _forward(inputs, hidden, cell, annotations, keys, weights):
 
 def _backward(upstream, states, gates, looks, annotations, keys, weights):
     steps = ops.shape(gates)[0]
-    keys = _exponential(keys)
+    keys = exponential(keys)
     energy_kernel = ops.squeeze(weights.energy_kernel, -1)  # (A,)
 
     def step(i, d_hidden, d_cell, grads):

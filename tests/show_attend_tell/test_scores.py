@@ -6,7 +6,13 @@ import time
 
 import pytest
 
-from show_attend_tell.scores import bleu, leave_one_out_bleu
+from show_attend_tell.scores import (
+    bleu,
+    bleu_counts,
+    bleu_of_counts,
+    leave_one_out_bleu,
+    smoothed_bleu,
+)
 
 EXP_MINUS_FIFTH = 0.818730753077982  # exp(-0.2)
 
@@ -217,6 +223,44 @@ def test_random_corpora_have_pycocoevalcaps_figures(seed):
     scores = bleu(candidates, references)
     for n, value in enumerate(expected, start=1):
         assert scores[f"BLEU-{n}"] == pytest.approx(value, abs=1e-9)
+
+
+def test_counts_of_an_image():
+    counts = bleu_counts(
+        words("a dog runs on grass", ""),
+        [
+            words(
+                "a dog runs on the grass",
+                "the dog is running on green grass today",
+            ),
+            words("a cat sits"),
+        ],
+    )
+    # Length, closest length, matches and n-grams of orders 1 to 4.
+    assert counts.tolist() == [
+        [5, 6, 5, 3, 2, 1, 5, 4, 3, 2],
+        [0, 3, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+
+
+def test_rows_of_counts_are_scored_alone():
+    rows = bleu_of_counts(bleu_counts(CANDIDATES, REFERENCES))
+    for i, pair in enumerate(zip(CANDIDATES, REFERENCES, strict=True)):
+        alone = bleu(*([part] for part in pair))
+        for name, score in alone.items():
+            assert rows[name][i] == pytest.approx(score)
+
+
+def test_smoothed_bleu():
+    # words 5/5; one added: pairs 4/5, triples 3/4, quadruples 2/3; c = 5,
+    # r = 6. A caption of one right word of one: 1/1 throughout, and c = 1,
+    # r = 3. One that has no word in common, and an empty one: nothing.
+    counts = bleu_counts(
+        [*words("a dog runs on grass", "dog", "two men"), []],
+        [words(t) for t in ("a dog runs on the grass", "a dog sits", "a", "a")],
+    )
+    expected = [0.4**0.25 * EXP_MINUS_FIFTH, math.exp(-2), 0, 0]
+    assert smoothed_bleu(counts) == pytest.approx(expected, abs=1e-3)
 
 
 def test_ten_thousand_captions_take_seconds():

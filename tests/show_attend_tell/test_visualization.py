@@ -11,6 +11,7 @@ from show_attend_tell.visualization import (
     contact_sheet,
     draw_attention,
     save_picture,
+    seen_box,
 )
 
 GREY = np.full((60, 90, 3), 150, np.uint8)  # 3 : 2, so panels are 180 x 120
@@ -107,6 +108,34 @@ def test_a_grid_need_not_be_square():
     assert abs(y - 1.5 * 20) < 10
 
 
+@pytest.mark.parametrize("grid", [(14, 14), (6, 9)])
+def test_attention_may_bring_its_grid(grid):
+    attention = np.random.default_rng(0).random((1, *grid))
+    by_itself = draw_attention(GREY, ["dog"], attention)
+    flat = draw_attention(GREY, ["dog"], attention.reshape(1, -1), grid=grid)
+    assert by_itself == flat
+
+
+def test_a_square_of_locations_needs_no_grid():
+    attention = np.random.default_rng(0).random((1, 49))
+    assert draw_attention(GREY, ["dog"], attention) == draw_attention(
+        GREY, ["dog"], attention, grid=(7, 7)
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "geometry", "expected"),
+    [
+        # 256 x 384 after the resize, of which the middle 224 x 224.
+        ((60, 90), "crop", (80 / 384, 1 / 16, 304 / 384, 15 / 16)),
+        ((90, 60), "crop", (1 / 16, 80 / 384, 15 / 16, 304 / 384)),
+        ((60, 90), "squash", (0, 0, 1, 1)),
+    ],
+)
+def test_what_the_network_saw(shape, geometry, expected):
+    assert seen_box(shape, geometry) == pytest.approx(expected)
+
+
 def test_attention_that_is_spread_stays_dim():
     spread, narrow = (
         panels(draw_attention(GREY, ["dog"], attention, geometry="squash"))[1]
@@ -136,6 +165,12 @@ def test_panels_wrap_after_six_into_even_rows(words, columns, rows):
     assert columns * 180 < width < columns * 180 + (columns + 1) * 20
     # Each row: a panel of 120 and its title.
     assert rows * 120 < height < rows * 165 + 40
+
+
+def test_rows_may_be_longer():
+    width, height = draw_attention(GREY, ["a"] * 12, even(12), columns=7).size
+    assert 7 * 180 < width < 7 * 200 + 40
+    assert 2 * 120 < height < 2 * 165 + 40
 
 
 def test_everything_grows_with_the_panel():
@@ -186,6 +221,34 @@ def test_boxes_are_outlined_on_their_words_panel():
 
 
 @pytest.mark.parametrize(
+    ("geometry", "row", "column", "expected"),
+    [
+        # Cells of 180 / 14 x 120 / 14 in a panel of 180 x 120.
+        ("squash", 3, 11, (11.5 * 180 / 14, 3.5 * 120 / 14)),
+        # Cells of 7.5 pixels; the square begins at (37.5, 7.5).
+        ("crop", 10, 2, (37.5 + 2.5 * 7.5, 7.5 + 10.5 * 7.5)),
+    ],
+)
+def test_the_sampled_place_has_a_ring(geometry, row, column, expected):
+    picture = draw_attention(
+        GREY,
+        ["a", "dog"],
+        even(2),
+        geometry=geometry,
+        places=[None, CELLS * row + column],
+    )
+    _, first, second = panels(picture)
+    assert not accent(first).any()
+    y, x = np.nonzero(accent(second))
+    middle = (x.min() + x.max() + 1) / 2, (y.min() + y.max() + 1) / 2
+    assert middle == pytest.approx(expected, abs=1.5)
+    # A ring, seen without covering what is inside.
+    inside = second[int(middle[1]), int(middle[0])].astype(int)
+    assert not accent(inside[None, None].astype(np.uint8))
+    assert 8 < np.ptp(x) < 30
+
+
+@pytest.mark.parametrize(
     "shape",
     [(1, 1), (2, 3000), (3000, 2), (1, 180), (700, 500), (3000, 2000)],
 )
@@ -231,7 +294,9 @@ def test_words_beyond_the_font_are_replaced(word, shown_as):
 def test_another_font_can_be_given(tmp_path):
     path = tmp_path / "font.ttf"
     path.write_bytes(ImageFont.load_default(20).font_bytes)
-    assert title("dog", font=str(path)) == title("dog")
+    # At this size Pillow spaces letters alike, whoever loads the font.
+    given = title("dog", font=str(path), panel_size=150)
+    assert given == title("dog", panel_size=150)
 
 
 def test_a_font_that_is_none_is_refused(tmp_path):
@@ -284,6 +349,13 @@ def test_same_input_same_picture():
         ({"boxes": [[], [(0, 0, 1)]]}, r"Received: box=\(0, 0, 1\)"),
         ({"boxes": [[], [(0.5, 0, 0.1, 1)]]}, "Received: box="),
         ({"panel_size": 0}, "Received: panel_size=0"),
+        ({"columns": 0}, "Received: columns=0"),
+        ({"attention": np.ones((2, 54))}, r"shape=\(2, 54\), grid=None"),
+        ({"attention": np.ones(196)}, r"shape=\(196,\), grid=None"),
+        ({"attention": np.ones((1, 14, 14))}, r"shape=\(1, 14, 14\)"),
+        ({"places": [3]}, r"for each of the 2 words. Received: places=\[3\]"),
+        ({"places": [0, 196]}, r"\[0, 196\) or None.*places=\[0, 196\]"),
+        ({"places": [-1, None]}, r"Received: places=\[-1, None\]"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(change, message):
@@ -302,6 +374,26 @@ def test_contact_sheet_stacks_pictures():
     assert sheet.getpixel((40, 5)) not in {(255, 0, 0), (0, 0, 255)}
     with pytest.raises(ValueError, match="Received: pictures="):
         contact_sheet([])
+
+
+def test_contact_sheet_heads_pictures_with_captions():
+    pictures = [Image.new("RGB", (600, 20), (255, 0, 0))] * 2
+    plain = contact_sheet(pictures)
+    headed = contact_sheet(pictures, ["a dog", "word " * 99])
+    assert headed.width == plain.width
+    pixels = np.asarray(headed)
+    red = np.all(pixels == (255, 0, 0), axis=-1)
+    assert np.count_nonzero(red.all(axis=1)) == 40
+    # Each picture lies below a line of letters, which keeps off the edges.
+    tops = np.flatnonzero(np.diff(red[:, 0].astype(int)) == 1) + 1
+    assert len(tops) == 2
+    for top, widest in zip(tops, (150, 600), strict=True):
+        line = pixels[top - 22 : top] < 100
+        letters = np.flatnonzero(line.any(axis=(0, 2)))
+        assert 0 < letters.min() < 20
+        assert widest * 0.2 < letters.max() < widest - 5
+    with pytest.raises(ValueError, match=r"Received: len\(captions\)=1"):
+        contact_sheet(pictures, ["a dog"])
 
 
 def test_saved_picture_is_read_back(tmp_path):

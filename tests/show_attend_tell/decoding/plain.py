@@ -92,7 +92,7 @@ def greedy(oracle, decoding):
 
 
 def beam(oracle, decoding):
-    """Never stops early; returns all that left the beam, the best first."""
+    """Returns all that left the beam, the best first."""
     width = decoding.beam_width
     going, gone = [Said((), 0.0)], []
     for _ in range(decoding.max_words):
@@ -104,6 +104,8 @@ def beam(oracle, decoding):
         longer.sort(key=lambda one: -one.log_probability)
         gone += [one for one in longer[:width] if one.finished]
         going = [one for one in longer[:width] if not one.finished]
+        if len(gone) >= width:
+            going = []
     for said in going:
         own = continuations(oracle, said, decoding)[:width]
         gone.append(next((one for one in own if one.finished), said))

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from pipelines.vocabulary import END, PADDING
-from show_attend_tell.decoding import Decoding, decode
+from show_attend_tell.decoding import Decoding
 from show_attend_tell.decoding.candidates import NEVER
+from show_attend_tell.decoding.decoder import decode
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.layers.checks import assert_close
 from tests.show_attend_tell.test_model import D, L, V

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
-from show_attend_tell.decoding import Decoding, decode
+from show_attend_tell.decoding import Decoding
+from show_attend_tell.decoding.decoder import decode
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.layers.checks import assert_close
-from tests.show_attend_tell.test_model import D, L, V
+from tests.show_attend_tell.test_model import L, V
 
 N = 7
 GREEDY = Decoding("greedy", max_words=6, min_words=0)
