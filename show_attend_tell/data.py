@@ -46,6 +46,7 @@ def load_splits(config: Config) -> dict[str, tuple[CaptionedImage, ...]]:
         "train": config.train_images,
         "validation": config.validation_images,
         "test": config.test_images,
+        "novel": config.test_images,
     }
     limits = {name: limit for name, limit in limits.items() if limit}
     # Scenes beyond them would be drawn in vain.

@@ -19,7 +19,7 @@ from PIL import Image
 from pipelines.batches import CaptionedAnnotation, TrainingBatches
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
-from pipelines.files import read_json, write_json
+from pipelines.files import read_json, write_atomically, write_json
 from pipelines.images import decode_image
 from show_attend_tell.captioning import (
     MODEL_FILE,
@@ -30,6 +30,7 @@ from show_attend_tell.captioning import (
     load_model,
 )
 from show_attend_tell.config import FILE_NAME, Config
+from show_attend_tell.curves import draw_curves
 from show_attend_tell.data import Data, prepare_data
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.evaluation import (
@@ -42,7 +43,7 @@ from show_attend_tell.evaluation import (
 )
 from show_attend_tell.model import Captioner
 from show_attend_tell.summaries import Summaries
-from show_attend_tell.visualization import save_picture
+from show_attend_tell.visualization import contact_sheet, save_picture
 
 CHECKPOINT_FILE = "last.keras"
 
@@ -221,6 +222,10 @@ class _Run:
             _save_model(self.model, os.path.join(self.workdir, MODEL_FILE))
         self.history.append({"epoch": epoch + 1, **scores})
         write_json(os.path.join(self.workdir, HISTORY_FILE), self.history)
+        write_atomically(
+            os.path.join(self.workdir, "curves.svg"),
+            draw_curves(self.history).encode(),
+        )
         print("validation: " + _told(scores))
         self.summaries.scalars(
             {f"validation/{name}": value for name, value in scores.items()},
@@ -306,13 +311,16 @@ def _final_scores(config: Config, workdir: str) -> dict:
 def _draw(config, workdir, images, captions) -> None:
     folder = os.path.join(workdir, "pictures")
     chosen = list(zip(images, captions, strict=True))[: config.pictures]
+    pictures, said = [], []
     for image, caption in chosen:
         if caption.words:
             name = os.path.splitext(os.path.basename(image.id))[0]
-            save_picture(
-                _picture(image, caption),
-                os.path.join(folder, f"{name}.png"),
-            )
+            pictures.append(_picture(image, caption))
+            said.append(f"{name}: {caption.text}")
+            save_picture(pictures[-1], os.path.join(folder, f"{name}.png"))
+    if pictures:
+        sheet = contact_sheet(pictures, said)
+        save_picture(sheet, os.path.join(workdir, "contact_sheet.png"))
     print(f"pictures of attention: {folder}")
 
 

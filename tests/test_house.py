@@ -18,6 +18,7 @@ PACKAGES = ("pipelines", "show_attend_tell")
 COMMANDS = {
     "pipelines.extract_features",
     "show_attend_tell.caption",
+    "show_attend_tell.evaluate",
     "show_attend_tell.train",
     "show_attend_tell.train_encoder",
 }
@@ -25,14 +26,16 @@ COMMANDS = {
 # Inside show_attend_tell a module imports its own level and those above it in
 # this table. A new module is given its place here.
 LEVELS = (
-    {"layers", "losses", "scores", "config"},
-    {"model"},
-    {"decoding", "visualization", "summaries"},
-    {"captioning"},
-    {"truth"},
+    {"layers", "losses", "scores", "config", "caption_files", "intervals"}
+    | {"external", "curves", "visualization", "summaries"},
+    {"model", "tokenization", "reference_files"},
+    {"decoding", "coco_scorers", "pairing"},
+    {"captioning", "metrics"},
+    {"data", "grounding", "score_table"},
+    {"truth", "report"},
     {"evaluation", "flags"},
-    {"training"},
-    {"train", "caption", "train_encoder"},
+    {"training", "run_report"},
+    {"train", "caption", "evaluate", "train_encoder"},
 )
 
 # What `pip install .` brings; a module may count on these.

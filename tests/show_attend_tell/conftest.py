@@ -21,8 +21,16 @@ TINY = (
 
 
 def run_command(module: str, *arguments: str, **options):
-    """Runs `python -m show_attend_tell.MODULE`; returns what came of it."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    """Runs `python -m show_attend_tell.MODULE`; returns what came of it.
+
+    Java is not found there: METEOR takes long to start, and is tested for
+    itself.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PATH": os.path.dirname(sys.executable),
+    }
     return subprocess.run(
         [sys.executable, "-m", f"show_attend_tell.{module}", *arguments],
         env=environment,

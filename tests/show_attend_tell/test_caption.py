@@ -91,19 +91,26 @@ def test_scenes_from_files_are_captioned_as_in_training(trained, tmp_path):
     assert sum(here[id] == there[id] for id in here) >= 10
 
 
-def test_writes_csv(trained, photos, tmp_path):
+def test_writes_every_hypothesis_to_csv(trained, photos, tmp_path):
     output = tmp_path / "captions.csv"
+    photo = str(photos / "plain.png")
     done = run_command(
         "caption",
         f"--workdir={trained}",
         f"--output={output}",
-        str(photos / "plain.png"),
+        "--beam_width=3",
+        "--hypotheses=2",
+        photo,
     )
     assert done.returncode == 0, done.stderr
     with open(output, newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert row["file"] == str(photos / "plain.png")
-    assert float(row["log_probability"]) < 0
+        rows = list(csv.DictReader(file))
+    assert [(row["file"], row["rank"]) for row in rows] == [
+        (photo, "1"),
+        (photo, "2"),
+    ]
+    assert float(rows[1]["score"]) <= float(rows[0]["score"]) < 0
+    assert all(float(row["log_probability"]) < 0 for row in rows)
 
 
 def test_files_that_do_not_belong_together_are_refused(
