@@ -1,9 +1,14 @@
 """Show, Attend and Tell: everything from a batch on."""
 
+from typing import TYPE_CHECKING
+
 import pipelines as pipelines  # First: it quiets TensorFlow.
 
+if TYPE_CHECKING:
+    from show_attend_tell.captioning import ImageCaptioner
 
-def load(path: str, encoder_weights: str | None = None):
+
+def load(path: str, encoder_weights: str | None = None) -> "ImageCaptioner":
     """Loads a captioner that was trained.
 
         captioner = show_attend_tell.load("runs/scenes")

@@ -82,10 +82,10 @@ def _false_statements(image, caption) -> tuple[str, ...]:
     if not verdict.parsed:
         return ("not a sentence of the scenes' grammar",)
     return tuple(
-        f"not true: {' '.join(caption.words[p] for p in s.positions)} "
-        f"({s.kind})"
-        for s in verdict.statements
-        if not s.true
+        f"not true: the {statement.kind} at \u201c"
+        f"{' '.join(caption.words[p] for p in statement.positions)}\u201d"
+        for statement in verdict.statements
+        if not statement.true
     )
 
 
