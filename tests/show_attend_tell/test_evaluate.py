@@ -96,7 +96,7 @@ def test_table_and_json(evaluate, files):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "Expected --predictions=FILE and --references=FILE"),
+        ((), "--predictions=FILE and --references=FILE. Received"),
         (("--predictions=said.json",), "references=None"),
         (("--predictions=no.json", "--references=truth.json"), "'no.json'"),
         (
