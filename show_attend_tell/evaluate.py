@@ -25,18 +25,22 @@ from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.files import write_json
 from pipelines.sources import SOURCES
-from show_attend_tell.caption_files import read_predictions
 from show_attend_tell.config import Config
 from show_attend_tell.flags import define_decoding_flags
-from show_attend_tell.metrics import (
+from show_attend_tell.scoring.caption_files import read_predictions
+from show_attend_tell.scoring.metrics import (
     Evaluation,
     check_same_images,
     compare,
     evaluate_captions,
 )
-from show_attend_tell.pairing import Paired, pair
-from show_attend_tell.reference_files import References, read_references
-from show_attend_tell.score_table import as_json, left_out_lines, score_table
+from show_attend_tell.scoring.pairing import Paired, pair
+from show_attend_tell.scoring.reference_files import References, read_references
+from show_attend_tell.scoring.score_table import (
+    as_json,
+    left_out_lines,
+    score_table,
+)
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder that train wrote, to caption with"

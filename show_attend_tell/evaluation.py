@@ -11,15 +11,19 @@ from pipelines.errors import UserError
 from pipelines.features import AnnotationCache
 from pipelines.files import write_json
 from pipelines.vocabulary import words_of
-from show_attend_tell.caption_files import write_predictions
 from show_attend_tell.captioning import Caption, Speaker, load_captioner
 from show_attend_tell.config import Config
 from show_attend_tell.data import load_splits, prepare_split, with_annotations
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.grounding import measure_grounding
-from show_attend_tell.metrics import Evaluation, evaluate_captions
-from show_attend_tell.score_table import as_json, left_out_lines, score_table
 from show_attend_tell.scores import bleu, leave_one_out_bleu
+from show_attend_tell.scoring.caption_files import write_predictions
+from show_attend_tell.scoring.metrics import Evaluation, evaluate_captions
+from show_attend_tell.scoring.score_table import (
+    as_json,
+    left_out_lines,
+    score_table,
+)
 from show_attend_tell.truth import measure_truth
 
 SCORES_FILE = "scores.json"

@@ -12,7 +12,7 @@ from show_attend_tell.config import Config
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.evaluation import HISTORY_FILE, Evaluated
 from show_attend_tell.report import Entry, truth_tables, write_report
-from show_attend_tell.score_table import left_out_lines
+from show_attend_tell.scoring.score_table import left_out_lines
 
 
 def report_run(

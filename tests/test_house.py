@@ -26,12 +26,12 @@ COMMANDS = {
 # Inside show_attend_tell a module imports its own level and those above it in
 # this table. A new module is given its place here.
 LEVELS = (
-    {"layers", "losses", "scores", "config", "caption_files", "intervals"}
-    | {"external", "curves", "visualization", "summaries"},
-    {"model", "tokenization", "reference_files"},
-    {"decoding", "coco_scorers", "pairing"},
-    {"captioning", "metrics"},
-    {"data", "grounding", "score_table"},
+    {"layers", "losses", "scores", "config", "curves", "visualization"}
+    | {"summaries"},
+    {"model", "scoring"},
+    {"decoding"},
+    {"captioning"},
+    {"data", "grounding"},
     {"truth", "report"},
     {"evaluation", "flags"},
     {"training", "run_report"},

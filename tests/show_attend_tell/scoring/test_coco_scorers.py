@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from show_attend_tell import coco_scorers
-from show_attend_tell.coco_scorers import cider, meteor, rouge_l, spice
-from show_attend_tell.external import Unavailable
+from show_attend_tell.scoring import coco_scorers
+from show_attend_tell.scoring.coco_scorers import cider, meteor, rouge_l, spice
+from show_attend_tell.scoring.external import Unavailable
 
 pytest.importorskip("pycocoevalcap.meteor.meteor")
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from show_attend_tell.external import (
+from show_attend_tell.scoring.external import (
     Unavailable,
     pycocoevalcap_folder,
     run_java,
 )
-from show_attend_tell.intervals import Sums, mean_of
+from show_attend_tell.scoring.intervals import Sums, mean_of
 
 # METEOR 1.5 for English, of the task "rank", which is the program's default:
 # recall against precision, shape and weight of the penalty for fragments,

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from pipelines.errors import UserError
-from show_attend_tell.pairing import pair
-from show_attend_tell.reference_files import read_references
+from show_attend_tell.scoring.pairing import pair
+from show_attend_tell.scoring.reference_files import read_references
 
 COCO = {
     "images": [

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from show_attend_tell.tokenization import tokenize
+from show_attend_tell.scoring.tokenization import tokenize
 
 
 @pytest.fixture

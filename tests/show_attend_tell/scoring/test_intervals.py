@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from show_attend_tell import intervals
-from show_attend_tell.intervals import Sums, interval, mean_of, resample
 from show_attend_tell.scores import bleu, bleu_counts, bleu_of_counts
+from show_attend_tell.scoring import intervals
+from show_attend_tell.scoring.intervals import Sums, interval, mean_of, resample
 
 CANDIDATES = [
     text.split()

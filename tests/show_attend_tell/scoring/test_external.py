@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from show_attend_tell.external import Unavailable, run_java
+from show_attend_tell.scoring.external import Unavailable, run_java
 
 
 @pytest.fixture

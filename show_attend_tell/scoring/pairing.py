@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.errors import UserError
-from show_attend_tell.caption_files import checked_caption
-from show_attend_tell.reference_files import (
+from show_attend_tell.scoring.caption_files import checked_caption
+from show_attend_tell.scoring.reference_files import (
     FILE_NAME,
     ID,
     POSITION,

@@ -5,8 +5,11 @@ import json
 import pytest
 
 from pipelines.errors import UserError
-from show_attend_tell import caption_files
-from show_attend_tell.caption_files import read_predictions, write_predictions
+from show_attend_tell.scoring import caption_files
+from show_attend_tell.scoring.caption_files import (
+    read_predictions,
+    write_predictions,
+)
 
 
 @pytest.fixture

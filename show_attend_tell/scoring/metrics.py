@@ -7,11 +7,11 @@ import numpy as np
 
 from pipelines.errors import UserError
 from pipelines.vocabulary import words_of
-from show_attend_tell.coco_scorers import cider, meteor, rouge_l, spice
-from show_attend_tell.external import Unavailable
-from show_attend_tell.intervals import Sums, interval, mean_of, resample
 from show_attend_tell.scores import bleu_counts, bleu_of_counts, smoothed_bleu
-from show_attend_tell.tokenization import Tokenized, tokenize
+from show_attend_tell.scoring.coco_scorers import cider, meteor, rouge_l, spice
+from show_attend_tell.scoring.external import Unavailable
+from show_attend_tell.scoring.intervals import Sums, interval, mean_of, resample
+from show_attend_tell.scoring.tokenization import Tokenized, tokenize
 
 _SCORERS = {
     "METEOR": meteor,

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from show_attend_tell.metrics import Difference, Evaluation
-from show_attend_tell.tokenization import PTB
+from show_attend_tell.scoring.metrics import Difference, Evaluation
+from show_attend_tell.scoring.tokenization import PTB
 
 
 def score_table(

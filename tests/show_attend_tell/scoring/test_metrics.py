@@ -10,10 +10,10 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.sources.annotation_files import read_lines
-from show_attend_tell import metrics
-from show_attend_tell.intervals import resample
-from show_attend_tell.metrics import compare, evaluate_captions
-from show_attend_tell.tokenization import tokenize
+from show_attend_tell.scoring import metrics
+from show_attend_tell.scoring.intervals import resample
+from show_attend_tell.scoring.metrics import compare, evaluate_captions
+from show_attend_tell.scoring.tokenization import tokenize
 
 REAL_IMAGES = 100
 # Line ends that pycocoevalcap does not take out would move words to another

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.errors import UserError
 from pipelines.sources.gathering import canonical_split
-from show_attend_tell.caption_files import (
+from show_attend_tell.scoring.caption_files import (
     name_in,
     parse_json,
     read_text,

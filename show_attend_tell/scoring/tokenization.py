@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pipelines.vocabulary import words_of
-from show_attend_tell.external import (
+from show_attend_tell.scoring.external import (
     Unavailable,
     pycocoevalcap_folder,
     run_java,
