@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from pipelines.vocabulary import PADDING
+from show_attend_tell.hard_attention import HardAttention
 from show_attend_tell.layers import (
     DeepOutput,
     DoublyStochasticRegularizer,
@@ -14,6 +15,8 @@ from show_attend_tell.layers import (
     LSTMDecoder,
 )
 from show_attend_tell.losses import caption_nll
+
+ATTENTIONS = ("soft", "hard")
 
 
 class DecodingState(typing.NamedTuple):
@@ -30,12 +33,23 @@ class DecodingState(typing.NamedTuple):
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
 class Captioner(keras.Model):
-    """Show, Attend and Tell with soft attention (Xu et al. 2015).
+    """Show, Attend and Tell with soft or hard attention (Xu et al. 2015).
 
     Called with teacher forcing: `{"annotations": (N, L, D) float,
     "tokens": (N, K, T + 1) int}`, K captions for each of N images, from the
     start token on, padded with 0. It then returns the logits of the T words
     that follow, `(N, K, T, V)`, and the attention `(N, K, T, L)`.
+
+    With hard attention (section 4.1) a place is drawn at every step in
+    training, for a part of the images; others see the expectation, as all do
+    with soft attention. The loss of a caption is then
+
+        nll + reinforce_weight stop(R - b) sum_t log alpha_t[s_t]
+            + entropy_weight sum_t,i alpha_ti log alpha_ti
+
+    where `R` is the caption's negative log-likelihood and `b` its moving
+    average, `b_k = 0.9 b_(k-1) + 0.1 R_k`, the middle term only where places
+    were drawn.
 
     To decode, `begin` with the annotations and take a `step` a word.
 
@@ -55,6 +69,21 @@ class Captioner(keras.Model):
             bring them near one.
         vocabulary_digest: `Vocabulary.digest` of the words that it was
             trained with, so that no others are taken for them.
+        attention: `"soft"` or `"hard"`.
+        attention_temperature: What energies are divided by.
+        expectation_share: Hard: the probability that an image sees the
+            expectation in a step of training.
+        reinforce_weight: Hard: lambda_r.
+        entropy_weight: Hard: lambda_e.
+        baseline_decay: Hard: the part of `b` that stays.
+        reinforce_scale: Hard: `"caption"`, the loss above, mean over the
+            batch; or `"released"`, that of the authors' code: `R` is the
+            mean over the caption's words, and the last two terms are summed
+            over the batch.
+        attention_samples: Hard: places are drawn so many times for each
+            caption; from two on, `b` is the mean of the other samples.
+        relaxation: Hard: temperature of straight-through Gumbel (Jang et al.
+            2017), which takes the place of REINFORCE; 0 for REINFORCE.
     """
 
     def __init__(
@@ -71,6 +100,15 @@ class Captioner(keras.Model):
         regularizer_normalization: str = "sum",
         annotation_scale: float = 1.0,
         vocabulary_digest: str = "",
+        attention: str = "soft",
+        attention_temperature: float = 1.0,
+        expectation_share: float = 0.5,
+        reinforce_weight: float = 0.1,
+        entropy_weight: float = 0.002,
+        baseline_decay: float = 0.9,
+        reinforce_scale: str = "caption",
+        attention_samples: int = 1,
+        relaxation: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -87,9 +125,34 @@ class Captioner(keras.Model):
             "regularizer_normalization": regularizer_normalization,
             "annotation_scale": annotation_scale,
             "vocabulary_digest": vocabulary_digest,
+            "attention": attention,
+            "attention_temperature": attention_temperature,
+            "expectation_share": expectation_share,
+            "reinforce_weight": reinforce_weight,
+            "entropy_weight": entropy_weight,
+            "baseline_decay": baseline_decay,
+            "reinforce_scale": reinforce_scale,
+            "attention_samples": attention_samples,
+            "relaxation": relaxation,
         }
         self.vocabulary_digest = vocabulary_digest
         self.annotation_scale = annotation_scale
+        if attention not in ATTENTIONS:
+            raise ValueError(
+                f"`attention` must be one of {ATTENTIONS}. "
+                f"Received: attention={attention!r}"
+            )
+        self.hard = None
+        if attention == "hard":
+            self.hard = HardAttention(
+                expectation_share,
+                reinforce_weight,
+                entropy_weight,
+                baseline_decay,
+                reinforce_scale,
+                attention_samples,
+                relaxation,
+            )
         own = {"dtype": self.dtype_policy}
         self.embedding = keras.layers.Embedding(
             vocabulary_size, embedding_size, name="embedding", **own
@@ -98,7 +161,12 @@ class Captioner(keras.Model):
             units, initial_units, dropout, name="initial_state", **own
         )
         self.decoder = LSTMDecoder(
-            units, attention_units, gate, name="decoder"
+            units,
+            attention_units,
+            gate,
+            attention_temperature,
+            relaxation,
+            name="decoder",
         )
         # XLA fuses the attention of a step into one pass over memory. The
         # rest of a training step is faster as TensorFlow's own operations.
@@ -146,22 +214,30 @@ class Captioner(keras.Model):
         annotations = self.annotation_scale * ops.cast(
             inputs["annotations"], self.compute_dtype
         )
-        words = self.embedding(inputs["tokens"][:, :, :-1])
+        tokens = inputs["tokens"][:, :, :-1]
+        words = self.embedding(tokens)
         hidden, cell = self.initial_state(annotations, training=training)
         batch = ops.shape(words)[:2]
+        draws = None
+        if self.hard and training:
+            draws = self.hard.draws(tokens, annotations)
         decoded = self.decoder(
             words,
             _repeat(hidden, batch),
             _repeat(cell, batch),
             annotations,
+            draws=draws,
         )
         logits = self.output_layer(
             words, decoded.hidden, decoded.context, training=training
         )
-        return {"logits": logits, "attention": decoded.attention}
+        outputs = {"logits": logits, "attention": decoded.attention}
+        if draws is not None:
+            outputs |= {"looking": decoded.looking, "drawn": draws.drawn}
+        return outputs
 
     def seed_dropout(self, seed: int, step: int) -> None:
-        """Makes what is dropped from now on follow from a seed and a step.
+        """Makes all chance from now on follow from a seed and a step.
 
         A `.keras` file does not hold the state of random generators.
 
@@ -171,10 +247,11 @@ class Captioner(keras.Model):
         """
         layers = self._flatten_layers(include_self=False)
         droppers = [x for x in layers if isinstance(x, keras.layers.Dropout)]
-        for number, dropper in enumerate(droppers):
-            if dropper.rate > 0:
-                state = [(1000 * seed + number) % 2**31, step]
-                dropper.seed_generator.state.assign(state)
+        generators = [x.seed_generator for x in droppers if x.rate > 0]
+        if self.hard:
+            generators.append(self.hard.seed_generator)
+        for number, generator in enumerate(generators):
+            generator.state.assign([(1000 * seed + number) % 2**31, step])
 
     def losses_of(self, inputs, training=None):
         """Returns the terms of equation 14 for a batch.
@@ -187,6 +264,9 @@ class Captioner(keras.Model):
             The mean loss of a caption, the summed negative log-likelihood,
             and the number of words, all scalars.
         """
+        draws = self.hard and training
+        if draws:
+            inputs = self.hard.repeated(inputs)
         outputs = self(inputs, training=training)
         targets = inputs["tokens"][:, :, 1:]
         mask = targets != PADDING
@@ -194,6 +274,8 @@ class Captioner(keras.Model):
         penalty = self.regularizer(outputs["attention"], mask)
         real = ops.cast(ops.any(mask, axis=-1), "float32")
         loss = ops.sum((nll + penalty) * real) / ops.maximum(ops.sum(real), 1)
+        if draws:
+            loss = loss + self.hard.loss(nll, outputs, mask)
         words = ops.sum(ops.cast(mask, "float32"))
         return loss, ops.sum(nll), words
 
@@ -243,7 +325,9 @@ class Captioner(keras.Model):
         )
         return state, annotations, keys
 
-    def step(self, token, state, annotations, keys):
+    def step(
+        self, token, state, annotations, keys, look=lambda attention: attention
+    ):
         """Takes one step of each caption.
 
         Args:
@@ -251,6 +335,8 @@ class Captioner(keras.Model):
             state: A `DecodingState`.
             annotations: What `begin` returned.
             keys: What `begin` returned.
+            look: Takes the attention `(N, K, L)` and returns the weights
+                that make the context, such as one at a single place.
 
         Returns:
             The logits of the next word `(N, [K,] V)`, the next state, the
@@ -259,7 +345,7 @@ class Captioner(keras.Model):
         """
         embedding = self.embedding(token)
         step = self.decoder.step(
-            ops.cast(embedding, "float32"), *state, annotations, keys
+            ops.cast(embedding, "float32"), *state, annotations, keys, look
         )
         logits = self.output_layer(
             embedding, step.hidden, step.context, training=False

@@ -25,13 +25,20 @@ class BahdanauAttention(keras.layers.Layer):
     Args:
         units: A, the size of the space in which annotations and hidden
             state are compared.
+        temperature: What the energies are divided by: above one attention
+            spreads, below it sharpens.
     """
 
-    def __init__(self, units: int, **kwargs):
+    def __init__(self, units: int, temperature: float = 1.0, **kwargs):
         super().__init__(**kwargs)
         if units < 1:
             raise ValueError(f"`units` must be positive. Received: {units=}")
+        if not temperature > 0:
+            raise ValueError(
+                f"`temperature` must be positive. Received: {temperature=}"
+            )
         self.units = units
+        self.temperature = temperature
 
     def build(self, hidden_shape, annotations_shape):
         """Creates the weights for `(..., U)` and `(N, L, D)`."""
@@ -59,7 +66,8 @@ class BahdanauAttention(keras.layers.Layer):
         if len(hidden.shape) == 3:
             keys = ops.expand_dims(keys, 1)  # (N, 1, L, A)
         compared = ops.tanh(keys + ops.expand_dims(query, -2))
-        energies = ops.matmul(compared, self.energy_kernel)
+        kernel = self.energy_kernel / self.temperature
+        energies = ops.matmul(compared, kernel)
         return ops.cast(ops.squeeze(energies, -1), "float32")
 
     def look(self, attention, annotations):
@@ -97,4 +105,8 @@ class BahdanauAttention(keras.layers.Layer):
 
     def get_config(self):
         """Returns what rebuilds the layer."""
-        return {**super().get_config(), "units": self.units}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "temperature": self.temperature,
+        }

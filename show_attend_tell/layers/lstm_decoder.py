@@ -20,12 +20,15 @@ class DecodedSequence(typing.NamedTuple):
         context: The gated contexts `z_t`, `(N, K, T, D)`.
         attention: `alpha_t`, `(N, K, T, L)`.
         gate: `beta_t`, `(N, K, T, 1)`, or `(N, K, T, D)`.
+        looking: What weighted the annotations, `(N, K, T, L)`: the attention,
+            or one at the place that was drawn.
     """
 
     hidden: typing.Any
     context: typing.Any
     attention: typing.Any
     gate: typing.Any
+    looking: typing.Any
 
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
@@ -41,16 +44,30 @@ class LSTMDecoder(keras.layers.Layer):
         units: U, see `LSTMDecoderCell`.
         attention_units: A, see `BahdanauAttention`.
         gate: See `LSTMDecoderCell`.
+        temperature: See `BahdanauAttention`.
+        relaxation: Of hard attention, see `recurrence.unroll`.
     """
 
     def __init__(
-        self, units: int, attention_units: int, gate: str = "scalar", **kwargs
+        self,
+        units: int,
+        attention_units: int,
+        gate: str = "scalar",
+        temperature: float = 1.0,
+        relaxation: float = 0.0,
+        **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
+        self.relaxation = relaxation
         # Replaceable by a compiled version of the same function.
         self.unroll = recurrence.unroll
         self.cell = LSTMDecoderCell(
-            units, attention_units, gate, name="cell", dtype="float32"
+            units,
+            attention_units,
+            gate,
+            temperature,
+            name="cell",
+            dtype="float32",
         )
 
     def build(
@@ -61,7 +78,7 @@ class LSTMDecoder(keras.layers.Layer):
             embedding_shape, hidden_shape, cell_shape, annotations_shape
         )
 
-    def call(self, embedding, hidden, cell, annotations):
+    def call(self, embedding, hidden, cell, annotations, draws=None):
         """Decodes with the given words as the previous ones.
 
         Args:
@@ -69,6 +86,7 @@ class LSTMDecoder(keras.layers.Layer):
             hidden: `h_0`, `(N, K, U)`.
             cell: `c_0`, `(N, K, U)`.
             annotations: `(N, L, D)`.
+            draws: `recurrence.Draws` for hard attention.
 
         Returns:
             A `DecodedSequence`.
@@ -83,6 +101,8 @@ class LSTMDecoder(keras.layers.Layer):
             annotations,
             self.cell.attention.project(annotations),
             recurrence.Weights(*weights),
+            draws,
+            self.relaxation,
         )
         return DecodedSequence(*(ops.transpose(x, (1, 2, 0, 3)) for x in run))
 
@@ -91,7 +111,15 @@ class LSTMDecoder(keras.layers.Layer):
         keys = self.cell.attention.project(annotations)
         return recurrence.exponential(keys)
 
-    def step(self, embedding, hidden, cell, annotations, projected):
+    def step(
+        self,
+        embedding,
+        hidden,
+        cell,
+        annotations,
+        projected,
+        look=lambda attention: attention,
+    ):
         """Takes one step, to decode with words that are not yet known.
 
         Args:
@@ -100,6 +128,8 @@ class LSTMDecoder(keras.layers.Layer):
             cell: `c_(t-1)`, `(N, [K,] U)`.
             annotations: `(N, L, D)`.
             projected: `project(annotations)`.
+            look: Takes the attention `(N, K, L)` and returns the weights
+                that make the context.
 
         Returns:
             A `DecoderStep`.
@@ -117,6 +147,7 @@ class LSTMDecoder(keras.layers.Layer):
             annotations,
             projected,
             self._weights_of_the_loop(),
+            look,
         )
         if alone:
             step = DecoderStep(*(ops.squeeze(x, 1) for x in step))
@@ -132,7 +163,7 @@ class LSTMDecoder(keras.layers.Layer):
         return recurrence.Weights(
             query_kernel=attention.hidden_kernel,
             query_bias=attention.bias,
-            energy_kernel=attention.energy_kernel,
+            energy_kernel=attention.energy_kernel / attention.temperature,
             gate_kernel=gate_kernel,
             gate_bias=gate_bias,
             context_kernel=cell.context_kernel,
@@ -146,4 +177,6 @@ class LSTMDecoder(keras.layers.Layer):
             "units": self.cell.units,
             "attention_units": self.cell.attention.units,
             "gate": self.cell.gate,
+            "temperature": self.cell.attention.temperature,
+            "relaxation": self.relaxation,
         }

@@ -49,10 +49,16 @@ class LSTMDecoderCell(keras.layers.Layer):
         attention_units: A, see `BahdanauAttention`.
         gate: `"scalar"` (the paper's), `"vector"` (one gate for each
             component of the context), or `"none"`.
+        temperature: See `BahdanauAttention`.
     """
 
     def __init__(
-        self, units: int, attention_units: int, gate: str = "scalar", **kwargs
+        self,
+        units: int,
+        attention_units: int,
+        gate: str = "scalar",
+        temperature: float = 1.0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if units < 1:
@@ -64,7 +70,10 @@ class LSTMDecoderCell(keras.layers.Layer):
         self.units = units
         self.gate = gate
         self.attention = BahdanauAttention(
-            attention_units, name="attention", dtype=self.dtype_policy
+            attention_units,
+            temperature,
+            name="attention",
+            dtype=self.dtype_policy,
         )
 
     def build(
@@ -142,6 +151,7 @@ class LSTMDecoderCell(keras.layers.Layer):
             "units": self.units,
             "attention_units": self.attention.units,
             "gate": self.gate,
+            "temperature": self.attention.temperature,
         }
 
 

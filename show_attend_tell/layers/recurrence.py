@@ -37,12 +37,29 @@ class Recurrence(typing.NamedTuple):
         context: The gated contexts, `(T, N, K, D)`.
         attention: `(T, N, K, L)`.
         gate: `(T, N, K, 1 or D)`.
+        looking: The weights that made the context, `(T, N, K, L)`: the
+            attention itself, or one at the place that was drawn. No
+            gradient comes by it.
     """
 
     hidden: typing.Any
     context: typing.Any
     attention: typing.Any
     gate: typing.Any
+    looking: typing.Any
+
+
+class Draws(typing.NamedTuple):
+    """Chance for hard attention, see `draw`.
+
+    Attributes:
+        noise: Gumbel noise, `(T, N, K, L)`.
+        drawn: `(N, K)` float, one for the captions of which a place is
+            drawn at every step, zero for those that see the expectation.
+    """
+
+    noise: typing.Any
+    drawn: typing.Any
 
 
 class Weights(typing.NamedTuple):
@@ -57,7 +74,16 @@ class Weights(typing.NamedTuple):
     hidden_kernel: typing.Any  # (U, 4U)
 
 
-def unroll(inputs, hidden, cell, annotations, keys, weights: Weights):
+def unroll(
+    inputs,
+    hidden,
+    cell,
+    annotations,
+    keys,
+    weights: Weights,
+    draws: Draws | None = None,
+    relaxation: float = 0.0,
+):
     """Runs the decoder over the words of K captions of each of N images.
 
     All tensors are float32.
@@ -70,26 +96,29 @@ def unroll(inputs, hidden, cell, annotations, keys, weights: Weights):
         keys: `W_a a_i`, `(N, L, A)`.
         weights: The weights of the loop, as tensors (a custom gradient must
             not see variables).
+        draws: For hard attention; `None` for soft.
+        relaxation: Temperature of the straight-through Gumbel estimator; 0
+            sends no gradient through what was drawn.
 
     Returns:
-        A `Recurrence`, differentiable in every argument.
+        A `Recurrence`, differentiable in every argument but the draws.
     """
 
     @ops.custom_gradient
     def run(inputs, hidden, cell, annotations, keys, *weights):
         weights = Weights(*weights)
         states, gates, looks = _forward(
-            inputs, hidden, cell, annotations, keys, weights
+            inputs, hidden, cell, annotations, keys, weights, draws
         )
         outputs = Recurrence(
             states.hidden[1:], looks.gate * looks.context, looks.attention,
-            looks.gate,
+            looks.gate, looks.looking,
         )
 
         def gradient(*upstream):
             return _backward(
                 Recurrence(*upstream), states, gates, looks,
-                annotations, keys, weights,
+                annotations, keys, weights, draws, relaxation,
             )
 
         return tuple(outputs), gradient
@@ -97,7 +126,15 @@ def unroll(inputs, hidden, cell, annotations, keys, weights: Weights):
     return Recurrence(*run(inputs, hidden, cell, annotations, keys, *weights))
 
 
-def step(inputs, hidden, cell, annotations, exponentials, weights: Weights):
+def step(
+    inputs,
+    hidden,
+    cell,
+    annotations,
+    exponentials,
+    weights: Weights,
+    look=lambda attention: attention,
+):
     """Takes one step for K captions of each of N images, as `unroll` does.
 
     All tensors are float32.
@@ -109,12 +146,14 @@ def step(inputs, hidden, cell, annotations, exponentials, weights: Weights):
         annotations: `(N, L, D)`.
         exponentials: `exponential(W_a a_i)`, `(N, L, A)`.
         weights: The weights of the loop.
+        look: Takes the attention and returns the weights that make the
+            context.
 
     Returns:
         A `DecoderStep`.
     """
     return _advance(
-        inputs, hidden, cell, annotations, exponentials, weights
+        inputs, hidden, cell, annotations, exponentials, weights, look
     )[0]
 
 
@@ -128,6 +167,7 @@ class _Looks(typing.NamedTuple):
     attention: typing.Any  # (T, N, K, L)
     context: typing.Any  # (T, N, K, D): before the gate
     gate: typing.Any  # (T, N, K, 1 or D)
+    looking: typing.Any  # (T, N, K, L)
 
 
 def exponential(x):
@@ -164,7 +204,9 @@ def _split_activated(preactivations):
     )
 
 
-def _advance(inputs, hidden, cell, annotations, exponentials, weights):
+def _advance(
+    inputs, hidden, cell, annotations, exponentials, weights, look
+):
     """Returns a step, and of its inside what the backward pass needs."""
     query = exponential(
         ops.matmul(hidden, weights.query_kernel) + weights.query_bias
@@ -174,7 +216,8 @@ def _advance(inputs, hidden, cell, annotations, exponentials, weights):
     attention = ops.softmax(
         _energies(exponentials, query, energy_kernel), axis=-1
     )
-    context = ops.matmul(attention, annotations)
+    looking = look(attention)
+    context = ops.matmul(looking, annotations)
     gate = ops.sigmoid(
         ops.matmul(hidden, weights.gate_kernel) + weights.gate_bias
     )
@@ -188,7 +231,7 @@ def _advance(inputs, hidden, cell, annotations, exponentials, weights):
     cell = forget * cell + into * new
     hidden = out * ops.tanh(cell)
     step = DecoderStep(hidden, cell, gated, attention, gate)
-    return step, activated, query, context
+    return step, activated, query, context, looking
 
 
 def _buffer(steps, like):
@@ -200,14 +243,40 @@ def _put(buffer, step, value):
     return ops.slice_update(buffer, start, ops.expand_dims(value, 0))
 
 
-def _forward(inputs, hidden, cell, annotations, keys, weights):
+def draw(attention, noise, drawn):
+    """Draws where to look, `s_t ~ Multinoulli(alpha_t)` (section 4.1).
+
+    Args:
+        attention: `(N, K, L)`.
+        noise: Gumbel noise, `(N, K, L)`.
+        drawn: `(N, K)` float; where zero, nothing is drawn.
+
+    Returns:
+        `(N, K, L)`: one at the place that was drawn, or the attention.
+    """
+    place = ops.argmax(_perturbed(attention, noise), axis=-1)
+    one_hot = ops.one_hot(place, attention.shape[-1], dtype=attention.dtype)
+    return ops.where(ops.expand_dims(drawn, -1) > 0, one_hot, attention)
+
+
+def _perturbed(attention, noise):
+    return ops.log(ops.maximum(attention, 1e-30)) + noise
+
+
+def _forward(inputs, hidden, cell, annotations, keys, weights, draws):
     steps = ops.shape(inputs)[0]
     keys = exponential(keys)
 
     def step(t, hidden, cell, states, gates, looks):
-        now, activated, query, context = _advance(
+        def look(attention):
+            if draws is None:
+                return attention
+            noise = ops.take(draws.noise, t, axis=0)
+            return draw(attention, noise, draws.drawn)
+
+        now, activated, query, context, looking = _advance(
             ops.take(inputs, t, axis=0),
-            hidden, cell, annotations, keys, weights,
+            hidden, cell, annotations, keys, weights, look,
         )
         states = _States(
             _put(states.hidden, t + 1, now.hidden),
@@ -219,6 +288,9 @@ def _forward(inputs, hidden, cell, annotations, keys, weights):
             _put(looks.attention, t, now.attention),
             _put(looks.context, t, context),
             _put(looks.gate, t, now.gate),
+            looks.looking
+            if draws is None
+            else _put(looks.looking, t, looking),
         )
         return t + 1, now.hidden, now.cell, states, gates, looks
 
@@ -236,16 +308,22 @@ def _forward(inputs, hidden, cell, annotations, keys, weights):
         empty(ops.shape(annotations)[1]),
         empty(annotations.shape[2]),
         empty(weights.gate_bias.shape[0]),
+        empty(ops.shape(annotations)[1] if draws is not None else 0),
     )
     _, _, _, states, gates, looks = ops.while_loop(
         lambda t, *_: t < steps,
         step,
         (0, hidden, cell, states, ops.zeros_like(inputs), looks),
     )
+    if draws is None:
+        looks = looks._replace(looking=looks.attention)
     return states, gates, looks
 
 
-def _backward(upstream, states, gates, looks, annotations, keys, weights):
+def _backward(
+    upstream, states, gates, looks, annotations, keys, weights, draws,
+    relaxation,
+):
     steps = ops.shape(gates)[0]
     keys = exponential(keys)
     energy_kernel = ops.squeeze(weights.energy_kernel, -1)  # (A,)
@@ -258,7 +336,7 @@ def _backward(upstream, states, gates, looks, annotations, keys, weights):
 
         into, forget, new, out = ops.split(at(gates), 4, axis=-1)
         cell_before, cell = at(states.cell), ops.take(states.cell, t + 1, 0)
-        query, attention, context, gate = (at(x) for x in looks)
+        query, attention, context, gate, _ = (at(x) for x in looks)
 
         # Equations 2 and 3.
         d_hidden = d_hidden + at(upstream.hidden)
@@ -286,13 +364,24 @@ def _backward(upstream, states, gates, looks, annotations, keys, weights):
         d_context = d_gated * gate
 
         # Equations 13, 5 and 4.
-        d_attention = at(upstream.attention) + ops.matmul(
+        d_looking = ops.matmul(
             d_context, ops.transpose(annotations, (0, 2, 1))
         )
-        d_energies = attention * (
-            d_attention
-            - ops.sum(attention * d_attention, axis=-1, keepdims=True)
-        )
+        d_attention = at(upstream.attention)
+        if draws is None:
+            d_attention = d_attention + d_looking
+        else:
+            drawn = ops.expand_dims(draws.drawn, -1)
+            d_attention = d_attention + (1.0 - drawn) * d_looking
+        d_energies = _softmax_gradient(attention, d_attention)
+        if draws is not None and relaxation:
+            # Straight through: as if the context were of the relaxed draw.
+            relaxed = ops.softmax(
+                _perturbed(attention, at(draws.noise)) / relaxation
+            )
+            d_energies = d_energies + drawn / relaxation * (
+                _softmax_gradient(relaxed, d_looking)
+            )
         # tanh' = 4 r (1 - r)
         d_query = 4.0 * energy_kernel * _sum_over_locations(
             lambda r: r - r * r, d_energies, keys, query
@@ -341,8 +430,14 @@ def _backward(upstream, states, gates, looks, annotations, keys, weights):
         _outer(looks.gate * looks.context, d_gates),
         _outer(before, d_gates),
     )
-    d_annotations = ops.einsum("tnkl,tnkd->nld", looks.attention, d_context)
+    d_annotations = ops.einsum("tnkl,tnkd->nld", looks.looking, d_context)
     return (d_gates, d_hidden, d_cell, d_annotations, d_keys, *d_weights)
+
+
+def _softmax_gradient(softmax, upstream):
+    """Returns the gradient of what the softmax was taken of."""
+    mean = ops.sum(softmax * upstream, axis=-1, keepdims=True)
+    return softmax * (upstream - mean)
 
 
 def _keys_gradient(keys, queries, d_energies, energy_kernel):

@@ -57,7 +57,7 @@ def outputs_and_gradients(layer, inputs, run):
     variables = [*tensors.values(), *(w.value for w in layer.weights)]
     with tf.GradientTape() as tape:
         tape.watch(tensors)
-        outputs = run(**tensors)
+        outputs = run(**tensors)[:4]
         total = sum(
             tf.reduce_sum(x * drawn(*x.shape, seed=i))
             for i, x in enumerate(outputs)
@@ -99,7 +99,11 @@ def test_decoder_is_the_papers(gate, k, steps, locations):
             for name in OUTPUTS
         ]
 
-    check_oracle(built(gate), inputs_of(k, steps, locations), oracle)
+    layer = built(gate)
+    inputs = inputs_of(k, steps, locations)
+    check_oracle(layer, inputs, oracle, lambda **inputs: layer(**inputs)[:4])
+    decoded = layer(**inputs)
+    assert_close(decoded.looking, decoded.attention)
 
 
 # 12 and 14 are summed in parts; 17 and 23 have no divisor to do so by.
