@@ -48,6 +48,8 @@ class Caption:
             for.
         photo: The photo as it was given, for `draw`.
         geometry: How the model saw the photo, `"crop"` or `"squash"`.
+        places: For each word the number of the one location that it was said
+            from, counted row by row; `None` where it was said from all.
     """
 
     words: tuple[str, ...]
@@ -61,6 +63,7 @@ class Caption:
     )
     photo: Photo | None = dataclasses.field(default=None, repr=False)
     geometry: str = "crop"
+    places: tuple[int, ...] | None = None
 
     @property
     def text(self) -> str:
@@ -94,6 +97,7 @@ class Caption:
             self.attention,
             gate=self.gate,
             geometry=self.geometry,
+            places=self.places,
             **style,
         )
 
@@ -174,6 +178,7 @@ class Speaker:
                 attention=said.attention[n, h, :length].reshape(-1, *self.grid),
                 gate=said.gate[n, h, :length],
                 geometry=self.geometry,
+                places=_places(said.places[n, h, :length]),
             )
             if not hypotheses or caption.log_probability > NEVER / 2:
                 hypotheses.append(caption)
@@ -332,12 +337,17 @@ def changed(decoding: Decoding, changes: dict) -> Decoding:
     return dataclasses.replace(decoding, **changes)
 
 
+def _places(places: np.ndarray) -> tuple[int, ...] | None:
+    single = places.size > 0 and bool((places >= 0).all())
+    return tuple(places.tolist()) if single else None
+
+
 def _noise(decoding: Decoding, image: int) -> np.ndarray:
     """Returns the chance that decides the samples of one image."""
-    if decoding.method != "sample":
+    if not decoding.needs_noise:
         return np.zeros(0, np.float32)
     rng = np.random.default_rng([decoding.seed, image])
-    return rng.random((decoding.hypotheses, decoding.steps), np.float32)
+    return rng.random((decoding.width, decoding.steps, 2), np.float32)
 
 
 def load_captioner(workdir: str) -> tuple[Captioner, Vocabulary]:

@@ -94,6 +94,29 @@ class Config:
         0.2, "what annotations are multiplied by on entry"
     )
 
+    # Hard attention; see `show_attend_tell.model.Captioner`.
+    attention: str = _option("soft", "soft or hard", ("soft", "hard"))
+    attention_temperature: float = _option(
+        1.0, "what the attention's energies are divided by"
+    )
+    expectation_share: float = _option(
+        0.5, "hard: how often an image sees the expectation in training"
+    )
+    reinforce_weight: float = _option(0.1, "hard: lambda_r")
+    entropy_weight: float = _option(0.002, "hard: lambda_e")
+    baseline_decay: float = _option(0.9, "hard: of the moving baseline")
+    reinforce_scale: str = _option(
+        "caption",
+        "hard: the paper's loss of a caption, or the released code's scale",
+        ("caption", "released"),
+    )
+    attention_samples: int = _option(
+        1, "hard: draws for each caption; from 2 on they are the baseline"
+    )
+    relaxation: float = _option(
+        0.0, "hard: temperature of straight-through Gumbel; 0: REINFORCE"
+    )
+
     # Training.
     epochs: int = _option(20, "at most this many passes over the captions")
     batch_size: int = _option(64, "captions in a batch")
@@ -208,6 +231,17 @@ class Config:
             raise UserError(
                 f"Expected --dropout below 1. Received: {self.dropout}"
             )
+        for name in ("expectation_share", "baseline_decay"):
+            if getattr(self, name) > 1:
+                raise UserError(
+                    f"Expected --{name} to be at most 1. "
+                    f"Received: {getattr(self, name)}"
+                )
+        if not self.attention_temperature:
+            raise UserError(
+                "Expected --attention_temperature to be positive. "
+                f"Received: {self.attention_temperature}"
+            )
 
 
 _POSITIVE = (
@@ -221,6 +255,7 @@ _POSITIVE = (
     "length_step",
     "caption_words",
     "beam_width",
+    "attention_samples",
 )
 
 
@@ -240,6 +275,29 @@ class Recipe:
     expected: str
     reproduced: bool
 
+
+# What `Captioner` is given as it is.
+MODEL_SETTINGS = (
+    "embedding_size",
+    "units",
+    "attention_units",
+    "gate",
+    "initial_units",
+    "activation",
+    "dropout",
+    "regularizer_weight",
+    "regularizer_normalization",
+    "annotation_scale",
+    "attention",
+    "attention_temperature",
+    "expectation_share",
+    "reinforce_weight",
+    "entropy_weight",
+    "baseline_decay",
+    "reinforce_scale",
+    "attention_samples",
+    "relaxation",
+)
 
 # No penalty: it would pull attention off the things, which are small.
 _SCENES = Config(

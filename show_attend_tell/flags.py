@@ -8,7 +8,7 @@ from collections.abc import Callable
 from absl import flags
 
 from show_attend_tell.config import RECIPES, Config
-from show_attend_tell.decoding import METHODS, Decoding
+from show_attend_tell.decoding import LOOKS, METHODS, Decoding
 
 # No flag given: the recipe's value.
 _DEFINE = {
@@ -86,6 +86,7 @@ def define_decoding_flags() -> Callable[[], dict]:
         "method": lambda name, help: flags.DEFINE_enum(
             name, None, METHODS, help
         ),
+        "look": lambda name, help: flags.DEFINE_enum(name, None, LOOKS, help),
         int: lambda name, help: flags.DEFINE_integer(name, None, help),
         float: lambda name, help: flags.DEFINE_float(name, None, help),
         bool: lambda name, help: flags.DEFINE_bool(name, None, help),
@@ -115,6 +116,8 @@ _DECODING_HELP = {
     "temperature": "sampling divides log-probabilities by it",
     "top_k": "sampling takes this many of the likeliest words; 0: all",
     "top_p": "sampling takes the fewest words with this probability",
+    "look": "what a word is said from: the expected annotation, the one at "
+    "the attention's peak, or one drawn by it",
     "seed": "of the samples",
 }
 

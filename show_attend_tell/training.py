@@ -29,7 +29,7 @@ from show_attend_tell.captioning import (
     decoding_of,
     load_model,
 )
-from show_attend_tell.config import FILE_NAME, Config
+from show_attend_tell.config import FILE_NAME, MODEL_SETTINGS, Config
 from show_attend_tell.curves import draw_curves
 from show_attend_tell.data import Data, prepare_data
 from show_attend_tell.decoding import Decoding
@@ -111,16 +111,7 @@ def build_captioner(config: Config, data: Data) -> Captioner:
     """Builds the model of the settings, with its optimizer."""
     captioner = Captioner(
         len(data.vocabulary),
-        embedding_size=config.embedding_size,
-        units=config.units,
-        attention_units=config.attention_units,
-        gate=config.gate,
-        initial_units=config.initial_units,
-        activation=config.activation,
-        dropout=config.dropout,
-        regularizer_weight=config.regularizer_weight,
-        regularizer_normalization=config.regularizer_normalization,
-        annotation_scale=config.annotation_scale,
+        **{name: getattr(config, name) for name in MODEL_SETTINGS},
         vocabulary_digest=data.vocabulary.digest,
     )
     metadata = data.cache.metadata

@@ -6,6 +6,11 @@ run. `decoder.decode` is all that others need. The settings are here, where
 they cost no TensorFlow.
 """
 
-from show_attend_tell.decoding.settings import METHODS, Captions, Decoding
+from show_attend_tell.decoding.settings import (
+    LOOKS,
+    METHODS,
+    Captions,
+    Decoding,
+)
 
-__all__ = ["METHODS", "Captions", "Decoding"]
+__all__ = ["LOOKS", "METHODS", "Captions", "Decoding"]

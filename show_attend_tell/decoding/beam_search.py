@@ -7,6 +7,7 @@ from keras import ops
 from pipelines.vocabulary import END, PADDING, START
 from show_attend_tell.decoding.beginning import begin, put
 from show_attend_tell.decoding.candidates import NEVER, candidates, pick
+from show_attend_tell.decoding.looking import Look
 from show_attend_tell.decoding.settings import Captions, Decoding
 
 # A caption that never ends ranks behind every one that does.
@@ -33,6 +34,20 @@ class _Hypotheses(typing.NamedTuple):
     slots: typing.Any
 
 
+class _Seen(typing.NamedTuple):
+    """What each place of the beam saw at each step.
+
+    Attributes:
+        attention: `(N, T, W, L)`.
+        gate: `(N, T, W)`.
+        places: `(N, T, W)`.
+    """
+
+    attention: typing.Any
+    gate: typing.Any
+    places: typing.Any
+
+
 class _Pool(typing.NamedTuple):
     """Captions that have left the beam, the best W so far, best first.
 
@@ -51,7 +66,7 @@ class _Pool(typing.NamedTuple):
     slots: typing.Any
 
 
-def search(captioner, annotations, decoding: Decoding) -> Captions:
+def search(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
     """Keeps the W likeliest hypotheses at every step.
 
     All continuations of all hypotheses compete by log-probability. Those of
@@ -68,6 +83,7 @@ def search(captioner, annotations, decoding: Decoding) -> Captions:
         captioner: A `Captioner`.
         annotations: `(N, L, D)`.
         decoding: The settings.
+        noise: `(N, W, T, 2)` uniform in [0, 1), where chance is needed.
 
     Returns:
         `Captions`. Where an image has fewer than H hypotheses, as with very
@@ -77,19 +93,23 @@ def search(captioner, annotations, decoding: Decoding) -> Captions:
     state, annotations, keys = begin(captioner, annotations, width)
     n, locations = ops.shape(annotations)[0], annotations.shape[1]
 
-    def unfinished(t, beam, state, pool, attention, gate):
+    def unfinished(t, beam, state, pool, seen):
         best = ops.max(beam.log_probability, axis=-1)
         reachable = best / steps**decoding.length_exponent
         last = pool.rank[:, decoding.hypotheses - 1]
         on = ops.logical_and(best > NEVER / 2, reachable > last)
         return ops.logical_and(t < steps, ops.any(on))
 
-    def step(t, beam, state, pool, attention, gate):
-        logits, state, looked, opened = captioner.step(
-            beam.token, state, annotations, keys
+    def step(t, beam, state, pool, seen):
+        look = Look(decoding, noise, t)
+        logits, state, attention, gate = captioner.step(
+            beam.token, state, annotations, keys, look
         )
-        attention = put(attention, looked, 1, t)
-        gate = put(gate, ops.mean(opened, axis=-1), 1, t)
+        seen = _Seen(
+            put(seen.attention, attention, 1, t),
+            put(seen.gate, ops.mean(gate, axis=-1), 1, t),
+            put(seen.places, look.places, 1, t),
+        )
         log_p, words = candidates(logits, t, beam.said, decoding, width)
         grown, parents = _grown(beam, log_p, words, t)
         last = t == decoding.max_words
@@ -107,7 +127,7 @@ def search(captioner, annotations, decoding: Decoding) -> Captions:
             log_probability=ops.where(over, NEVER, grown.log_probability)
         )
         state = type(state)(*(pick(value, parents) for value in state))
-        return t + 1, beam, state, pool, attention, gate
+        return t + 1, beam, state, pool, seen
 
     alone = ops.where(ops.equal(ops.arange(width), 0), 0.0, NEVER)
     nobody = ops.full((n, width, steps), PADDING, dtype="int32")
@@ -124,12 +144,15 @@ def search(captioner, annotations, decoding: Decoding) -> Captions:
         said=nobody,
         slots=nobody,
     )
-    attention = ops.zeros((n, steps, width, locations), dtype="float32")
-    gate = ops.zeros((n, steps, width), dtype="float32")
-    _, _, _, pool, attention, gate = ops.while_loop(
-        unfinished, step, (0, beam, state, pool, attention, gate)
+    seen = _Seen(
+        attention=ops.zeros((n, steps, width, locations), dtype="float32"),
+        gate=ops.zeros((n, steps, width), dtype="float32"),
+        places=ops.full((n, steps, width), -1, dtype="int32"),
     )
-    return _captions(pool, attention, gate, decoding)
+    _, _, _, pool, seen = ops.while_loop(
+        unfinished, step, (0, beam, state, pool, seen)
+    )
+    return _captions(pool, seen, decoding)
 
 
 def _grown(beam, log_p, words, t):
@@ -188,25 +211,25 @@ def _ranked(pool, leaving, t, last, decoding):
     return _Pool(*(pick(value, order) for value in both))
 
 
-def _captions(pool, attention, gate, decoding) -> Captions:
+def _captions(pool, seen, decoding) -> Captions:
     """Returns the best H of the pool, with what was seen on their way."""
     pool = _Pool(*(value[:, : decoding.hypotheses] for value in pool))
     empty = pool.rank < _EMPTY / 2
     finished = pool.rank > _CUT / 2
     counted = ops.where(empty, 0, pool.counted)
     slots = ops.transpose(pool.slots, (0, 2, 1))  # (N, T, H)
-    looked = ops.transpose(pick(attention, slots, axes=2), (0, 2, 1, 3))
-    opened = ops.transpose(pick(gate, slots, axes=2), (0, 2, 1))
+    attention, gate, places = (pick(x, slots, axes=2) for x in seen)
     on = ops.arange(decoding.steps) < ops.expand_dims(counted, -1)
-    on = ops.cast(on, "float32")
+    alive = ops.cast(on, "float32")
     log_probability = ops.where(empty, NEVER, pool.log_probability)
     length = ops.cast(ops.maximum(counted, 1), "float32")
     return Captions(
-        tokens=pool.said * ops.cast(on, "int32"),
+        tokens=ops.where(on, pool.said, PADDING),
         lengths=counted - ops.cast(finished, "int32"),
         finished=finished,
         log_probability=log_probability,
         score=log_probability / length**decoding.length_exponent,
-        attention=looked * ops.expand_dims(on, -1),
-        gate=opened * on,
+        attention=ops.transpose(attention, (0, 2, 1, 3)) * alive[..., None],
+        gate=ops.transpose(gate, (0, 2, 1)) * alive,
+        places=ops.where(on, ops.transpose(places, (0, 2, 1)), -1),
     )

@@ -5,6 +5,7 @@ from keras import ops
 from pipelines.vocabulary import END, PADDING, START
 from show_attend_tell.decoding.beginning import begin, put
 from show_attend_tell.decoding.candidates import NEVER, candidates, pick
+from show_attend_tell.decoding.looking import Look, chance_of, drawn
 from show_attend_tell.decoding.settings import Captions, Decoding
 
 
@@ -18,28 +19,29 @@ def chain(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
         captioner: A `Captioner`.
         annotations: `(N, L, D)`.
         decoding: The settings.
-        noise: `(N, H, T)` uniform in [0, 1), or `None` for the likeliest.
+        noise: `(N, H, T, 2)` uniform in [0, 1), where chance is needed.
     """
     width, steps = decoding.hypotheses, decoding.steps
     state, annotations, keys = begin(captioner, annotations, width)
     n, locations = ops.shape(annotations)[0], annotations.shape[1]
-    count = 1 if noise is None else decoding.top_k or captioner.vocabulary_size
+    sampling = decoding.method == "sample"
+    count = (decoding.top_k or captioner.vocabulary_size) if sampling else 1
 
     def unfinished(t, token, state, done, captions):
         return ops.logical_and(t < steps, ops.logical_not(ops.all(done)))
 
     def speak(t, token, state, done, captions):
+        look = Look(decoding, noise, t)
         logits, state, attention, gate = captioner.step(
-            token, state, annotations, keys
+            token, state, annotations, keys, look
         )
         log_p, words = candidates(
             logits, t, captions.tokens, decoding, count
         )
-        if noise is None:
+        if not sampling:
             log_p, token = log_p[..., 0], words[..., 0]
         else:
-            chance = ops.slice(noise, (0, 0, t), (n, width, 1))
-            index = _draw(log_p, chance, decoding)
+            index = _draw(log_p, chance_of(noise, t, 0), decoding)
             log_p = pick(log_p, index, axes=2)[..., 0]
             token = pick(words, index, axes=2)[..., 0]
         # After `max_words` words there is room for the end token alone. And
@@ -63,6 +65,9 @@ def chain(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
                 captions.attention, alive[..., None] * attention, 2, t
             ),
             gate=put(captions.gate, alive * ops.mean(gate, axis=-1), 2, t),
+            places=put(
+                captions.places, ops.where(mute, -1, look.places), 2, t
+            ),
         )
         done = ops.logical_or(mute, ends)
         return t + 1, token, state, done, captions
@@ -77,6 +82,7 @@ def chain(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
         score=nothing,
         attention=ops.zeros((n, width, steps, locations), dtype="float32"),
         gate=ops.zeros((n, width, steps), dtype="float32"),
+        places=ops.full((n, width, steps), -1, dtype="int32"),
     )
     token = ops.full((n, width), START, dtype="int32")
     said = ops.while_loop(
@@ -96,10 +102,4 @@ def _draw(log_p, chance, decoding: Decoding):
         before = ops.cumsum(probability, axis=-1) - probability
         kept = ops.cast(before < decoding.top_p, "float32")
         probability = probability * kept
-    reached = ops.cumsum(probability, axis=-1)
-    # A little less than all, so that rounding never reaches past the last.
-    target = chance * (1 - 1e-6) * reached[..., -1:]
-    index = ops.sum(
-        ops.cast(reached <= target, "int32"), axis=-1, keepdims=True
-    )
-    return ops.cast(index, "int32")
+    return drawn(probability, chance)

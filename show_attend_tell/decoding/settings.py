@@ -6,6 +6,7 @@ import typing
 from pipelines.errors import UserError
 
 METHODS = ("beam", "greedy", "sample")
+LOOKS = ("expected", "peak", "drawn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,11 @@ class Decoding:
         top_k: Sampling takes the k likeliest words alone; 0 for all.
         top_p: Sampling takes the fewest likeliest words that together have
             this probability.
-        seed: Of the samples.
+        look: What each word is said from: `"expected"`, the annotations
+            weighted by the attention; `"peak"`, the one with most attention;
+            or `"drawn"`, one that is drawn by the attention. The last two
+            are for hard attention.
+        seed: Of the samples and of the draws.
     """
 
     method: str = "beam"
@@ -52,6 +57,7 @@ class Decoding:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    look: str = "expected"
     seed: int = 0
 
     def __post_init__(self):
@@ -66,6 +72,7 @@ class Decoding:
             "temperature": 0 < self.temperature < float("inf"),
             "top_k": self.top_k >= 0,
             "top_p": 0 < self.top_p <= 1,
+            "look": self.look in LOOKS,
             "seed": self.seed >= 0,
         }
         for name, right in checks.items():
@@ -88,6 +95,16 @@ class Decoding:
         """T, the words of the longest caption and its end."""
         return self.max_words + 1
 
+    @property
+    def width(self) -> int:
+        """W, the hypotheses that are carried on for each image."""
+        return self.beam_width if self.method == "beam" else self.hypotheses
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether anything is left to chance."""
+        return self.method == "sample" or self.look == "drawn"
+
 
 _EXPECTED = {
     "method": f"to be one of {', '.join(METHODS)}",
@@ -100,6 +117,7 @@ _EXPECTED = {
     "temperature": "to be positive and finite",
     "top_k": "not to be negative",
     "top_p": "to lie in (0, 1]",
+    "look": f"to be one of {', '.join(LOOKS)}",
     "seed": "not to be negative",
 }
 
@@ -116,6 +134,8 @@ class Captions(typing.NamedTuple):
         score: `(N, H)` float32, what ranks hypotheses, see `Decoding`.
         attention: `(N, H, T, L)` float32; zero after the end token.
         gate: `(N, H, T)` float32, the mean of a vector gate.
+        places: `(N, H, T)` int32, the location that the word was said from,
+            -1 where it was said from all of them or not at all.
     """
 
     tokens: typing.Any
@@ -125,3 +145,4 @@ class Captions(typing.NamedTuple):
     score: typing.Any
     attention: typing.Any
     gate: typing.Any
+    places: typing.Any

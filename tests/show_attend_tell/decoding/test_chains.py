@@ -21,7 +21,7 @@ SILENT = [PADDING, START, UNKNOWN]
 
 
 def noise_of(n, decoding, seed=0):
-    shape = (n, decoding.hypotheses, decoding.steps)
+    shape = (n, decoding.hypotheses, decoding.steps, 2)
     return np.random.default_rng(seed).random(shape, np.float32)
 
 
@@ -200,7 +200,7 @@ def test_words_are_drawn_as_often_as_they_are_likely(captioner, changes):
 def test_noise_at_its_ends_draws_what_may_be_said(captioner):
     narrow = dataclasses.replace(SAMPLE, top_p=0.5, banned_repeat=1)
     for edge in (0.0, np.nextafter(np.float32(1), np.float32(0))):
-        noise = np.full((N, 3, narrow.steps), edge, np.float32)
+        noise = np.full((N, 3, narrow.steps, 2), edge, np.float32)
         found = decode(captioner, plain.annotations_of(N), narrow, noise)
         assert not np.isin(found.tokens, [START, UNKNOWN]).any()
         assert np.all(np.asarray(found.log_probability) > -1e3)

@@ -33,7 +33,7 @@ def test_it_converts_and_says_the_same(decoding):
     def speak(annotations, noise):
         return decode(captioner, annotations, decoding, noise)._asdict()
 
-    shape = (1, decoding.hypotheses, decoding.steps)
+    shape = (1, decoding.width, decoding.steps, 2)
     concrete = speak.get_concrete_function(
         tf.TensorSpec((1, L, D), name="annotations"),
         tf.TensorSpec(shape, name="noise"),
