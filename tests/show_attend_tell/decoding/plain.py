@@ -28,28 +28,56 @@ class Said:
 
 
 class Oracle:
-    """Scores the words that may follow, by the paper's equations in NumPy."""
+    """Scores the words that may follow, by the paper's equations in NumPy.
 
-    def __init__(self, captioner, annotations):
+    With `place`, which takes the attention and the step, a word is said from
+    one location alone.
+    """
+
+    def __init__(self, captioner, annotations, place=None):
         self.weights = {
             name: np.asarray(weight, np.float64)
             for name, weight in named_weights(captioner).items()
         }
         self.annotations = annotations.astype(np.float64)
+        self.place = place
         self.known = {}
 
     def look(self, words):
         """Returns log p of what follows, and the attention of that step."""
         if words not in self.known:
             tokens = [START, *words, PADDING]
-            logits, attention = reference.caption_loop(
-                tokens, self.annotations, self.weights
-            )
+            run = reference.caption_loop if self.place is None else self._hard
+            logits, attention = run(tokens, self.annotations, self.weights)
             self.known[words] = (
                 reference.log_softmax(logits[-1]),
                 attention[-1],
             )
         return self.known[words]
+
+    def _hard(self, tokens, annotations, w):
+        cell = reference.below(w, "decoder/cell")
+        hidden, memory = reference.initial_state(
+            annotations, reference.below(w, "initial_state")
+        )
+        logits, attentions = [], []
+        for t, token in enumerate(tokens[:-1]):
+            embedding = w["embedding/embeddings"][token]
+            _, attention = reference.attend(
+                hidden, annotations, reference.below(cell, "attention")
+            )
+            context = annotations[self.place(attention, t)]
+            context = reference.gate(hidden, cell) * context
+            hidden, memory = reference.lstm(
+                embedding, context, hidden, memory, cell
+            )
+            logits.append(
+                reference.deep_output(
+                    embedding, hidden, context, reference.below(w, "output")
+                )
+            )
+            attentions.append(attention)
+        return np.stack(logits), np.stack(attentions)
 
     def attention(self, words):
         return np.array([self.look(words[:t])[1] for t in range(len(words))])

@@ -23,8 +23,10 @@ def _module(captioner):
         Decoding("greedy", max_words=6),
         Decoding(beam_width=3, hypotheses=2, max_words=6, banned_repeat=2),
         Decoding("sample", hypotheses=2, max_words=6, top_k=5, top_p=0.9),
+        Decoding("greedy", max_words=6, look="peak"),
+        Decoding(beam_width=2, max_words=6, look="drawn"),
     ],
-    ids=lambda decoding: decoding.method,
+    ids=lambda decoding: f"{decoding.method}-{decoding.look}",
 )
 def test_it_converts_and_says_the_same(decoding):
     captioner = plain.talkative()
