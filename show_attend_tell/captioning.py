@@ -91,14 +91,13 @@ class Caption:
                 "This caption does not hold its photo; give it. "
                 "Received: photo=None"
             )
+        own = {
+            "gate": self.gate,
+            "geometry": self.geometry,
+            "places": self.places,
+        }
         return draw_attention(
-            load_image(photo),
-            self.words,
-            self.attention,
-            gate=self.gate,
-            geometry=self.geometry,
-            places=self.places,
-            **style,
+            load_image(photo), self.words, self.attention, **{**own, **style}
         )
 
 

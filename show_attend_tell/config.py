@@ -315,20 +315,52 @@ _SCENES = Config(
     batch_size=128,
     learning_rate=3e-3,
 )
-# Sizes for two cores, not yet tuned.
-_PHOTOS = Config(dataset="flickr8k", regularizer_weight=0.1)
+# Sizes for two cores. The penalty is the mean over locations: as the sum over
+# 196 of them, a few words cannot but leave it large, and attention spreads.
+_PHOTOS = Config(
+    dataset="flickr8k",
+    embedding_size=256,
+    attention_units=256,
+    regularizer_normalization="mean",
+    epochs=8,
+    learning_rate=8e-4,
+)
+# Of the larger data sets, as the authors have it.
+_COCO = Config(
+    dataset="coco", units=1800, learning_rate=2e-4, schedule="constant"
+)
+
+
+def _hard(config: Config) -> Config:
+    """The same with hard attention, which has no penalty."""
+    return dataclasses.replace(
+        config, attention="hard", regularizer_weight=0.0
+    )
+
 
 RECIPES = {
     "scenes": Recipe(
         _SCENES,
         "--recipe=scenes",
-        "test: BLEU-4 0.60, true captions 0.90, pointing accuracy 0.80",
-        reproduced=False,
+        "test: BLEU-4 0.866, true captions 0.914, pointing accuracy 0.962",
+        reproduced=True,
+    ),
+    "scenes_hard": Recipe(
+        _hard(_SCENES),
+        "--recipe=scenes_hard",
+        "test: see BUILD.md",
+        reproduced=True,
     ),
     "flickr8k_soft": Recipe(
         _PHOTOS,
         "--recipe=flickr8k_soft --data_dir=FLICKR8K",
-        "the paper: BLEU-4 without penalty 0.195",
+        "VGG16, validation: BLEU-4 0.175; the paper, test, VGG19: 0.195",
+        reproduced=True,
+    ),
+    "flickr8k_hard": Recipe(
+        _hard(_PHOTOS),
+        "--recipe=flickr8k_hard --data_dir=FLICKR8K",
+        "the paper: BLEU-4 without penalty 0.213",
         reproduced=False,
     ),
     "flickr30k_soft": Recipe(
@@ -337,17 +369,22 @@ RECIPES = {
         "the paper: BLEU-4 without penalty 0.191",
         reproduced=False,
     ),
+    "flickr30k_hard": Recipe(
+        _hard(dataclasses.replace(_PHOTOS, dataset="flickr30k")),
+        "--recipe=flickr30k_hard --data_dir=FLICKR30K",
+        "the paper: BLEU-4 without penalty 0.199",
+        reproduced=False,
+    ),
     "coco_soft": Recipe(
-        dataclasses.replace(
-            _PHOTOS,
-            dataset="coco",
-            units=1800,
-            regularizer_weight=1.0,
-            learning_rate=2e-4,
-            schedule="constant",
-        ),
+        _COCO,
         "--recipe=coco_soft --data_dir=COCO",
         "the paper: BLEU-4 without penalty 0.243",
+        reproduced=False,
+    ),
+    "coco_hard": Recipe(
+        _hard(_COCO),
+        "--recipe=coco_hard --data_dir=COCO",
+        "the paper: BLEU-4 without penalty 0.250",
         reproduced=False,
     ),
 }

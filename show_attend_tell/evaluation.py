@@ -15,7 +15,7 @@ from show_attend_tell.captioning import Caption, Speaker, load_captioner
 from show_attend_tell.config import Config
 from show_attend_tell.data import load_splits, prepare_split, with_annotations
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.grounding import measure_grounding
+from show_attend_tell.grounding import attention_change, measure_grounding
 from show_attend_tell.scores import bleu, leave_one_out_bleu
 from show_attend_tell.scoring.caption_files import write_predictions
 from show_attend_tell.scoring.metrics import Evaluation, evaluate_captions
@@ -149,6 +149,7 @@ def evaluate_split(
     figures = {"split": split, **as_json(evaluation)}
     figures["references"] = sum(len(image.captions) for image in images)
     figures["finished"] = sum(c.finished for c in captions) / len(captions)
+    figures["attention_change"] = attention_change(captions)
     one = _one_reference_bleu(images)
     if one is not None:
         figures["one_reference_BLEU-4"] = one

@@ -125,3 +125,25 @@ def _summary(figures: Sequence[tuple]) -> dict[str, float]:
         "count": len(figures),
         **dict(zip(FIGURES, means.tolist(), strict=True)),
     }
+
+
+def attention_change(captions: Sequence["Caption"]) -> float:
+    """Measures how much attention moves from word to word.
+
+    The total variation distance `sum_i |alpha_ti - alpha_(t-1)i| / 2` of
+    neighbouring words, from 0 (the maps are the same at every step: attention
+    has learned nothing) to 1 (no two words look at the same place), mean over
+    all pairs of neighbours.
+
+    Args:
+        captions: Their `attention`, `(T, rows, columns)`, is read.
+
+    Returns:
+        The mean, and 0 where no caption has two words.
+    """
+    moved = [
+        np.abs(np.diff(caption.attention, axis=0)).sum((1, 2)) / 2
+        for caption in captions
+        if len(caption.attention) > 1
+    ]
+    return float(np.concatenate(moved).mean()) if moved else 0.0

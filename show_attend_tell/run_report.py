@@ -64,6 +64,7 @@ def _entries(found: Evaluated, scenes: bool) -> list[Entry]:
                 photo=image.read,
                 geometry=caption.geometry,
                 caption=caption,
+                places=caption.places,
                 references=image.captions,
                 scores={
                     name: float(values[number])

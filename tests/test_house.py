@@ -28,7 +28,8 @@ COMMANDS = {
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
     | {"summaries"},
-    {"model", "scoring"},
+    {"hard_attention", "scoring"},
+    {"model"},
     {"decoding"},
     {"captioning"},
     {"data", "grounding"},

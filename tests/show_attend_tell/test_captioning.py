@@ -111,6 +111,20 @@ def test_samples_follow_from_the_seed_and_the_place(captioner, files):
     )
 
 
+def test_words_said_from_one_place_show_it(captioner, files, captions):
+    for look in ("peak", "drawn"):
+        caption = captioner.caption(files[0], look=look)
+        assert len(caption.places) == len(caption.words)
+        ringed, plain = np.asarray(caption.draw()), caption.draw(places=None)
+        assert np.any(ringed != np.asarray(plain))
+        again = captioner.caption(files, look=look)[0]
+        assert again.places == caption.places
+    peaks = captioner.caption(files[0], look="peak")
+    flat = peaks.attention.reshape(len(peaks.words), -1)
+    assert peaks.places == tuple(flat.argmax(1).tolist())
+    assert captions[0].places is None
+
+
 def test_a_caption_of_no_photo_asks_for_it(captioner):
     annotations = np.ones((1, 196, 128), np.float32)
     (caption,) = captioner.speaker.captions(annotations, captioner.decoding)

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from pipelines.sources.scenes_grammar import Grounding
-from show_attend_tell.grounding import coverage, measure_grounding
+from show_attend_tell.grounding import (
+    attention_change,
+    coverage,
+    measure_grounding,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,3 +174,15 @@ def test_coverage_of_random_boxes_against_fine_sampling():
 
 def test_coverage_of_no_box():
     assert not coverage([], (3, 2)).any()
+
+
+def test_attention_that_stays_and_attention_that_moves():
+    corner = [[1.0, 0.0], [0.0, 0.0]]
+    other = [[0.0, 0.0], [0.0, 1.0]]
+    halves = [[0.5, 0.0], [0.0, 0.5]]
+    assert attention_change([looked(FIRST, FIRST, FIRST)]) == 0
+    assert attention_change([looked(corner, other)]) == pytest.approx(1)
+    # Three pairs of neighbours: 1/2, 1/2, and in the other caption 0.
+    both = [looked(corner, halves, other), looked(FIRST, FIRST)]
+    assert attention_change(both) == pytest.approx(1 / 3)
+    assert attention_change([looked(FIRST)]) == 0

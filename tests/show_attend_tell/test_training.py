@@ -39,6 +39,8 @@ def test_leaves_scores_model_words_and_pictures(trained):
     pictures = sorted((trained / "pictures").iterdir())
     assert 1 <= len(pictures) <= 2
     assert Image.open(pictures[0]).width > 300
+    assert Image.open(trained / "contact_sheet.png").height > 300
+    assert "BLEU-4" in (trained / "curves.svg").read_text()
     assert any((trained / "tensorboard").iterdir())
     assert not list(trained.rglob("*.tmp-*"))
 
