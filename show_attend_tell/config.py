@@ -348,7 +348,7 @@ RECIPES = {
     "scenes_hard": Recipe(
         _hard(_SCENES),
         "--recipe=scenes_hard",
-        "test: see BUILD.md",
+        "test: BLEU-4 0.834, true captions 0.828, pointing accuracy 0.689",
         reproduced=True,
     ),
     "flickr8k_soft": Recipe(

@@ -147,3 +147,21 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path):
             other = workdir / "annotations" / shard.name
             assert other.read_bytes() == shard.read_bytes()
         shutil.rmtree(workdir)
+
+
+@pytest.mark.proof
+def test_hard_attention_learns_to_move(tmp_path):
+    """A known failure is attention that is the same at every step."""
+    done = run_command(
+        "train",
+        "--recipe=scenes_hard",
+        "--epochs=3",
+        "--validation_images=100",
+        "--test_images=300",
+        f"--workdir={tmp_path}",
+    )
+    assert done.returncode == 0, done.stderr
+    scores = read(tmp_path / "scores.json")
+    assert scores["attention_change"] > 0.25
+    assert scores["pointing_accuracy"] > 2 * scores["pointing_chance"]
+    assert scores["attention_mass"] > 2 * scores["attention_mass_chance"]
