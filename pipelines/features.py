@@ -8,10 +8,9 @@ could be read.
 
 import collections
 import contextlib
-import fcntl
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -20,7 +19,7 @@ import tensorflow as tf
 from pipelines.captions import CaptionedImage, Skipped
 from pipelines.encoders import Encoder
 from pipelines.errors import UserError
-from pipelines.files import write_json
+from pipelines.files import LOCK_NAME, locked, write_json
 from pipelines.metadata import (
     FILE_NAME,
     Manifest,
@@ -40,8 +39,6 @@ from pipelines.records import (
     is_temporary,
     shard_path,
 )
-
-LOCK_NAME = ".lock"
 
 
 class AnnotationCache:
@@ -290,7 +287,7 @@ def extract_annotations(
     manifest = _manifest(images, metadata, shard_size)
     try:
         os.makedirs(directory, exist_ok=True)
-        with _locked(directory):
+        with locked(directory, _being_written(directory)):
             _begin(directory, manifest)
             _extract(
                 images,
@@ -309,6 +306,14 @@ def extract_annotations(
             "--annotations=OTHER_DIR, and run the extraction again."
         ) from error
     return AnnotationCache.open(directory, metadata)
+
+
+def _being_written(directory: str | os.PathLike[str]) -> str:
+    return (
+        f"Another extraction is writing to {os.fspath(directory)!r}. Wait "
+        "until it ends, or choose another folder with "
+        "--annotations=OTHER_DIR."
+    )
 
 
 def _manifest(
@@ -332,21 +337,6 @@ def _manifest(
             f"{count} times."
         )
     return Manifest(metadata, len(ids), shard_size, ids_digest(ids))
-
-
-@contextlib.contextmanager
-def _locked(directory: str | os.PathLike[str]) -> Iterator[None]:
-    """Holds the folder for one extraction, until the process ends."""
-    with open(os.path.join(directory, LOCK_NAME), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"Another extraction is writing to {os.fspath(directory)!r}. "
-                "Wait until it ends, or choose another folder with "
-                "--annotations=OTHER_DIR."
-            ) from error
-        yield
 
 
 def _begin(directory: str | os.PathLike[str], manifest: Manifest) -> None:

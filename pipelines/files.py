@@ -1,9 +1,14 @@
 """Files that are there whole or not at all."""
 
+import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterator
 
 from pipelines.errors import UserError
+
+LOCK_NAME = ".lock"
 
 _LARGEST_JSON = 1 * 2**30  # bytes
 
@@ -44,3 +49,22 @@ def read_json(path: str):
     # Deep nesting overflows the parser's stack.
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
+
+
+@contextlib.contextmanager
+def locked(directory: str, otherwise: str) -> Iterator[None]:
+    """Holds a folder for this process, until it leaves or ends.
+
+    Args:
+        directory: The folder, which is there.
+        otherwise: What to tell if another process holds it.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    with open(os.path.join(directory, LOCK_NAME), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(otherwise) from error
+        yield

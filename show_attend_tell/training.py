@@ -19,7 +19,12 @@ from PIL import Image
 from pipelines.batches import CaptionedAnnotation, TrainingBatches
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
-from pipelines.files import read_json, write_atomically, write_json
+from pipelines.files import (
+    locked,
+    read_json,
+    write_atomically,
+    write_json,
+)
 from pipelines.images import decode_image
 from show_attend_tell.captioning import (
     MODEL_FILE,
@@ -63,12 +68,17 @@ def train(config: Config, workdir: str) -> dict:
         UserError: Something that the user gave cannot be used.
     """
     started = time.monotonic()
-    _claim(workdir, config)
-    keras.utils.set_random_seed(config.seed)
-    data = prepare_data(config, workdir)
-    run = _Run(config, workdir, data)
-    run.train()
-    scores = _final_scores(config, workdir)
+    os.makedirs(workdir, exist_ok=True)
+    busy = (
+        f"Another training is writing to {workdir!r}. Wait until it ends, or "
+        "choose another --workdir."
+    )
+    with locked(workdir, busy):
+        _claim(workdir, config)
+        keras.utils.set_random_seed(config.seed)
+        data = prepare_data(config, workdir)
+        _Run(config, workdir, data).train()
+        scores = _final_scores(config, workdir)
     print(f"\n{_minutes(time.monotonic() - started)} in all; see {workdir}")
     return scores
 

@@ -1,5 +1,6 @@
 """A run from nothing to its scores, as a user starts it."""
 
+import fcntl
 import json
 import random
 import shutil
@@ -68,6 +69,15 @@ def test_a_finished_run_is_not_trained_again(trained):
     assert done.returncode == 0, done.stderr
     assert (trained / "scores.json").read_bytes() == before
     assert (trained / "best.keras").read_bytes() == model
+
+
+def test_one_training_at_a_time(tmp_path):
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run_command("train", f"--workdir={tmp_path}", *TINY)
+    assert done.returncode == 1
+    assert "Another training is writing" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_other_flags_are_refused(trained):
