@@ -50,6 +50,7 @@ _LABELS = {
 }
 _SHARES = {
     "distinct",
+    "finished",
     "novel_captions",
     "true_captions",
     "parsed_captions",
