@@ -32,6 +32,7 @@ LEVELS = (
     {"model"},
     {"decoding"},
     {"captioning"},
+    {"warm_start"},
     {"data", "grounding"},
     {"truth", "report"},
     {"evaluation", "flags"},
