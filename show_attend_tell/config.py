@@ -138,6 +138,9 @@ class Config:
         "of the learning rate: constant, or cosine to zero at the last epoch",
         ("constant", "cosine"),
     )
+    label_smoothing: float = _option(
+        0.0, "share of a word's probability that is spread over all words"
+    )
     clip_norm: float = _option(5.0, "largest norm of the gradient; 0: any")
     patience: int = _option(
         10, "stop after this many epochs without a better BLEU-4"
@@ -230,10 +233,12 @@ class Config:
                     f"Expected --{name} to be at least 1. "
                     f"Received: {getattr(self, name)}"
                 )
-        if self.dropout >= 1:
-            raise UserError(
-                f"Expected --dropout below 1. Received: {self.dropout}"
-            )
+        for name in ("dropout", "label_smoothing"):
+            if getattr(self, name) >= 1:
+                raise UserError(
+                    f"Expected --{name} below 1. "
+                    f"Received: {getattr(self, name)}"
+                )
         for name in ("expectation_share", "baseline_decay"):
             if getattr(self, name) > 1:
                 raise UserError(
@@ -300,6 +305,7 @@ MODEL_SETTINGS = (
     "reinforce_scale",
     "attention_samples",
     "relaxation",
+    "label_smoothing",
 )
 
 # Of these, what the weights were learned for; another value would make

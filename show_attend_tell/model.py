@@ -14,7 +14,7 @@ from show_attend_tell.layers import (
     InitialState,
     LSTMDecoder,
 )
-from show_attend_tell.losses import caption_nll
+from show_attend_tell.losses import caption_nll, smoothing
 
 ATTENTIONS = ("soft", "hard")
 
@@ -84,6 +84,10 @@ class Captioner(keras.Model):
             caption; from two on, `b` is the mean of the other samples.
         relaxation: Hard: temperature of straight-through Gumbel (Jang et al.
             2017), which takes the place of REINFORCE; 0 for REINFORCE.
+        label_smoothing: The share of each word's probability that the loss
+            spreads over all words, see `losses.smoothing`. The metric
+            `nll_per_word` and the reward of hard attention know nothing of
+            it.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class Captioner(keras.Model):
         reinforce_scale: str = "caption",
         attention_samples: int = 1,
         relaxation: float = 0.0,
+        label_smoothing: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -134,9 +139,11 @@ class Captioner(keras.Model):
             "reinforce_scale": reinforce_scale,
             "attention_samples": attention_samples,
             "relaxation": relaxation,
+            "label_smoothing": label_smoothing,
         }
         self.vocabulary_digest = vocabulary_digest
         self.annotation_scale = annotation_scale
+        self.label_smoothing = label_smoothing
         if attention not in ATTENTIONS:
             raise ValueError(
                 f"`attention` must be one of {ATTENTIONS}. "
@@ -256,6 +263,8 @@ class Captioner(keras.Model):
     def losses_of(self, inputs, training=None):
         """Returns the terms of equation 14 for a batch.
 
+        With label smoothing its first term is the smoothed one.
+
         Args:
             inputs: As for a call. A caption of padding alone counts nothing.
             training: Whether to drop units.
@@ -272,6 +281,10 @@ class Captioner(keras.Model):
         mask = targets != PADDING
         nll = caption_nll(outputs["logits"], targets, mask)
         penalty = self.regularizer(outputs["attention"], mask)
+        if self.label_smoothing:
+            penalty = penalty + self.label_smoothing * smoothing(
+                outputs["logits"], targets, mask
+            )
         real = ops.cast(ops.any(mask, axis=-1), "float32")
         loss = ops.sum((nll + penalty) * real) / ops.maximum(ops.sum(real), 1)
         if draws:
