@@ -141,6 +141,9 @@ class Config:
     label_smoothing: float = _option(
         0.0, "share of a word's probability that is spread over all words"
     )
+    scheduled_sampling: float = _option(
+        0.0, "share of previous words that the model draws, at the last epoch"
+    )
     clip_norm: float = _option(5.0, "largest norm of the gradient; 0: any")
     patience: int = _option(
         10, "stop after this many epochs without a better BLEU-4"
@@ -239,7 +242,11 @@ class Config:
                     f"Expected --{name} below 1. "
                     f"Received: {getattr(self, name)}"
                 )
-        for name in ("expectation_share", "baseline_decay"):
+        for name in (
+            "expectation_share",
+            "baseline_decay",
+            "scheduled_sampling",
+        ):
             if getattr(self, name) > 1:
                 raise UserError(
                     f"Expected --{name} to be at most 1. "
@@ -306,6 +313,7 @@ MODEL_SETTINGS = (
     "attention_samples",
     "relaxation",
     "label_smoothing",
+    "scheduled_sampling",
 )
 
 # Of these, what the weights were learned for; another value would make

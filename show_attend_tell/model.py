@@ -15,6 +15,7 @@ from show_attend_tell.layers import (
     LSTMDecoder,
 )
 from show_attend_tell.losses import caption_nll, smoothing
+from show_attend_tell.scheduled_sampling import ScheduledSampling
 
 ATTENTIONS = ("soft", "hard")
 
@@ -88,6 +89,8 @@ class Captioner(keras.Model):
             spreads over all words, see `losses.smoothing`. The metric
             `nll_per_word` and the reward of hard attention know nothing of
             it.
+        scheduled_sampling: The probability in training that a previous word
+            is replaced by one that the model draws, see `ScheduledSampling`.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Captioner(keras.Model):
         attention_samples: int = 1,
         relaxation: float = 0.0,
         label_smoothing: float = 0.0,
+        scheduled_sampling: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -140,6 +144,7 @@ class Captioner(keras.Model):
             "attention_samples": attention_samples,
             "relaxation": relaxation,
             "label_smoothing": label_smoothing,
+            "scheduled_sampling": scheduled_sampling,
         }
         self.vocabulary_digest = vocabulary_digest
         self.annotation_scale = annotation_scale
@@ -160,6 +165,9 @@ class Captioner(keras.Model):
                 attention_samples,
                 relaxation,
             )
+        self.sampling = None
+        if scheduled_sampling:
+            self.sampling = ScheduledSampling(scheduled_sampling)
         own = {"dtype": self.dtype_policy}
         self.embedding = keras.layers.Embedding(
             vocabulary_size, embedding_size, name="embedding", **own
@@ -257,6 +265,8 @@ class Captioner(keras.Model):
         generators = [x.seed_generator for x in droppers if x.rate > 0]
         if self.hard:
             generators.append(self.hard.seed_generator)
+        if self.sampling:
+            generators += self.sampling.seed_generators
         for number, generator in enumerate(generators):
             generator.state.assign([(1000 * seed + number) % 2**31, step])
 
@@ -276,9 +286,11 @@ class Captioner(keras.Model):
         draws = self.hard and training
         if draws:
             inputs = self.hard.repeated(inputs)
-        outputs = self(inputs, training=training)
         targets = inputs["tokens"][:, :, 1:]
         mask = targets != PADDING
+        if self.sampling and training:
+            inputs = self._mixed(inputs)
+        outputs = self(inputs, training=training)
         nll = caption_nll(outputs["logits"], targets, mask)
         penalty = self.regularizer(outputs["attention"], mask)
         if self.label_smoothing:
@@ -291,6 +303,13 @@ class Captioner(keras.Model):
             loss = loss + self.hard.loss(nll, outputs, mask)
         words = ops.sum(ops.cast(mask, "float32"))
         return loss, ops.sum(nll), words
+
+    def _mixed(self, inputs):
+        """Returns the inputs with some previous words as the model says."""
+        tokens = self.sampling.mixed(
+            inputs["tokens"], lambda: self(inputs, training=False)["logits"]
+        )
+        return {**inputs, "tokens": tokens}
 
     def train_step(self, data):
         """Takes one step of the optimizer on a batch."""

@@ -154,6 +154,16 @@ def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
     )
 
 
+def scheduled_share(config: Config, epoch: int) -> float:
+    """Returns how many previous words are drawn in an epoch, from 0 on.
+
+    None in the first, growing evenly to all that the settings ask for in the
+    last.
+    """
+    last = config.epochs - 1
+    return config.scheduled_sampling * (epoch / last if last else 1.0)
+
+
 class _Run:
     """One training run and what it has reached."""
 
@@ -202,6 +212,10 @@ class _Run:
         start = self._step() - epoch * self.steps
         left = self.steps - start
         self.model.seed_dropout(self.config.seed, self._step())
+        if self.model.sampling:
+            self.model.sampling.probability.assign(
+                scheduled_share(self.config, epoch)
+            )
         logs = self.model.fit(
             self.batches.epoch(epoch, start),
             initial_epoch=epoch,

@@ -28,7 +28,7 @@ COMMANDS = {
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
     | {"summaries"},
-    {"hard_attention", "scoring"},
+    {"hard_attention", "scheduled_sampling", "scoring"},
     {"model"},
     {"decoding"},
     {"captioning"},
