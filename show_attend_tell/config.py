@@ -144,6 +144,12 @@ class Config:
     scheduled_sampling: float = _option(
         0.0, "share of previous words that the model draws, at the last epoch"
     )
+    ema: float = _option(
+        0.0, "momentum of the average of weights that says captions; 0: none"
+    )
+    keep_epochs: int = _option(
+        0, "keep the models of the last so many epochs, for an ensemble"
+    )
     clip_norm: float = _option(5.0, "largest norm of the gradient; 0: any")
     patience: int = _option(
         10, "stop after this many epochs without a better BLEU-4"
@@ -236,7 +242,7 @@ class Config:
                     f"Expected --{name} to be at least 1. "
                     f"Received: {getattr(self, name)}"
                 )
-        for name in ("dropout", "label_smoothing"):
+        for name in ("dropout", "label_smoothing", "ema"):
             if getattr(self, name) >= 1:
                 raise UserError(
                     f"Expected --{name} below 1. "
@@ -314,6 +320,7 @@ MODEL_SETTINGS = (
     "relaxation",
     "label_smoothing",
     "scheduled_sampling",
+    "ema",
 )
 
 # Of these, what the weights were learned for; another value would make

@@ -1,5 +1,6 @@
 """The captioner: annotations in, words out."""
 
+import contextlib
 import typing
 
 import keras
@@ -16,6 +17,7 @@ from show_attend_tell.layers import (
 )
 from show_attend_tell.losses import caption_nll, smoothing
 from show_attend_tell.scheduled_sampling import ScheduledSampling
+from show_attend_tell.weight_average import WeightAverage
 
 ATTENTIONS = ("soft", "hard")
 
@@ -91,6 +93,8 @@ class Captioner(keras.Model):
             it.
         scheduled_sampling: The probability in training that a previous word
             is replaced by one that the model draws, see `ScheduledSampling`.
+        ema: Momentum of the `WeightAverage` that is kept while training; 0
+            for none.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class Captioner(keras.Model):
         relaxation: float = 0.0,
         label_smoothing: float = 0.0,
         scheduled_sampling: float = 0.0,
+        ema: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -145,6 +150,7 @@ class Captioner(keras.Model):
             "relaxation": relaxation,
             "label_smoothing": label_smoothing,
             "scheduled_sampling": scheduled_sampling,
+            "ema": ema,
         }
         self.vocabulary_digest = vocabulary_digest
         self.annotation_scale = annotation_scale
@@ -168,6 +174,7 @@ class Captioner(keras.Model):
         self.sampling = None
         if scheduled_sampling:
             self.sampling = ScheduledSampling(scheduled_sampling)
+        self.average = WeightAverage(ema) if ema else None
         own = {"dtype": self.dtype_policy}
         self.embedding = keras.layers.Embedding(
             vocabulary_size, embedding_size, name="embedding", **own
@@ -212,6 +219,8 @@ class Captioner(keras.Model):
         words = (*sequence, size)
         self.decoder.build(words, state, state, annotations)
         self.output_layer.build(words, (*sequence, units), (*sequence, depth))
+        if self.average:
+            self.average.build(self.trainable_variables)
         self.built = True
 
     @property
@@ -327,6 +336,16 @@ class Captioner(keras.Model):
     def apply_gradients(self, gradients):
         """Updates all weights, given one tensor for each."""
         self.optimizer.apply(gradients, self.trainable_variables)
+        if self.average:
+            self.average.update(
+                self.trainable_variables, self.optimizer.iterations
+            )
+
+    def averaged(self) -> contextlib.AbstractContextManager:
+        """Lends the model the average of its weights, if it keeps one."""
+        if not self.average or not int(self.optimizer.iterations):
+            return contextlib.nullcontext()
+        return self.average.in_place_of(self.trainable_variables)
 
     def test_step(self, data):
         """Measures a batch with teacher forcing; changes nothing."""

@@ -52,6 +52,7 @@ from show_attend_tell.visualization import contact_sheet, save_picture
 from show_attend_tell.warm_start import check_settings, take_weights
 
 CHECKPOINT_FILE = "last.keras"
+EPOCHS_FOLDER = "epochs"
 VERSIONS_FILE = "versions.json"
 
 
@@ -231,11 +232,17 @@ class _Run:
         )
 
     def _validate(self, epoch: int) -> None:
+        """Scores the captions of the model, with its averaged weights."""
+        with self.model.averaged():
+            self._score(epoch)
+
+    def _score(self, epoch: int) -> None:
         """Scores the captions that the model says itself."""
         images, captions, scores = self._speak()
         best = max((h["BLEU-4"] for h in self.history), default=-1.0)
         if scores["BLEU-4"] > best:
             _save_model(self.model, os.path.join(self.workdir, MODEL_FILE))
+        self._keep(epoch)
         self.history.append({"epoch": epoch + 1, **scores})
         write_json(os.path.join(self.workdir, HISTORY_FILE), self.history)
         write_atomically(
@@ -251,6 +258,19 @@ class _Run:
             if caption.words:
                 picture = _picture(image, caption)
                 self.summaries.picture(image.id, picture, self._step())
+
+    def _keep(self, epoch: int) -> None:
+        """Keeps the models of the last epochs, as many as are asked for."""
+        kept = self.config.keep_epochs
+        if not kept or epoch < 0:
+            return
+        folder = os.path.join(self.workdir, EPOCHS_FOLDER)
+        os.makedirs(folder, exist_ok=True)
+        _save_model(self.model, os.path.join(folder, f"{epoch + 1:02d}.keras"))
+        for older in range(1, epoch + 2 - kept):
+            path = os.path.join(folder, f"{older:02d}.keras")
+            if os.path.exists(path):
+                os.remove(path)
 
     def _speak(self):
         """Returns the validation images, their captions and the scores."""

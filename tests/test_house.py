@@ -27,7 +27,7 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries"},
+    | {"summaries", "weight_average"},
     {"hard_attention", "scheduled_sampling", "scoring"},
     {"model"},
     {"decoding"},
