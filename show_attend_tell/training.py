@@ -49,8 +49,11 @@ from show_attend_tell.evaluation import (
 from show_attend_tell.model import Captioner
 from show_attend_tell.summaries import Summaries
 from show_attend_tell.visualization import contact_sheet, save_picture
+from show_attend_tell.warm_start import check_settings, take_weights
 
 CHECKPOINT_FILE = "last.keras"
+EPOCHS_FOLDER = "epochs"
+VERSIONS_FILE = "versions.json"
 
 
 def train(config: Config, workdir: str) -> dict:
@@ -73,6 +76,9 @@ def train(config: Config, workdir: str) -> dict:
         f"Another training is writing to {workdir!r}. Wait until it ends, or "
         "choose another --workdir."
     )
+    begun = os.path.exists(os.path.join(workdir, CHECKPOINT_FILE))
+    if config.warm_start and not begun:
+        check_settings(config, workdir)
     with locked(workdir, busy):
         _claim(workdir, config)
         keras.utils.set_random_seed(config.seed)
@@ -102,7 +108,7 @@ def _claim(workdir: str, config: Config) -> None:
             )
         return
     config.save(workdir)
-    write_json(os.path.join(workdir, "versions.json"), _versions())
+    write_json(os.path.join(workdir, VERSIONS_FILE), _versions())
 
 
 def _versions() -> dict[str, str]:
@@ -149,6 +155,16 @@ def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
     )
 
 
+def scheduled_share(config: Config, epoch: int) -> float:
+    """Returns how many previous words are drawn in an epoch, from 0 on.
+
+    None in the first, growing evenly to all that the settings ask for in the
+    last.
+    """
+    last = config.epochs - 1
+    return config.scheduled_sampling * (epoch / last if last else 1.0)
+
+
 class _Run:
     """One training run and what it has reached."""
 
@@ -181,6 +197,8 @@ class _Run:
 
     def train(self) -> None:
         """Trains epoch by epoch until the last, or until it gets no better."""
+        if self.config.warm_start and not self._step():
+            print("warm start: validation: " + _told(self._speak()[-1]))
         first = self._step() // self.steps
         # An epoch whose captions were not yet scored when the run stopped.
         if first > len(self.history):
@@ -195,6 +213,10 @@ class _Run:
         start = self._step() - epoch * self.steps
         left = self.steps - start
         self.model.seed_dropout(self.config.seed, self._step())
+        if self.model.sampling:
+            self.model.sampling.probability.assign(
+                scheduled_share(self.config, epoch)
+            )
         logs = self.model.fit(
             self.batches.epoch(epoch, start),
             initial_epoch=epoch,
@@ -210,17 +232,17 @@ class _Run:
         )
 
     def _validate(self, epoch: int) -> None:
+        """Scores the captions of the model, with its averaged weights."""
+        with self.model.averaged():
+            self._score(epoch)
+
+    def _score(self, epoch: int) -> None:
         """Scores the captions that the model says itself."""
-        images = self.data.splits["validation"]
-        captions = caption_split(
-            self.speaker, self.data.cache, images, self.decoding
-        )
-        scores = quick_scores(
-            captions, images, self.config.dataset == "scenes"
-        )
+        images, captions, scores = self._speak()
         best = max((h["BLEU-4"] for h in self.history), default=-1.0)
         if scores["BLEU-4"] > best:
             _save_model(self.model, os.path.join(self.workdir, MODEL_FILE))
+        self._keep(epoch)
         self.history.append({"epoch": epoch + 1, **scores})
         write_json(os.path.join(self.workdir, HISTORY_FILE), self.history)
         write_atomically(
@@ -236,6 +258,30 @@ class _Run:
             if caption.words:
                 picture = _picture(image, caption)
                 self.summaries.picture(image.id, picture, self._step())
+
+    def _keep(self, epoch: int) -> None:
+        """Keeps the models of the last epochs, as many as are asked for."""
+        kept = self.config.keep_epochs
+        if not kept or epoch < 0:
+            return
+        folder = os.path.join(self.workdir, EPOCHS_FOLDER)
+        os.makedirs(folder, exist_ok=True)
+        _save_model(self.model, os.path.join(folder, f"{epoch + 1:02d}.keras"))
+        for older in range(1, epoch + 2 - kept):
+            path = os.path.join(folder, f"{older:02d}.keras")
+            if os.path.exists(path):
+                os.remove(path)
+
+    def _speak(self):
+        """Returns the validation images, their captions and the scores."""
+        images = self.data.splits["validation"]
+        captions = caption_split(
+            self.speaker, self.data.cache, images, self.decoding
+        )
+        scores = quick_scores(
+            captions, images, self.config.dataset == "scenes"
+        )
+        return images, captions, scores
 
     def _is_over(self) -> bool:
         scores = [entry["BLEU-4"] for entry in self.history]
@@ -263,7 +309,17 @@ class _Run:
         optimizer = _optimizer(self.config, self.steps * self.config.epochs)
         # What gains by being compiled already is, see `Captioner`.
         model.compile(optimizer=optimizer, jit_compile=False)
+        if self.config.warm_start:
+            self._warm_start(model)
         return model
+
+    def _warm_start(self, model: Captioner) -> None:
+        """Gives a new model the weights of a trained one, and notes whose."""
+        digest = take_weights(self.config, model, self.data.vocabulary)
+        path = os.path.join(self.workdir, VERSIONS_FILE)
+        write_json(path, {**read_json(path), "warm_start": digest})
+        # From here on nothing depends on the folder of that model.
+        _save_model(model, os.path.join(self.workdir, CHECKPOINT_FILE))
 
     def _load_history(self) -> list[dict]:
         """Reads the scores of the epochs that the checkpoint has behind it."""

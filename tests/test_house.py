@@ -27,11 +27,12 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries"},
-    {"hard_attention", "scoring"},
+    | {"summaries", "weight_average"},
+    {"hard_attention", "scheduled_sampling", "scoring"},
     {"model"},
     {"decoding"},
     {"captioning"},
+    {"warm_start"},
     {"data", "grounding"},
     {"truth", "report"},
     {"evaluation", "flags"},
