@@ -27,11 +27,11 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries"},
+    | {"summaries", "rewards"},
     {"hard_attention", "scoring"},
     {"model"},
     {"decoding"},
-    {"captioning"},
+    {"captioning", "self_critical"},
     {"data", "grounding"},
     {"truth", "report"},
     {"evaluation", "flags"},
