@@ -42,9 +42,10 @@ def words_of(text: str) -> list[str]:
 
 
 class Vocabulary:
-    """The words that a captioner knows, the most frequent first.
+    """The words that a captioner knows.
 
-    Numbers 0 to 3 are padding, start, end and unknown.
+    Those of one training are the most frequent first. Numbers 0 to 3 are
+    padding, start, end and unknown.
 
     Args:
         words: Every word once, without the four special ones.
@@ -77,6 +78,16 @@ class Vocabulary:
             counts.update(words_of(caption))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([w for w, n in ranked if n >= min_count][:size])
+
+    def extended(self, words: Iterable[str]) -> "Vocabulary":
+        """Returns these words, at their numbers, and behind them others.
+
+        Args:
+            words: In their order; those that are known already, special
+                ones among them, are passed over.
+        """
+        new = [word for word in words if word not in self._numbers]
+        return Vocabulary([*self.words[len(SPECIAL) :], *new])
 
     @classmethod
     def load(cls, path: str) -> "Vocabulary":

@@ -118,6 +118,9 @@ class Config:
     )
 
     # Training.
+    warm_start: str | None = _option(
+        None, "workdir of a finished run whose best model to start from"
+    )
     epochs: int = _option(20, "at most this many passes over the captions")
     batch_size: int = _option(64, "captions in a batch")
     batching: str = _option(
@@ -297,6 +300,18 @@ MODEL_SETTINGS = (
     "reinforce_scale",
     "attention_samples",
     "relaxation",
+)
+
+# Of these, what the weights were learned for; another value would make
+# nonsense of them.
+WEIGHT_SETTINGS = (
+    "embedding_size",
+    "units",
+    "attention_units",
+    "gate",
+    "initial_units",
+    "activation",
+    "annotation_scale",
 )
 
 # No penalty: it would pull attention off the things, which are small.

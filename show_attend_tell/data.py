@@ -18,6 +18,7 @@ from show_attend_tell.captioning import (
     encoder_of,
 )
 from show_attend_tell.config import Config
+from show_attend_tell.warm_start import check_annotations, known_words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,8 @@ def prepare_data(config: Config, workdir: str) -> Data:
         config.encoder, config.encoder_layer, config.encoder_weights
     )
     expected = Metadata.describe(encoder, config.geometry, config.precision)
+    if config.warm_start:
+        check_annotations(config, workdir, expected)
     cache = open_cache(directory, expected, images) or extract(
         images, encoder, config, directory
     )
@@ -94,6 +97,8 @@ def prepare_data(config: Config, workdir: str) -> Data:
         config.vocabulary_size,
         config.min_count,
     )
+    if config.warm_start:
+        vocabulary = known_words(config, workdir).extended(vocabulary.words)
     vocabulary.save(os.path.join(workdir, VOCABULARY_FILE))
     write_json(
         os.path.join(workdir, METADATA_FILE), cache.metadata.to_dict()

@@ -28,7 +28,7 @@ _RECIPE_OF = {
     "coco_captions": "coco_soft",
     "folder": "flickr8k_soft",
 }
-_PATHS = ("data_dir", "captions", "annotations")
+_PATHS = ("data_dir", "captions", "annotations", "warm_start")
 
 
 def define_config_flags() -> Callable[[], tuple[str, Config]]:

@@ -49,8 +49,10 @@ from show_attend_tell.evaluation import (
 from show_attend_tell.model import Captioner
 from show_attend_tell.summaries import Summaries
 from show_attend_tell.visualization import contact_sheet, save_picture
+from show_attend_tell.warm_start import check_settings, take_weights
 
 CHECKPOINT_FILE = "last.keras"
+VERSIONS_FILE = "versions.json"
 
 
 def train(config: Config, workdir: str) -> dict:
@@ -73,6 +75,9 @@ def train(config: Config, workdir: str) -> dict:
         f"Another training is writing to {workdir!r}. Wait until it ends, or "
         "choose another --workdir."
     )
+    begun = os.path.exists(os.path.join(workdir, CHECKPOINT_FILE))
+    if config.warm_start and not begun:
+        check_settings(config, workdir)
     with locked(workdir, busy):
         _claim(workdir, config)
         keras.utils.set_random_seed(config.seed)
@@ -102,7 +107,7 @@ def _claim(workdir: str, config: Config) -> None:
             )
         return
     config.save(workdir)
-    write_json(os.path.join(workdir, "versions.json"), _versions())
+    write_json(os.path.join(workdir, VERSIONS_FILE), _versions())
 
 
 def _versions() -> dict[str, str]:
@@ -181,6 +186,8 @@ class _Run:
 
     def train(self) -> None:
         """Trains epoch by epoch until the last, or until it gets no better."""
+        if self.config.warm_start and not self._step():
+            print("warm start: validation: " + _told(self._speak()[-1]))
         first = self._step() // self.steps
         # An epoch whose captions were not yet scored when the run stopped.
         if first > len(self.history):
@@ -211,13 +218,7 @@ class _Run:
 
     def _validate(self, epoch: int) -> None:
         """Scores the captions that the model says itself."""
-        images = self.data.splits["validation"]
-        captions = caption_split(
-            self.speaker, self.data.cache, images, self.decoding
-        )
-        scores = quick_scores(
-            captions, images, self.config.dataset == "scenes"
-        )
+        images, captions, scores = self._speak()
         best = max((h["BLEU-4"] for h in self.history), default=-1.0)
         if scores["BLEU-4"] > best:
             _save_model(self.model, os.path.join(self.workdir, MODEL_FILE))
@@ -236,6 +237,17 @@ class _Run:
             if caption.words:
                 picture = _picture(image, caption)
                 self.summaries.picture(image.id, picture, self._step())
+
+    def _speak(self):
+        """Returns the validation images, their captions and the scores."""
+        images = self.data.splits["validation"]
+        captions = caption_split(
+            self.speaker, self.data.cache, images, self.decoding
+        )
+        scores = quick_scores(
+            captions, images, self.config.dataset == "scenes"
+        )
+        return images, captions, scores
 
     def _is_over(self) -> bool:
         scores = [entry["BLEU-4"] for entry in self.history]
@@ -263,7 +275,17 @@ class _Run:
         optimizer = _optimizer(self.config, self.steps * self.config.epochs)
         # What gains by being compiled already is, see `Captioner`.
         model.compile(optimizer=optimizer, jit_compile=False)
+        if self.config.warm_start:
+            self._warm_start(model)
         return model
+
+    def _warm_start(self, model: Captioner) -> None:
+        """Gives a new model the weights of a trained one, and notes whose."""
+        digest = take_weights(self.config, model, self.data.vocabulary)
+        path = os.path.join(self.workdir, VERSIONS_FILE)
+        write_json(path, {**read_json(path), "warm_start": digest})
+        # From here on nothing depends on the folder of that model.
+        _save_model(model, os.path.join(self.workdir, CHECKPOINT_FILE))
 
     def _load_history(self) -> list[dict]:
         """Reads the scores of the epochs that the checkpoint has behind it."""

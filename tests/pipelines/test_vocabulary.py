@@ -163,3 +163,20 @@ def test_words_that_cannot_be(words):
     # A file of them would not give them back.
     with pytest.raises(UserError, match="vocabulary"):
         Vocabulary(words)
+
+
+def test_old_words_keep_their_numbers():
+    old = Vocabulary(["zebra", "a", "dog"])
+    new = Vocabulary.build(["a cat and a dog", "<pad> cat"], size=3)
+    assert new.words[4:] == ("a", "cat", "and")
+    merged = old.extended([*SPECIAL.split(), *new.words])
+    assert merged.words == (*old.words, "cat", "and")
+    assert merged.encode("a zebra and a bird").tolist() == [
+        START,
+        *(5, 4, 8, 5, UNKNOWN),
+        END,
+    ]
+    text = SPECIAL + "zebra\na\ndog\ncat\nand\n"
+    assert merged.digest == hashlib.sha256(text.encode()).hexdigest()
+    # Once more, nothing is new.
+    assert merged.extended(new.words).digest == merged.digest
