@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines.errors import UserError
 from show_attend_tell.scores import smoothed_bleu
 
 _ORDERS = 4
@@ -189,8 +190,8 @@ def cider_d(
         same words.
 
     Raises:
-        ValueError: There are more than 65,535 different words, or an image
-            has no reference.
+        UserError: There are more than 65,535 different words.
+        ValueError: An image has no reference.
     """
     numbers: dict[str, int] = {}
 
@@ -198,12 +199,18 @@ def cider_d(
         each = [numbers.setdefault(word, len(numbers) + 1) for word in words]
         return np.array(each, np.int64)
 
-    known = References([[numbered(r) for r in each] for each in references])
+    others = [[numbered(r) for r in each] for each in references]
     said = [numbered(words) for words in candidates]
-    captions = np.zeros((len(said), max(map(len, said), default=0)), np.int64)
+    if len(numbers) > LARGEST_WORD:
+        raise UserError(
+            f"CIDEr-D of at most {LARGEST_WORD} different words can be "
+            f"computed. Received: {len(numbers)}. Give fewer captions: "
+            "--validation_images"
+        )
+    captions = np.zeros((len(said), max(map(len, said))), np.int64)
     for row, caption in zip(captions, said, strict=True):
         row[: len(caption)] = caption
-    return known.cider_d(captions, np.arange(len(said)))
+    return References(others).cider_d(captions, np.arange(len(said)))
 
 
 def _counted(words, row):
