@@ -92,11 +92,12 @@ def reward_of(caption, example):
 
 def expected_reward(annotations, w, example):
     """Sums probability times reward over all captions, in NumPy."""
+    cell_weights = reference.below(w, "decoder/cell")
 
     def onwards(said, hidden, cell):
         before = w["embedding/embeddings"][said[-1] if said else START]
         step = reference.decoder_step(
-            before, hidden, cell, annotations, reference.below(w, "decoder/cell")
+            before, hidden, cell, annotations, cell_weights
         )
         logits = reference.deep_output(
             before, step.hidden, step.context, reference.below(w, "output")
