@@ -144,24 +144,32 @@ class TrainingBatches:
         """Returns the batches of an epoch from number `start` on.
 
         Elements are `{"annotations": (N, L, D) float32, "tokens":
-        (N, K, T + 1) int32}`.
+        (N, K, T + 1) int32, "examples": (N,) int32}`, the last with the
+        number of each row's example, -1 for an empty one.
         """
         plan = self.plan(epoch)
         n, k = self.images_per_batch(), self.captions_per_image()
 
         def read(number):
-            positions, tokens = self.arrays(*plan[number])
-            return np.array(self.cache.records(positions), object), tokens
+            steps, rows = plan[number]
+            positions, tokens = self.arrays(steps, rows)
+            examples = np.full(n, -1, np.int32)
+            examples[: len(rows)] = [example for example, _ in rows]
+            records = np.array(self.cache.records(positions), object)
+            return records, tokens, examples
 
         def load(number):
-            records, tokens = tf.numpy_function(
-                read, [number], (tf.string, tf.int32), stateful=False
+            kinds = (tf.string, tf.int32, tf.int32)
+            records, tokens, examples = tf.numpy_function(
+                read, [number], kinds, stateful=False
             )
             records.set_shape((n,))
             tokens.set_shape((n, k, None))
+            examples.set_shape((n,))
             return {
                 "annotations": self.cache.decode(records),
                 "tokens": tokens,
+                "examples": examples,
             }
 
         numbers = tf.data.Dataset.range(start, len(plan))

@@ -117,6 +117,26 @@ class Config:
         0.0, "hard: temperature of straight-through Gumbel; 0: REINFORCE"
     )
 
+    # What is learned; see `show_attend_tell.self_critical.SelfCritical`.
+    objective: str = _option(
+        "likelihood",
+        "likelihood of people's captions, or self_critical: the reward of "
+        "the model's own",
+        ("likelihood", "self_critical"),
+    )
+    reward_bleu: float = _option(
+        0.0, "self_critical: what BLEU-4 counts beside 1 of CIDEr-D"
+    )
+    reward_samples: int = _option(
+        5, "self_critical: captions drawn for each image"
+    )
+    reward_baseline: str = _option(
+        "others",
+        "self_critical: rewards are compared with those of the image's other "
+        "samples, or of its greedy caption (the paper's)",
+        ("others", "greedy"),
+    )
+
     # Training.
     warm_start: str | None = _option(
         None, "workdir of a finished run whose best model to start from"
@@ -152,7 +172,9 @@ class Config:
     )
     clip_norm: float = _option(5.0, "largest norm of the gradient; 0: any")
     patience: int = _option(
-        10, "stop after this many epochs without a better BLEU-4"
+        10,
+        "stop after this many epochs without a better BLEU-4, or CIDEr-D "
+        "with self_critical",
     )
     checkpoint_minutes: float = _option(2.0, "time between checkpoints")
     caption_words: int = _option(30, "longest caption that the model says")
@@ -263,6 +285,27 @@ class Config:
                 "Expected --attention_temperature to be positive. "
                 f"Received: {self.attention_temperature}"
             )
+        if self.objective == "self_critical":
+            self._check_self_critical()
+
+    def _check_self_critical(self) -> None:
+        if not self.warm_start:
+            raise UserError(
+                "Expected --warm_start=RUN with --objective=self_critical, "
+                "which makes a trained model better. Train one first: "
+                "python -m show_attend_tell.train --workdir=RUN"
+            )
+        if self.batching != "image":
+            raise UserError(
+                "Expected --batching=image with --objective=self_critical. "
+                f"Received: --batching={self.batching}"
+            )
+        if self.reward_samples < 2 and self.reward_baseline == "others":
+            raise UserError(
+                "Expected --reward_samples of 2 or more, or "
+                "--reward_baseline=greedy. "
+                f"Received: --reward_samples={self.reward_samples}"
+            )
 
 
 _POSITIVE = (
@@ -277,6 +320,7 @@ _POSITIVE = (
     "caption_words",
     "beam_width",
     "attention_samples",
+    "reward_samples",
 )
 
 

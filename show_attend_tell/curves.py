@@ -14,6 +14,7 @@ _LABELS = {
     "nll": "Negative log-likelihood",
     "BLEU-4": "BLEU-4",
     "CIDEr": "CIDEr",
+    "CIDEr-D": "CIDEr-D",
     "true_captions": "True captions",
     "pointing_accuracy": "Pointing accuracy",
 }
@@ -57,7 +58,7 @@ stroke-linecap:round}
 def draw_curves(
     history: Sequence[Epoch] | Mapping[str, Sequence[Epoch]],
     measures: Sequence[str] | None = None,
-    best_by: str = "BLEU-4",
+    best_by: str | None = None,
 ) -> str:
     """Draws how measures went from epoch to epoch.
 
@@ -72,7 +73,9 @@ def draw_curves(
             together.
         measures: Names of what to draw, a panel each. `None` draws the loss,
             BLEU-4 and the like, as far as the history has them.
-        best_by: The measure by which the best epoch was chosen.
+        best_by: The measure by which the best epoch was chosen; by default
+            CIDEr-D where a run has it, which then was what it was for, or
+            else BLEU-4.
 
     Returns:
         An SVG document, made for light and dark pages; it can be a file or
@@ -170,7 +173,7 @@ class _Run:
 
     name: str
     epochs: Sequence[Epoch]
-    best_by: str
+    best_by: str | None
     colour: str
     dashes: str
 
@@ -184,7 +187,10 @@ class _Run:
     @property
     def best(self) -> int | None:
         """The number of the best epoch; the first of equals."""
-        known = [p for p in self.points(self.best_by) if p[1] is not None]
+        best_by = self.best_by or "CIDEr-D"
+        if not self.best_by and best_by not in measures_of(self.epochs):
+            best_by = "BLEU-4"
+        known = [p for p in self.points(best_by) if p[1] is not None]
         return max(known, key=lambda point: point[1])[0] if known else None
 
     def at_best(self, measure: str) -> float | None:

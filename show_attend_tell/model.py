@@ -201,6 +201,9 @@ class Captioner(keras.Model):
         self.regularizer = DoublyStochasticRegularizer(
             regularizer_weight, regularizer_normalization
         )
+        # What training asks for in place of likelihood, such as
+        # `SelfCritical`; no part of what is saved.
+        self.objective = None
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.nll_metric = keras.metrics.Mean(name="nll_per_word")
 
@@ -231,7 +234,8 @@ class Captioner(keras.Model):
     @property
     def metrics(self):
         """The running means shown while training."""
-        return [self.loss_metric, self.nll_metric]
+        own = [self.loss_metric, self.nll_metric]
+        return own + (self.objective.metrics if self.objective else [])
 
     def call(self, inputs, training=None):
         """Returns logits and attention for given words; see the class."""
@@ -323,8 +327,12 @@ class Captioner(keras.Model):
     def train_step(self, data):
         """Takes one step of the optimizer on a batch."""
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        losses_of = self.losses_of
+        if self.objective is not None:
+            inputs = self.objective.said(inputs)
+            losses_of = self.objective.losses_of
         with tf.GradientTape() as tape:
-            loss, nll, words = self.losses_of(inputs, training=True)
+            loss, nll, words = losses_of(inputs, training=True)
         gradients = tape.gradient(loss, self.trainable_variables)
         # The embedding's comes as rows, one for each time a word occurs, and
         # Keras's clipping and Adam would square those before adding them up.

@@ -26,6 +26,7 @@ from pipelines.files import (
     write_json,
 )
 from pipelines.images import decode_image
+from pipelines.vocabulary import words_of
 from show_attend_tell.captioning import (
     MODEL_FILE,
     Caption,
@@ -47,6 +48,8 @@ from show_attend_tell.evaluation import (
     write_evaluation,
 )
 from show_attend_tell.model import Captioner
+from show_attend_tell.rewards import LARGEST_WORD, cider_d
+from show_attend_tell.self_critical import SelfCritical
 from show_attend_tell.summaries import Summaries
 from show_attend_tell.visualization import contact_sheet, save_picture
 from show_attend_tell.warm_start import check_settings, take_weights
@@ -187,6 +190,11 @@ class _Run:
         )
         self.steps = self.batches.steps()
         self.model = self._load_or_build()
+        # The measure by which epochs are compared.
+        self.chosen_by = "BLEU-4"
+        if config.objective == "self_critical":
+            self.chosen_by = "CIDEr-D"
+            self.model.objective = self._self_critical()
         self.history = self._load_history()
         self.summaries = Summaries(os.path.join(workdir, "tensorboard"))
         self.speaker = Speaker(
@@ -197,11 +205,13 @@ class _Run:
 
     def train(self) -> None:
         """Trains epoch by epoch until the last, or until it gets no better."""
-        if self.config.warm_start and not self._step():
-            print("warm start: validation: " + _told(self._speak()[-1]))
         first = self._step() // self.steps
-        # An epoch whose captions were not yet scored when the run stopped.
-        if first > len(self.history):
+        # An epoch whose captions were not yet scored when the run stopped;
+        # what a warm start begins with counts as epoch 0.
+        scored = 0 if not self.config.warm_start else -1
+        if self.history:
+            scored = self.history[-1]["epoch"]
+        if first > scored:
             self._validate(first - 1)
         for epoch in range(first, self.config.epochs):
             if self._is_over():
@@ -239,8 +249,9 @@ class _Run:
     def _score(self, epoch: int) -> None:
         """Scores the captions that the model says itself."""
         images, captions, scores = self._speak()
-        best = max((h["BLEU-4"] for h in self.history), default=-1.0)
-        if scores["BLEU-4"] > best:
+        name = self.chosen_by
+        best = max((h[name] for h in self.history), default=-1.0)
+        if scores[name] > best:
             _save_model(self.model, os.path.join(self.workdir, MODEL_FILE))
         self._keep(epoch)
         self.history.append({"epoch": epoch + 1, **scores})
@@ -249,7 +260,8 @@ class _Run:
             os.path.join(self.workdir, "curves.svg"),
             draw_curves(self.history).encode(),
         )
-        print("validation: " + _told(scores))
+        start = "" if epoch >= 0 else "before training, "
+        print(f"{start}validation: " + _told(scores))
         self.summaries.scalars(
             {f"validation/{name}": value for name, value in scores.items()},
             self._step(),
@@ -281,10 +293,16 @@ class _Run:
         scores = quick_scores(
             captions, images, self.config.dataset == "scenes"
         )
+        if self.config.objective == "self_critical":
+            each = cider_d(
+                [caption.words for caption in captions],
+                [[words_of(c) for c in image.captions] for image in images],
+            )
+            scores["CIDEr-D"] = float(each.mean())
         return images, captions, scores
 
     def _is_over(self) -> bool:
-        scores = [entry["BLEU-4"] for entry in self.history]
+        scores = [entry[self.chosen_by] for entry in self.history]
         if not scores:
             return False
         since = len(scores) - 1 - int(np.argmax(scores))
@@ -313,6 +331,25 @@ class _Run:
             self._warm_start(model)
         return model
 
+    def _self_critical(self) -> SelfCritical:
+        config, words = self.config, len(self.data.vocabulary)
+        if words > LARGEST_WORD:
+            raise UserError(
+                f"Rewards tell {LARGEST_WORD} words apart. Received: a "
+                f"vocabulary of {words}. Start from a model that was trained "
+                f"with fewer: --vocabulary_size={LARGEST_WORD - 4}"
+            )
+        return SelfCritical(
+            self.model,
+            [example.captions for example in self.batches.examples],
+            config.caption_words,
+            config.reward_samples,
+            config.reward_baseline,
+            config.reward_bleu,
+            config.length_step,
+            config.seed,
+        )
+
     def _warm_start(self, model: Captioner) -> None:
         """Gives a new model the weights of a trained one, and notes whose."""
         digest = take_weights(self.config, model, self.data.vocabulary)
@@ -324,8 +361,9 @@ class _Run:
     def _load_history(self) -> list[dict]:
         """Reads the scores of the epochs that the checkpoint has behind it."""
         path = os.path.join(self.workdir, HISTORY_FILE)
+        history = read_json(path) if os.path.exists(path) else []
         done = self._step() // self.steps
-        return read_json(path)[:done] if os.path.exists(path) else []
+        return [entry for entry in history if entry["epoch"] <= done]
 
 
 class _Epoch(keras.callbacks.Callback):

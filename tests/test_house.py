@@ -27,12 +27,12 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries", "weight_average"},
+    | {"summaries", "weight_average", "rewards"},
     {"hard_attention", "scheduled_sampling", "scoring"},
     {"model"},
     {"decoding"},
     {"captioning"},
-    {"warm_start"},
+    {"warm_start", "self_critical"},
     {"data", "grounding"},
     {"truth", "report"},
     {"evaluation", "flags"},

@@ -9,7 +9,7 @@ from show_attend_tell.decoding.settings import Decoding
 NEVER = -1e9
 
 
-def candidates(logits, step, said, decoding: Decoding, count: int):
+def candidates(logits, step, said, decoding: Decoding, count: int | None):
     """Returns the likeliest words that may come next.
 
     Their probability is that among all words: what may not be said keeps its
@@ -20,7 +20,8 @@ def candidates(logits, step, said, decoding: Decoding, count: int):
         step: How many words have been said, an integer scalar.
         said: The words so far, `(N, W, T)`, then padding.
         decoding: The constraints.
-        count: C, how many words to return, or all if there are fewer.
+        count: C, how many words to return, or all if there are fewer;
+            `None` for all in the order of their numbers, which saves sorting.
 
     Returns:
         Log-probabilities `(N, W, C)` float32, the highest first, `NEVER` or
@@ -29,7 +30,15 @@ def candidates(logits, step, said, decoding: Decoding, count: int):
     logits = ops.cast(logits, "float32")
     size = logits.shape[-1]
     everything = ops.logsumexp(logits, axis=-1, keepdims=True)
-    wanted = logits + _silence(size, step, decoding)
+    wanted = logits + silence(size, step, decoding)
+    if count is None:
+        log_p = wanted - everything
+        words = ops.arange(size, dtype="int32")
+        words = ops.broadcast_to(words, ops.shape(log_p))
+        if decoding.banned_repeat:
+            repeats = _repeats(words, step, said, decoding.banned_repeat)
+            log_p = ops.where(repeats, NEVER, log_p)
+        return log_p, words
     # So many words may be banned at most: enough are left behind them.
     spare = decoding.steps if decoding.banned_repeat else 0
     best, words = ops.top_k(wanted, min(size, count + spare))
@@ -65,8 +74,18 @@ def pick(values, index, axes: int = 1):
     return ops.reshape(taken, (*groups, wanted[axes], *row))
 
 
-def _silence(size: int, step, decoding: Decoding):
-    """Returns `(V,)`: zero, and very little for what may not be said."""
+def silence(size: int, step, decoding: Decoding):
+    """Returns what is added to logits so that some words are never said.
+
+    Args:
+        size: V.
+        step: How many words have been said, an integer scalar or `(T, 1)`.
+        decoding: The constraints; repeated n-grams are not among these.
+
+    Returns:
+        `(V,)` or `(T, V)` float32: zero, and `NEVER` for what may not be
+        said.
+    """
     words = ops.arange(size)
     silent = [PADDING, START] + ([] if decoding.unknown else [UNKNOWN])
     never = ops.any(ops.stack([ops.equal(words, w) for w in silent]), axis=0)

@@ -25,7 +25,7 @@ def chain(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
     state, annotations, keys = begin(captioner, annotations, width)
     n, locations = ops.shape(annotations)[0], annotations.shape[1]
     sampling = decoding.method == "sample"
-    count = (decoding.top_k or captioner.vocabulary_size) if sampling else 1
+    count = _count(captioner, decoding) if sampling else 1
 
     def unfinished(t, token, state, done, captions):
         return ops.logical_and(t < steps, ops.logical_not(ops.all(done)))
@@ -93,6 +93,14 @@ def chain(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
     return said._replace(
         score=said.log_probability / length**decoding.length_exponent
     )
+
+
+def _count(captioner, decoding: Decoding) -> int | None:
+    """Returns how many words, the likeliest first, drawing has to know."""
+    if decoding.top_k:
+        return decoding.top_k
+    # Sorting a large vocabulary takes longer than all the rest of a step.
+    return captioner.vocabulary_size if decoding.top_p < 1 else None
 
 
 def _draw(log_p, chance, decoding: Decoding):

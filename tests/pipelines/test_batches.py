@@ -136,6 +136,25 @@ def test_every_caption_once_with_its_image(cache, epochs, batching, epoch):
     assert seen(cache, epochs[batching][epoch]) == expected
 
 
+@pytest.mark.parametrize("batching", ["image", "length"])
+def test_rows_tell_whose_they_are(cache, epochs, batching):
+    images, examples, told = cache.read(range(IMAGES)), examples_of(), set()
+    for batch in epochs[batching][1]:
+        assert batch["examples"].dtype == np.int32
+        for row, number in enumerate(batch["examples"]):
+            if number < 0:
+                assert (batch["tokens"][row] == PADDING).all()
+                continue
+            told.add(number)
+            np.testing.assert_array_equal(
+                batch["annotations"][row], images[examples[number].position]
+            )
+            first = tuple(batch["tokens"][row, 0, :2].tolist())
+            captions = examples[number].captions
+            assert first in {tuple(c[:2].tolist()) for c in captions}
+    assert told == set(range(len(examples)))
+
+
 @pytest.mark.parametrize(
     ("batching", "images", "captions"),
     # Six captions a batch: two images of three, or six of one.

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.errors import UserError
 from show_attend_tell.captioning import load_model
+from show_attend_tell.config import Config
 from show_attend_tell.scores import bleu
 from tests.conftest import ROOT
 from tests.show_attend_tell.conftest import TINY, run_command
@@ -112,10 +114,51 @@ def weights(path):
     return [np.asarray(variable) for variable in variables]
 
 
+def self_critical(trained):
+    return [f"--warm_start={trained}", "--objective=self_critical"]
+
+
+def test_self_critical_training_goes_on_from_a_trained_model(
+    trained, tmp_path
+):
+    flags = [*TINY, *self_critical(trained), "--epochs=1"]
+    done = run_command("train", f"--workdir={tmp_path}", *flags)
+    assert done.returncode == 0, done.stderr
+    history = read(tmp_path / "history.json")
+    assert [entry["epoch"] for entry in history] == [0, 1]
+    assert all(0 <= entry["CIDEr-D"] <= 10 for entry in history)
+    # It starts from the best that there was.
+    before = max(entry["BLEU-4"] for entry in read(trained / "history.json"))
+    assert history[0]["BLEU-4"] == before
+    assert "reward" in done.stdout
+    assert "CIDEr-D" in (tmp_path / "curves.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "flag, told",
+    [
+        ("--objective=self_critical", "--warm_start=RUN"),
+        ("--batching=length", "--batching=image"),
+        ("--reward_samples=1", "--reward_baseline=greedy"),
+        ("--reward_samples=0", "--reward_samples"),
+    ],
+)
+def test_self_critical_settings_are_checked(flag, told):
+    name, _, value = flag.removeprefix("--").partition("=")
+    values = {"objective": "self_critical", "warm_start": "somewhere"}
+    values[name] = int(value) if value.isdigit() else value
+    if name == "objective":
+        del values["warm_start"]
+    with pytest.raises(UserError, match=told):
+        Config.from_dict(values)
+
+
 @pytest.mark.proof
-def test_a_killed_run_ends_like_one_that_was_not(tmp_path):
+@pytest.mark.parametrize("more", [lambda trained: [], self_critical])
+def test_a_killed_run_ends_like_one_that_was_not(tmp_path, trained, more):
     """Three runs, each killed three times at random moments."""
     flags = [*TINY, "--checkpoint_minutes=0", "--dropout=0.3"]
+    flags += more(trained)
     whole = tmp_path / "whole"
     began = time.monotonic()
     done = run_command("train", f"--workdir={whole}", *flags)
