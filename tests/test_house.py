@@ -27,7 +27,7 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries"},
+    | {"summaries", "steps"},
     {"hard_attention", "scoring"},
     {"model"},
     {"decoding"},
