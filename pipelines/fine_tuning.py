@@ -37,8 +37,8 @@ class CutEncoder:
     Attributes:
         frozen: What is cached; its annotations are the features at the cut.
         live: Those features, float32 (B, L', D') -> (B, rows, columns, D).
-            What it has of frozen layers is not trainable. Pretrained batch
-            normalisation stays in inference mode.
+            What it has of frozen layers is not trainable. Nor is pretrained
+            batch normalisation, which is then always in inference mode.
     """
 
     frozen: Encoder
@@ -84,6 +84,8 @@ def cut_encoder(
     features = keras.Model(network.input, output)
     top = _top(network, features, name, finetune)
     _set_policy(top, dtype)
+    if not scratch:
+        _freeze_normalization(top)
     start = features.input
     if finetune != ALL:
         start = features.get_layer(finetune).input
@@ -103,9 +105,8 @@ def cut_encoder(
             bottom = keras.Model(features.input, start, name="frozen")
             bottom.trainable = False
             _set_policy(bottom, dtype)
-            live = bottom(live, training=False)
-    live = top(live) if scratch else top(live, training=False)
-    return CutEncoder(frozen, keras.Model(cached, live, name="encoder"))
+            live = bottom(live)
+    return CutEncoder(frozen, keras.Model(cached, top(live), name="encoder"))
 
 
 def _top(
@@ -170,6 +171,12 @@ def _named(names: list[str]) -> str:
         f"of {len(names)} that can be, the last are: "
         f"{', '.join(names[-_LAYERS_NAMED:])}."
     )
+
+
+def _freeze_normalization(network: keras.Model) -> None:
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
 
 
 def _set_policy(network: keras.Model, dtype: str) -> None:
