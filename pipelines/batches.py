@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from pipelines.augmentation import Augmentation
 from pipelines.features import AnnotationCache
 from pipelines.vocabulary import PADDING
 
@@ -24,10 +25,12 @@ class CaptionedAnnotation:
     Attributes:
         position: Where the cache keeps its annotations.
         captions: Each from start to end token, int32 `(words + 2,)`.
+        mirrors: Whether they are as true of the image's mirror image.
     """
 
     position: int
     captions: tuple[np.ndarray, ...]
+    mirrors: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,8 @@ class TrainingBatches:
         length_step: Lengths are rounded up to a multiple of this.
         max_words: Longer captions are cut here, and then have no end token.
         seed: Of the order.
+        augmentation: What is done to the images, where the cache holds
+            pixels.
     """
 
     cache: AnnotationCache
@@ -59,6 +64,7 @@ class TrainingBatches:
     length_step: int = 4
     max_words: int = 50
     seed: int = 0
+    augmentation: Augmentation | None = None
 
     def __post_init__(self):
         if self.batching not in BATCHINGS:
@@ -140,6 +146,16 @@ class TrainingBatches:
                 tokens[row, column, : len(caption)] = caption
         return positions, tokens
 
+    def _mirrors(self, rows) -> np.ndarray:
+        mirrors = np.zeros(self.images_per_batch(), bool)
+        mirrors[: len(rows)] = [self.examples[i].mirrors for i, _ in rows]
+        return mirrors
+
+    def _augmented(self, pixels, mirrors, step):
+        shape = (-1, *self.cache.metadata.grid, 3)
+        images = self.augmentation(tf.reshape(pixels, shape), mirrors, step)
+        return tf.reshape(images, tf.shape(pixels))
+
     def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
         """Returns the batches of an epoch from number `start` on.
 
@@ -166,8 +182,19 @@ class TrainingBatches:
             records.set_shape((n,))
             tokens.set_shape((n, k, None))
             examples.set_shape((n,))
+            annotations = self.cache.decode(records)
+            if self.augmentation:
+                (mirrors,) = tf.numpy_function(
+                    lambda number: [self._mirrors(plan[number][1])],
+                    [number],
+                    (tf.bool,),
+                    stateful=False,
+                )
+                mirrors.set_shape((n,))
+                step = epoch * len(plan) + number
+                annotations = self._augmented(annotations, mirrors, step)
             return {
-                "annotations": self.cache.decode(records),
+                "annotations": annotations,
                 "tokens": tokens,
                 "examples": examples,
             }

@@ -48,6 +48,9 @@ IMAGE_SIZES = {
     "efficientnetv2l": 480,
 }
 
+# In place of a layer: what the encoder is given, for one that learns.
+PIXELS = "pixels"
+
 SCENES_WEIGHTS = pathlib.Path(__file__).parent / "weights" / "scenes.weights.h5"
 
 MAX_WEIGHTS_BYTES = 4 * 2**30
@@ -133,6 +136,7 @@ def build_encoder(
         layer: Name of a layer with a 4-D output. By default
             `block5_conv4` of vgg19, `block5_conv3` of vgg16,
             `block4_conv2` of scenes; other encoders have no default.
+            `"pixels"` gives the pixels themselves, whatever the weights.
         weights: `"default"` (ImageNet, downloaded once by Keras; those of
             scenes come with the package), `"none"` (random, always the
             same), or an HDF5 file that `load_weights` of the network
@@ -151,16 +155,36 @@ def build_encoder(
             f"Received: {keras.config.image_data_format()}. Change it in "
             "~/.keras/keras.json."
         )
-    network = _network(name, weights)
-    layer = layer or DEFAULT_LAYERS.get(name)
-    output = _output(network, name, layer)
+    if layer == PIXELS:
+        return _pixels(name)
+    network = load_network(name, weights)
+    return frozen_encoder(network, name, layer or DEFAULT_LAYERS.get(name))
+
+
+def frozen_encoder(
+    network: keras.Model, name: str, layer: str | None
+) -> Encoder:
+    """Builds the encoder that ends at a layer of a network.
+
+    Args:
+        network: Of `load_network`; what the encoder uses of it is frozen.
+        name: The name of the network.
+        layer: The name of the layer.
+
+    Returns:
+        The encoder, its batch normalisation in inference mode.
+
+    Raises:
+        UserError: The layer has no locations.
+    """
+    output = layer_output(network, name, layer)
     rows, columns, depth = output.shape[1:]
     features = keras.Model(network.input, output, name=f"{name}_features")
     features.trainable = False
 
-    size = _image_size(name)
+    size = image_size(name)
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
-    preprocess, preprocessing = _preprocessing(name)
+    preprocess, told = preprocessing(name)
     annotations = keras.layers.Reshape(
         (rows * columns, depth), dtype="float32", name="annotations"
     )(features(preprocess(images), training=False))
@@ -172,7 +196,28 @@ def build_encoder(
         depth=depth,
         digest=weights_digest(features),
         model=keras.Model(images, annotations, name=f"{name}_encoder"),
-        preprocessing=preprocessing,
+        preprocessing=told,
+    )
+
+
+def _pixels(name: str) -> Encoder:
+    """The encoder whose annotations are the pixels of the images."""
+    size = image_size(name)
+    images = keras.Input((size, size, 3), dtype="uint8", name="images")
+    floats = keras.layers.Rescaling(1.0, dtype="float32")(images)
+    pixels = keras.layers.Reshape(
+        (size * size, 3), dtype="float32", name="annotations"
+    )(floats)
+    model = keras.Model(images, pixels, name=PIXELS)
+    return Encoder(
+        name=name,
+        layer=PIXELS,
+        image_size=size,
+        grid=(size, size),
+        depth=3,
+        digest=weights_digest(model),
+        model=model,
+        preprocessing="none",
     )
 
 
@@ -221,14 +266,20 @@ def _module(name: str):
     return sys.modules[_application(name).__module__]
 
 
-def _image_size(name: str) -> int:
+def image_size(name: str) -> int:
+    """Returns the side of an encoder's images in pixels.
+
+    Raises:
+        UserError: There is no such encoder.
+    """
     if name == "scenes":
         return SCENES_IMAGE_SIZE
+    _application(name)
     return IMAGE_SIZES.get(name, 224)
 
 
-def _preprocessing(name: str) -> tuple[keras.layers.Layer, str]:
-    """The layer that prepares pixels, and what it does in words."""
+def preprocessing(name: str) -> tuple[keras.layers.Layer, str]:
+    """Returns the layer that prepares pixels, and what it does in words."""
     if name == "scenes":
         layer = keras.layers.Rescaling(
             1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing"
@@ -241,8 +292,16 @@ def _preprocessing(name: str) -> tuple[keras.layers.Layer, str]:
     return layer, f"keras.applications.{module}.preprocess_input"
 
 
-def _network(name: str, weights: str) -> keras.Model:
-    """The whole network without its top, with its weights."""
+def load_network(name: str, weights: str) -> keras.Model:
+    """Builds the whole network without its top, with its weights.
+
+    Args:
+        name: As for `build_encoder`.
+        weights: As for `build_encoder`.
+
+    Raises:
+        UserError: The name or the weights cannot be had.
+    """
     if name == "scenes":
         network = scenes_network()
         if weights == "default":
@@ -252,14 +311,14 @@ def _network(name: str, weights: str) -> keras.Model:
     else:
         network = _untrained(name)
     if weights == "none":
-        _initialise(network)
+        initialise(network)
     else:
         _load(network, name, weights)
     return network
 
 
 def _untrained(name: str, weights: str | None = None) -> keras.Model:
-    size = _image_size(name)
+    size = image_size(name)
     return _application(name)(
         include_top=False, weights=weights, input_shape=(size, size, 3)
     )
@@ -313,7 +372,7 @@ def _load(network: keras.Model, name: str, path: str) -> None:
         ) from error
 
 
-def _initialise(network: keras.Model) -> None:
+def initialise(network: keras.Model) -> None:
     """Fills the kernels by He's rule, always with the same numbers."""
     generator = np.random.default_rng(0)
     for weight in network.weights:
@@ -325,8 +384,17 @@ def _initialise(network: keras.Model) -> None:
             weight.assign(values * np.float32(np.sqrt(2 / inputs)))
 
 
-def _output(network: keras.Model, name: str, layer: str | None):
-    """The layer's output, if it has one with locations."""
+def layer_output(network: keras.Model, name: str, layer: str | None):
+    """Returns the output of a layer that has one with locations.
+
+    Args:
+        network: The network.
+        name: Its name, for messages.
+        layer: The name of the layer.
+
+    Raises:
+        UserError: There is no such layer.
+    """
     found = {}
     for candidate in network.layers:
         # A layer without a single output, or without a shape, has none.

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from pipelines.encoders import Encoder
+from pipelines.encoders import PIXELS, Encoder
 from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images import GEOMETRIES
@@ -25,6 +25,8 @@ from pipelines.images import GEOMETRIES
 VERSION = 1
 FILE_NAME = "metadata.json"
 PRECISIONS = ("sqrt8", "float16")
+# Of pixels, which are neither.
+EXACT = "uint8"
 
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_SIDE = 65536
@@ -45,7 +47,8 @@ class Metadata:
         image_size: Side of the encoder's images in pixels.
         grid: Rows and columns of the locations.
         depth: Size of one annotation.
-        precision: How they are stored, `"sqrt8"` or `"float16"`.
+        precision: How they are stored, `"sqrt8"`, `"float16"`, or `"uint8"`,
+            which pixels are and nothing else.
     """
 
     encoder: str
@@ -71,6 +74,13 @@ class Metadata:
                     "Expected the description of annotations. Received: "
                     f"{field.name}={_short(value)}."
                 )
+        pixels = (self.layer == PIXELS, self.precision == EXACT)
+        if any(pixels) and not (all(pixels) and self.depth == 3):
+            raise UserError(
+                f"Expected pixels, and these alone, to be {EXACT} of depth 3. "
+                f"Received: layer={self.layer}, precision={self.precision}, "
+                f"depth={self.depth}."
+            )
         if self.locations * self.depth > _MAX_VALUES:
             raise UserError(
                 f"Expected at most {_MAX_VALUES} values an image. Received: "
@@ -91,7 +101,8 @@ class Metadata:
         Args:
             encoder: The encoder.
             geometry: How images are fitted, `"crop"` or `"squash"`.
-            precision: How they are stored, `"sqrt8"` or `"float16"`.
+            precision: How they are stored, `"sqrt8"` or `"float16"`; pixels
+                are always stored exactly.
 
         Returns:
             The metadata of such annotations.
@@ -108,7 +119,7 @@ class Metadata:
             image_size=encoder.image_size,
             grid=tuple(encoder.grid),
             depth=encoder.depth,
-            precision=precision,
+            precision=EXACT if encoder.layer == PIXELS else precision,
         )
 
     def to_dict(self) -> dict:
@@ -285,8 +296,9 @@ def extract_command(
             f"--encoder={metadata.encoder}",
             f"--encoder_layer={metadata.layer}",
             f"--geometry={metadata.geometry}",
-            f"--precision={metadata.precision}",
         ]
+        if metadata.precision != EXACT:
+            words.append(f"--precision={metadata.precision}")
     return shlex.join(["python", "-m", "pipelines.extract_features", *words])
 
 
@@ -339,7 +351,7 @@ def _short(value: object) -> str:
 
 _CHECKS = {
     "geometry": lambda value: value in GEOMETRIES,
-    "precision": lambda value: value in PRECISIONS,
+    "precision": lambda value: value in (*PRECISIONS, EXACT),
     "image_size": _is_count,
     "grid": _is_grid,
     "depth": _is_count,

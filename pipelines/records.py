@@ -12,7 +12,7 @@ that found nothing in the image is then one run of zeros:
 
 Either is one zlib stream, compressed by runs and Huffman codes alone
 (`Z_RLE`): on real photos that is smaller than searching for longer repeats,
-and faster.
+and faster. Pixels (`uint8`) are a PNG file.
 
 A shard is a standard TFRecord file of such records, and beside it lies its
 index in JSON: which image each record is of, where it lies, its CRC-32, and
@@ -23,22 +23,27 @@ an index is a finished one.
 import contextlib
 import dataclasses
 import hashlib
+import io
 import os
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
 from pipelines.files import write_json
-from pipelines.metadata import Metadata, read_object
+from pipelines.metadata import EXACT, Metadata, read_object
 
 # Around every payload, a TFRecord file has a length and two checksums.
 _BYTES_BEFORE = 12
 _BYTES_AFTER = 4
+# A PNG file says its width and height in eight bytes from here on.
+_PNG_SIZE_AT = 16
 _TEMPORARY = re.compile(
     r"(metadata|annotations-\d{5}-of-\d{5})\.(json|tfrecord)\.tmp-\d+"
 )
@@ -69,6 +74,8 @@ def encode_annotations(annotations: np.ndarray, metadata: Metadata) -> bytes:
             f"The encoder {metadata.encoder} gave annotations that are not "
             "finite. Check its weights: --encoder_weights=FILE."
         )
+    if metadata.precision == EXACT:
+        return _png(annotations.reshape(*metadata.grid, metadata.depth))
     channels = np.ascontiguousarray(annotations.T, np.float32)
     if metadata.precision == "float16":
         return _deflate(_float16(channels).tobytes())
@@ -96,6 +103,8 @@ def decode_annotations(record: bytes, metadata: Metadata) -> np.ndarray:
     Raises:
         UserError: The record is damaged or of another shape.
     """
+    if metadata.precision == EXACT:
+        return _pixels(record, metadata).reshape(-1, metadata.depth)
     data = _inflate(record, raw_bytes(metadata))
     shape = (metadata.depth, metadata.locations)
     if metadata.precision == "float16":
@@ -126,6 +135,9 @@ def decode_annotations_batch(
     """
     batch = tf.shape(records)[0]
     depth, locations = metadata.depth, metadata.locations
+    if metadata.precision == EXACT:
+        pixels = _pixels_batch(records, metadata)
+        return tf.reshape(pixels, [batch, locations, depth])
     data = tf.io.decode_compressed(records, "ZLIB")
     if metadata.precision == "float16":
         values = tf.cast(tf.io.decode_raw(data, tf.float16), tf.float32)
@@ -378,6 +390,41 @@ def _image(values: dict) -> Record | Skipped:
     if any(type(number) is not int for number in numbers):
         raise TypeError("a number is missing")
     return Record(values["id"], *numbers)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _pixels(record: bytes, metadata: Metadata) -> np.ndarray:
+    """Reads a PNG file of the right size as float32 (rows, columns, 3)."""
+    rows, columns = metadata.grid
+    try:
+        with Image.open(io.BytesIO(record), formats=["PNG"]) as image:
+            if (image.size, image.mode) != ((columns, rows), "RGB"):
+                raise ValueError(f"{image.size} pixels, {image.mode}")
+            return np.asarray(image, np.float32)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"A record is damaged: {error}.") from error
+
+
+def _pixels_batch(records: tf.Tensor, metadata: Metadata) -> tf.Tensor:
+    """The same in the graph, float32 (B, rows, columns, 3)."""
+    rows, columns = metadata.grid
+    size = struct.pack(">II", columns, rows)
+    tf.debugging.assert_equal(
+        tf.strings.substr(records, _PNG_SIZE_AT, len(size)),
+        tf.constant(size),
+        "A record is damaged: no PNG file of the right size.",
+    )
+    pixels = tf.map_fn(
+        lambda record: tf.io.decode_png(record, channels=3),
+        records,
+        fn_output_signature=tf.TensorSpec((rows, columns, 3), tf.uint8),
+    )
+    return tf.cast(pixels, tf.float32)
 
 
 def _float16(values: np.ndarray) -> np.ndarray:

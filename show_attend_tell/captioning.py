@@ -109,7 +109,7 @@ class Speaker:
     Args:
         captioner: The model, or an ensemble.
         vocabulary: Its words.
-        grid: Rows and columns of the locations.
+        grid: Rows and columns of the annotations.
         geometry: How the encoder saw the photos.
     """
 
@@ -121,7 +121,7 @@ class Speaker:
         geometry: str,
     ):
         self.vocabulary = vocabulary
-        self.grid, self.geometry = tuple(grid), geometry
+        self.grid, self.geometry = captioner.grid(grid), geometry
 
         @functools.lru_cache(maxsize=16)
         def compiled(decoding):

@@ -65,6 +65,27 @@ class Config:
         None, "folder of the annotations; by default in the workdir"
     )
 
+    # An encoder that learns; see `pipelines.fine_tuning`.
+    finetune: str = _option(
+        "", "the lowest layer of the encoder that learns, or all; by default "
+        "none does",
+    )
+    encoder_learning_rate: float = _option(
+        1e-5, "of the encoder, on the schedule of the other"
+    )
+    frozen_epochs: int = _option(
+        1, "the encoder learns only after so many epochs"
+    )
+    augmentation: str = _option(
+        "", "what is done to the images of an encoder that learns: some of "
+        "crop,flip,colour",
+    )
+    compute: str = _option(
+        "float32",
+        "what training computes in; weights stay float32",
+        ("float32", "bfloat16", "float16"),
+    )
+
     # Words.
     vocabulary_size: int = _option(10000, "keep at most this many words")
     min_count: int = _option(5, "keep words that occur this often")
@@ -187,6 +208,18 @@ class Config:
     pictures: int = _option(12, "pictures of attention to draw at the end")
     seed: int = _option(0, "of weights, order and dropout")
 
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """What is done to the images in training."""
+        kinds = (kind.strip() for kind in self.augmentation.split(","))
+        return tuple(kind for kind in kinds if kind)
+
+    @property
+    def dtype_policy(self) -> str:
+        """The policy of Keras for `compute`."""
+        mixed = self.compute != "float32"
+        return f"mixed_{self.compute}" if mixed else self.compute
+
     def save(self, workdir: str) -> None:
         """Writes `config.json`."""
         write_json(
@@ -280,6 +313,23 @@ class Config:
                     f"Expected --{name} to be at most 1. "
                     f"Received: {getattr(self, name)}"
                 )
+        kinds = self.augmentations
+        if len(set(kinds)) < len(kinds) or set(kinds) - set(_AUGMENTATIONS):
+            raise UserError(
+                f"Expected --augmentation to be of {', '.join(_AUGMENTATIONS)}"
+                f", each once. Received: {self.augmentation!r}"
+            )
+        if kinds and not self.finetune:
+            raise UserError(
+                "Expected --augmentation with an encoder that learns, "
+                "--finetune=LAYER. Received: "
+                f"augmentation={self.augmentation!r}"
+            )
+        if self.finetune and not self.learning_rate:
+            raise UserError(
+                "Expected --learning_rate to be positive with --finetune. "
+                f"Received: {self.learning_rate}"
+            )
         if not self.attention_temperature:
             raise UserError(
                 "Expected --attention_temperature to be positive. "
@@ -308,6 +358,7 @@ class Config:
             )
 
 
+_AUGMENTATIONS = ("crop", "flip", "colour")
 _POSITIVE = (
     "vocabulary_size",
     "max_words",

@@ -4,11 +4,14 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
+import keras
+
 from pipelines.captions import CaptionedImage, Source, summarize_skipped
 from pipelines.encoders import Encoder, build_encoder
 from pipelines.errors import UserError
 from pipelines.features import AnnotationCache, extract_annotations
 from pipelines.files import read_json, write_json
+from pipelines.fine_tuning import cut_encoder
 from pipelines.metadata import Metadata
 from pipelines.sources import load_source
 from pipelines.vocabulary import Vocabulary
@@ -29,15 +32,18 @@ class Data:
         splits: Images of each split, those with annotations.
         cache: Their annotations.
         vocabulary: The words.
+        encoder: The part of the encoder that learns, if one does; the
+            annotations are then what it is given.
     """
 
     splits: dict[str, tuple[CaptionedImage, ...]]
     cache: AnnotationCache
     vocabulary: Vocabulary
+    encoder: keras.Model | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the locations."""
+        """Rows and columns of the cached locations."""
         return tuple(self.cache.metadata.grid)
 
 
@@ -79,10 +85,9 @@ def prepare_data(config: Config, workdir: str) -> Data:
             )
     images = [image for split in splits.values() for image in split]
     directory = annotations_of(config, workdir)
-    print(f"annotations of {len(images)} images: {directory}")
-    encoder = build_encoder(
-        config.encoder, config.encoder_layer, config.encoder_weights
-    )
+    encoder, live = _encoder(config)
+    what = "annotations" if live is None else encoder.layer
+    print(f"{what} of {len(images)} images: {directory}")
     expected = Metadata.describe(encoder, config.geometry, config.precision)
     if config.warm_start:
         check_annotations(config, workdir, expected)
@@ -107,7 +112,18 @@ def prepare_data(config: Config, workdir: str) -> Data:
         ", ".join(f"{len(split)} {name}" for name, split in splits.items())
         + f" images; {len(vocabulary)} words"
     )
-    return Data(splits, cache, vocabulary)
+    return Data(splits, cache, vocabulary, live)
+
+
+def _encoder(config: Config) -> tuple[Encoder, keras.Model | None]:
+    """Builds what is cached, and what learns."""
+    named = (config.encoder, config.encoder_layer, config.encoder_weights)
+    if not config.finetune:
+        return build_encoder(*named), None
+    cut = cut_encoder(
+        *named, config.finetune, bool(config.augmentation), config.dtype_policy
+    )
+    return cut.frozen, cut.live
 
 
 def prepare_split(

@@ -17,6 +17,7 @@ from show_attend_tell.layers import (
 )
 from show_attend_tell.losses import caption_nll, smoothing
 from show_attend_tell.scheduled_sampling import ScheduledSampling
+from show_attend_tell.steps import take_step
 from show_attend_tell.weight_average import WeightAverage
 
 ATTENTIONS = ("soft", "hard")
@@ -95,6 +96,12 @@ class Captioner(keras.Model):
             is replaced by one that the model draws, see `ScheduledSampling`.
         ema: Momentum of the `WeightAverage` that is kept while training; 0
             for none.
+        encoder: A part of the encoder that learns, `(N, L', D')` to `(N,
+            rows, columns, D)`. The annotations that the model is then given
+            are this part's inputs.
+        encoder_pace: The encoder's learning rate, as a part of the
+            optimizer's.
+        encoder_start: The encoder learns from this step of the optimizer on.
     """
 
     def __init__(
@@ -123,9 +130,14 @@ class Captioner(keras.Model):
         label_smoothing: float = 0.0,
         scheduled_sampling: float = 0.0,
         ema: float = 0.0,
+        encoder: keras.Model | None = None,
+        encoder_pace: float = 1.0,
+        encoder_start: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.encoder = encoder
+        self.encoder_learns = encoder is not None and encoder_start == 0
         self.arguments = {
             "vocabulary_size": vocabulary_size,
             "embedding_size": embedding_size,
@@ -151,6 +163,8 @@ class Captioner(keras.Model):
             "label_smoothing": label_smoothing,
             "scheduled_sampling": scheduled_sampling,
             "ema": ema,
+            "encoder_pace": encoder_pace,
+            "encoder_start": encoder_start,
         }
         self.vocabulary_digest = vocabulary_digest
         self.annotation_scale = annotation_scale
@@ -214,6 +228,8 @@ class Captioner(keras.Model):
             shapes: `{"annotations": (N, L, D), "tokens": (N, K, T + 1)}`.
         """
         annotations = shapes["annotations"]
+        if self.encoder is not None:
+            annotations = (None, None, self.encoder.output_shape[-1])
         size = self.embedding.output_dim
         self.embedding.build()
         self.initial_state.build(annotations)
@@ -231,6 +247,16 @@ class Captioner(keras.Model):
         """V, how many words it knows, special ones included."""
         return self.output_layer.vocabulary_size
 
+    def grid(self, given: tuple[int, int]) -> tuple[int, int]:
+        """Returns rows and columns of the attention.
+
+        Args:
+            given: Those of the annotations that it is given.
+        """
+        if self.encoder is None:
+            return tuple(given)
+        return self.encoder.output_shape[1:3]
+
     @property
     def metrics(self):
         """The running means shown while training."""
@@ -240,7 +266,7 @@ class Captioner(keras.Model):
     def call(self, inputs, training=None):
         """Returns logits and attention for given words; see the class."""
         annotations = self.annotation_scale * ops.cast(
-            inputs["annotations"], self.compute_dtype
+            self._encoded(inputs["annotations"], training), self.compute_dtype
         )
         tokens = inputs["tokens"][:, :, :-1]
         words = self.embedding(tokens)
@@ -263,6 +289,17 @@ class Captioner(keras.Model):
         if draws is not None:
             outputs |= {"looking": decoded.looking, "drawn": draws.drawn}
         return outputs
+
+    def _encoded(self, annotations, training=None):
+        """Takes annotations through the part of the encoder that is here."""
+        if self.encoder is None:
+            return annotations
+        training = training and self.encoder_learns
+        features = self.encoder(annotations, training=training)
+        if not self.encoder_learns:
+            features = ops.stop_gradient(features)
+        rows, columns, depth = features.shape[1:]
+        return ops.reshape(features, (-1, rows * columns, depth))
 
     def seed_dropout(self, seed: int, step: int) -> None:
         """Makes all chance from now on follow from a seed and a step.
@@ -327,23 +364,54 @@ class Captioner(keras.Model):
     def train_step(self, data):
         """Takes one step of the optimizer on a batch."""
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if not self.optimizer.built:
+            # For all weights, also those that do not learn yet.
+            self.optimizer.build(self.trainable_variables)
         losses_of = self.losses_of
         if self.objective is not None:
             inputs = self.objective.said(inputs)
             losses_of = self.objective.losses_of
         with tf.GradientTape() as tape:
             loss, nll, words = losses_of(inputs, training=True)
-        gradients = tape.gradient(loss, self.trainable_variables)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self.learning_variables)
         # The embedding's comes as rows, one for each time a word occurs, and
         # Keras's clipping and Adam would square those before adding them up.
         self.apply_gradients([tf.convert_to_tensor(g) for g in gradients])
         return self._update_metrics(loss, nll, words)
 
+    @property
+    def learning_variables(self):
+        """The weights that learn now; the encoder's may come in later."""
+        if self.encoder is None or self.encoder_learns:
+            return self.trainable_variables
+        frozen = {id(v) for v in self.encoder.trainable_variables}
+        return [v for v in self.trainable_variables if id(v) not in frozen]
+
+    def learn_encoder(self, step: int) -> None:
+        """Lets the encoder learn, if it is time to.
+
+        Args:
+            step: Steps taken so far.
+        """
+        learns = self.encoder is not None
+        learns = learns and step >= self.arguments["encoder_start"]
+        if learns != self.encoder_learns:
+            self.encoder_learns = learns
+            self.make_train_function(force=True)
+
     # Compiled: one pass over each weight instead of a dozen.
     @tf.function(jit_compile=True, autograph=False)
     def apply_gradients(self, gradients):
-        """Updates all weights, given one tensor for each."""
-        self.optimizer.apply(gradients, self.trainable_variables)
+        """Updates all weights that learn, given one tensor for each."""
+        take_step(
+            self.optimizer,
+            gradients,
+            self.learning_variables,
+            self.encoder.trainable_variables if self.encoder_learns else [],
+            self.arguments["encoder_pace"],
+            self.arguments["encoder_start"],
+        )
         if self.average:
             self.average.update(
                 self.trainable_variables, self.optimizer.iterations
@@ -375,7 +443,9 @@ class Captioner(keras.Model):
             The first state, and the scaled annotations and what is projected
             from them once, which every `step` needs.
         """
-        annotations = self.annotation_scale * ops.cast(annotations, "float32")
+        annotations = self.annotation_scale * ops.cast(
+            self._encoded(annotations, training=False), "float32"
+        )
         keys = self.decoder.project(annotations)
         hidden, cell = self.initial_state(annotations, training=False)
         # In mixed precision the state is float32 from the start, as later.
@@ -414,7 +484,14 @@ class Captioner(keras.Model):
 
     def get_config(self):
         """Returns what rebuilds the model."""
-        return {**super().get_config(), **self.arguments}
+        encoder = keras.saving.serialize_keras_object(self.encoder)
+        return {**super().get_config(), **self.arguments, "encoder": encoder}
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the model from what `get_config` gave."""
+        encoder = keras.saving.deserialize_keras_object(config.get("encoder"))
+        return super().from_config({**config, "encoder": encoder})
 
 
 def _repeat(state, batch):

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from pipelines.augmentation import Augmentation, can_mirror
 from pipelines.batches import CaptionedAnnotation, TrainingBatches
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
@@ -126,12 +127,27 @@ def _versions() -> dict[str, str]:
     }
 
 
-def build_captioner(config: Config, data: Data) -> Captioner:
-    """Builds the model of the settings, with its optimizer."""
+def build_captioner(config: Config, data: Data, steps: int = 0) -> Captioner:
+    """Builds the model of the settings.
+
+    Args:
+        config: The settings.
+        data: What it is trained on.
+        steps: Of an epoch.
+    """
+    learning = {}
+    if data.encoder is not None:
+        learning = {
+            "encoder": data.encoder,
+            "encoder_pace": config.encoder_learning_rate / config.learning_rate,
+            "encoder_start": config.frozen_epochs * steps,
+        }
     captioner = Captioner(
         len(data.vocabulary),
         **{name: getattr(config, name) for name in MODEL_SETTINGS},
         vocabulary_digest=data.vocabulary.digest,
+        dtype=config.dtype_policy,
+        **learning,
     )
     metadata = data.cache.metadata
     captioner.build(
@@ -168,6 +184,11 @@ def scheduled_share(config: Config, epoch: int) -> float:
     return config.scheduled_sampling * (epoch / last if last else 1.0)
 
 
+def _augmentation(config: Config) -> Augmentation | None:
+    kinds = dict.fromkeys(config.augmentations, True)
+    return Augmentation(**kinds, seed=config.seed) if kinds else None
+
+
 class _Run:
     """One training run and what it has reached."""
 
@@ -179,6 +200,7 @@ class _Run:
                 CaptionedAnnotation(
                     data.cache.position(image.id),
                     tuple(data.vocabulary.encode(c) for c in image.captions),
+                    can_mirror(image.captions),
                 )
                 for image in data.splits["train"]
             ],
@@ -187,6 +209,7 @@ class _Run:
             length_step=config.length_step,
             max_words=config.max_words,
             seed=config.seed,
+            augmentation=_augmentation(config),
         )
         self.steps = self.batches.steps()
         self.model = self._load_or_build()
@@ -227,6 +250,7 @@ class _Run:
             self.model.sampling.probability.assign(
                 scheduled_share(self.config, epoch)
             )
+        self.model.learn_encoder(self._step())
         logs = self.model.fit(
             self.batches.epoch(epoch, start),
             initial_epoch=epoch,
@@ -323,7 +347,7 @@ class _Run:
             step = int(model.optimizer.iterations)
             print(f"goes on from step {step} of {path}")
             return model
-        model = build_captioner(self.config, self.data)
+        model = build_captioner(self.config, self.data, self.steps)
         optimizer = _optimizer(self.config, self.steps * self.config.epochs)
         # What gains by being compiled already is, see `Captioner`.
         model.compile(optimizer=optimizer, jit_compile=False)

@@ -27,7 +27,7 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries", "weight_average", "rewards"},
+    | {"summaries", "weight_average", "rewards", "steps"},
     {"hard_attention", "scheduled_sampling", "scoring"},
     {"model"},
     {"decoding"},

@@ -1,0 +1,104 @@
+"""Images changed at random, so that an encoder sees more than there are.
+
+All chance follows from a seed and the number of the batch. What is drawn is
+drawn for an image, so that all its captions share what came of it.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+# The part of the image's area that a crop keeps at least, and how much its
+# sides may be out of proportion.
+_AREA = 0.7
+_PROPORTION = 1.1
+# Brightness, contrast and saturation change by at most this part.
+_COLOUR = 0.2
+# How much red, green and blue weigh in a grey.
+_GREY = (0.299, 0.587, 0.114)
+
+_SIDES = re.compile(r"\b(left|right)")
+
+
+def can_mirror(captions: Sequence[str]) -> bool:
+    """Tells whether captions are as true of the image's mirror image.
+
+    Not if one has a word that begins with left or right, alone or after a
+    hyphen: "left-hand", "rightmost", "top-left".
+    """
+    return not any(_SIDES.search(caption.lower()) for caption in captions)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Crops, mirrors and colours images, mildly.
+
+    Attributes:
+        crop: Whether to take 70 to 100 % of the area, resized bilinearly.
+        flip: Whether to mirror half of the images that may be.
+        colour: Whether to change brightness, contrast and saturation, each
+            by up to 20 %.
+        seed: Of the run.
+    """
+
+    crop: bool = False
+    flip: bool = False
+    colour: bool = False
+    seed: int = 0
+
+    def __call__(self, images, mirrors, step):
+        """Augments a batch.
+
+        Args:
+            images: float32 `(N, rows, columns, 3)`, 0 to 255.
+            mirrors: bool `(N,)`, which may be mirrored.
+            step: The number of the batch, from which with the seed all
+                chance follows.
+
+        Returns:
+            float32 `(N, rows, columns, 3)`, 0 to 255.
+        """
+        n = tf.shape(images)[0]
+        seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
+        # One number each for what can be changed, whatever is.
+        chance = tf.random.stateless_uniform((8, n), seed)
+        if self.crop:
+            images = _crop(images, chance[:4])
+        if self.flip:
+            chosen = mirrors & (chance[4] < 0.5)
+            images = tf.where(
+                chosen[:, None, None, None], images[:, :, ::-1], images
+            )
+        if self.colour:
+            images = _colour(images, 1 + _COLOUR * (2 * chance[5:] - 1))
+        return images
+
+
+def _crop(images, chance):
+    """Cuts boxes out, given four numbers from 0 to 1 for each image."""
+    rows, columns = images.shape[1:3]
+    side = tf.sqrt(_AREA + (1 - _AREA) * chance[0])
+    odd = tf.exp(np.log(_PROPORTION) / 2 * (2 * chance[1] - 1))
+    height = tf.minimum(side * odd, 1.0)
+    width = tf.minimum(side / odd, 1.0)
+    top, left = (1 - height) * chance[2], (1 - width) * chance[3]
+    boxes = tf.stack([top, left, top + height, left + width], axis=1)
+    # Beyond the last pixel, if only by rounding, it would be black.
+    boxes = tf.minimum(boxes, 1 - 1e-6)
+    numbers = tf.range(tf.shape(images)[0])
+    return tf.image.crop_and_resize(images, boxes, numbers, (rows, columns))
+
+
+def _colour(images, factors):
+    """Changes brightness, contrast and saturation by factors `(3, N)`."""
+    brightness, contrast, saturation = tf.unstack(
+        factors[:, :, None, None, None]
+    )
+    images = images * brightness
+    grey = tf.reduce_sum(images * _GREY, axis=-1, keepdims=True)
+    mean = tf.reduce_mean(grey, axis=(1, 2), keepdims=True)
+    images = mean + contrast * (grey + saturation * (images - grey) - mean)
+    return tf.clip_by_value(images, 0.0, 255.0)
