@@ -89,8 +89,9 @@ def prepare_data(config: Config, workdir: str) -> Data:
     what = "annotations" if live is None else encoder.layer
     print(f"{what} of {len(images)} images: {directory}")
     expected = Metadata.describe(encoder, config.geometry, config.precision)
-    if config.warm_start:
-        check_annotations(config, workdir, expected)
+    begun = os.path.exists(os.path.join(workdir, METADATA_FILE))
+    if config.warm_start and not begun:
+        check_annotations(config, _start(config, expected))
     cache = open_cache(directory, expected, images) or extract(
         images, encoder, config, directory
     )
@@ -124,6 +125,19 @@ def _encoder(config: Config) -> tuple[Encoder, keras.Model | None]:
         *named, config.finetune, bool(config.augmentation), config.dtype_policy
     )
     return cut.frozen, cut.live
+
+
+def _start(config: Config, expected: Metadata) -> Metadata:
+    """Describes the annotations that the model to start from was given.
+
+    Those of a model whose encoder does not learn are the whole encoder's.
+    """
+    if not config.finetune or Config.load(config.warm_start).finetune:
+        return expected
+    whole = build_encoder(
+        config.encoder, config.encoder_layer, config.encoder_weights
+    )
+    return Metadata.describe(whole, config.geometry, config.precision)
 
 
 def prepare_split(

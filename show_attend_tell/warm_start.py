@@ -64,27 +64,24 @@ def check_settings(config: Config, workdir: str) -> None:
         )
 
 
-def check_annotations(
-    config: Config, workdir: str, annotations: Metadata
-) -> None:
+def check_annotations(config: Config, annotations: Metadata) -> None:
     """Checks that the old run's annotations mean what the new run's do.
 
     Args:
         config: The settings of the new run.
-        workdir: Its folder.
         annotations: What its annotations are.
 
     Raises:
         UserError: They do not.
     """
-    path = _first(workdir, config.warm_start, METADATA_FILE)
+    path = os.path.join(config.warm_start, METADATA_FILE)
     differences = Metadata.from_dict(read_json(path)).differences(annotations)
     if differences:
         raise UserError(
             f"The model in --warm_start={config.warm_start} was trained on "
             f"other annotations: {'; '.join(differences)}. Give the flags of "
             "that run: --encoder, --encoder_layer, --encoder_weights, "
-            "--geometry, --precision."
+            "--geometry, --precision, --finetune."
         )
 
 
@@ -98,15 +95,10 @@ def known_words(config: Config, workdir: str) -> Vocabulary:
     Raises:
         UserError: They cannot be read.
     """
-    return Vocabulary.load(
-        _first(workdir, config.warm_start, VOCABULARY_FILE)
-    )
-
-
-def _first(workdir: str, start: str, name: str) -> str:
-    """Returns the new run's file if it was begun before, or the old run's."""
-    own = os.path.join(workdir, name)
-    return own if os.path.exists(own) else os.path.join(start, name)
+    own = os.path.join(workdir, VOCABULARY_FILE)
+    if os.path.exists(own):  # It was begun before.
+        return Vocabulary.load(own)
+    return Vocabulary.load(os.path.join(config.warm_start, VOCABULARY_FILE))
 
 
 def take_weights(

@@ -134,7 +134,7 @@ def test_other_annotations_are_named(trained, tmp_path):
     values = json.loads((trained / "encoder.json").read_text())
     other = Metadata.from_dict({**values, "geometry": "crop"})
     with pytest.raises(UserError, match="expected geometry squash, found crop"):
-        warm_start.check_annotations(settings(trained), tmp_path, other)
+        warm_start.check_annotations(settings(trained), other)
 
 
 def test_a_run_on_other_captions(trained, tmp_path):
