@@ -312,6 +312,7 @@ class _Run:
             config.reward_samples,
             config.reward_baseline,
             config.reward_bleu,
+            config.reward_temperature,
             config.length_step,
             config.seed,
         )
