@@ -1,5 +1,6 @@
 """Show, Attend and Tell: everything from a batch on."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pipelines as pipelines  # First: it quiets TensorFlow.
@@ -8,7 +9,11 @@ if TYPE_CHECKING:
     from show_attend_tell.captioning import ImageCaptioner
 
 
-def load(path: str, encoder_weights: str | None = None) -> "ImageCaptioner":
+def load(
+    path: str,
+    encoder_weights: str | None = None,
+    ensemble: Sequence[str] = (),
+) -> "ImageCaptioner":
     """Loads a captioner that was trained.
 
         captioner = show_attend_tell.load("runs/scenes")
@@ -18,6 +23,8 @@ def load(path: str, encoder_weights: str | None = None) -> "ImageCaptioner":
     Args:
         path: The workdir of a training.
         encoder_weights: A file, where the encoder's weights have moved.
+        ensemble: Workdirs, or `.keras` files in them, of models that say
+            captions together with that of `path`.
 
     Returns:
         A `captioning.ImageCaptioner`.
@@ -28,4 +35,4 @@ def load(path: str, encoder_weights: str | None = None) -> "ImageCaptioner":
     # Here, because TensorFlow takes seconds that not every import needs.
     from show_attend_tell.captioning import ImageCaptioner
 
-    return ImageCaptioner.load(path, encoder_weights)
+    return ImageCaptioner.load(path, encoder_weights, ensemble)

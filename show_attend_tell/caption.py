@@ -40,6 +40,9 @@ _OUTPUT = flags.DEFINE_string(
 _WEIGHTS = flags.DEFINE_string(
     "encoder_weights", None, "where the encoder's weights are now"
 )
+_ENSEMBLE = flags.DEFINE_list(
+    "ensemble", [], "workdirs or .keras files of models that join in"
+)
 _BATCH = flags.DEFINE_integer(
     "batch_size", 8, "photos at a time", lower_bound=1
 )
@@ -58,7 +61,9 @@ def main(arguments: Sequence[str]) -> None:
             f"Received: {_OUTPUT.value!r}"
         )
     paths = [path for given in arguments for path in _photos(given)]
-    captioner = ImageCaptioner.load(_WORKDIR.value, _WEIGHTS.value)
+    captioner = ImageCaptioner.load(
+        _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
+    )
     readable: list[str] = []
     # A bar where the captions themselves are not printed.
     bar = keras.utils.Progbar(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import os
 import typing
@@ -22,6 +23,7 @@ from show_attend_tell.config import Config
 from show_attend_tell.decoding import Captions, Decoding
 from show_attend_tell.decoding.candidates import NEVER
 from show_attend_tell.decoding.decoder import decode
+from show_attend_tell.decoding.ensemble import Ensemble
 from show_attend_tell.model import Captioner
 from show_attend_tell.visualization import draw_attention
 
@@ -105,7 +107,7 @@ class Speaker:
     """Says captions of annotations, a batch at a time.
 
     Args:
-        captioner: The model.
+        captioner: The model, or an ensemble.
         vocabulary: Its words.
         grid: Rows and columns of the locations.
         geometry: How the encoder saw the photos.
@@ -113,7 +115,7 @@ class Speaker:
 
     def __init__(
         self,
-        captioner: Captioner,
+        captioner: Captioner | Ensemble,
         vocabulary: Vocabulary,
         grid: tuple[int, int],
         geometry: str,
@@ -201,19 +203,24 @@ class ImageCaptioner:
 
     @classmethod
     def load(
-        cls, workdir: str, encoder_weights: str | None = None
+        cls,
+        workdir: str,
+        encoder_weights: str | None = None,
+        ensemble: Sequence[str] = (),
     ) -> "ImageCaptioner":
         """Loads what `train` left in a folder.
 
         Args:
             workdir: The folder.
             encoder_weights: A file, where that of the training has moved.
+            ensemble: Folders or files of models that join in, see
+                `load_ensemble`.
 
         Raises:
             UserError: A file is missing, or does not belong to the others.
         """
         config = Config.load(workdir)
-        captioner, vocabulary = load_captioner(workdir)
+        captioner, vocabulary = load_ensemble(workdir, ensemble)
         trained_on = Metadata.from_dict(
             read_json(os.path.join(workdir, METADATA_FILE))
         )
@@ -360,6 +367,74 @@ def load_captioner(workdir: str) -> tuple[Captioner, Vocabulary]:
     captioner = load_model(path)
     check_vocabulary(captioner, vocabulary, path)
     return captioner, vocabulary
+
+
+def load_ensemble(
+    workdir: str, others: Sequence[str]
+) -> tuple[Captioner | Ensemble, Vocabulary]:
+    """Loads the best model of a run and those that say captions with it.
+
+    Args:
+        workdir: The folder of the run.
+        others: Folders of other runs, or `.keras` files in a run's folder or
+            its `epochs`; none for the run's model alone.
+
+    Returns:
+        The model or the ensemble, and its words.
+
+    Raises:
+        UserError: A file is missing or damaged, or a model was trained with
+            other words or on other annotations.
+    """
+    captioner, vocabulary = load_captioner(workdir)
+    if not others:
+        return captioner, vocabulary
+    trained_on = _annotations_of(os.path.join(workdir, MODEL_FILE))
+    members = [captioner]
+    for path in member_files(workdir, others)[1:]:
+        member = load_model(path)
+        if member.vocabulary_digest != vocabulary.digest:
+            raise UserError(
+                f"Expected models with the words of {workdir}. Received: "
+                f"{path}, which was trained with other words. Let it start "
+                f"from that run's with --warm_start, or leave it out."
+            )
+        differences = trained_on.differences(_annotations_of(path))
+        if differences:
+            raise UserError(
+                f"Expected models that were trained on the annotations of "
+                f"{workdir}. Received: {path}: {'; '.join(differences)}. "
+                "Leave it out."
+            )
+        members.append(member)
+    return Ensemble(members), vocabulary
+
+
+def member_files(workdir: str, others: Sequence[str]) -> list[str]:
+    """Returns the files of an ensemble's models, that of the run first."""
+    return [
+        os.path.join(given, MODEL_FILE) if os.path.isdir(given) else given
+        for given in (workdir, *others)
+    ]
+
+
+def digest_of(path: str) -> str:
+    """Returns the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _annotations_of(path: str) -> Metadata:
+    """Reads what a model was trained on, beside its file or one above."""
+    beside = os.path.dirname(os.path.abspath(path))
+    for folder in (beside, os.path.dirname(beside)):
+        file = os.path.join(folder, METADATA_FILE)
+        if os.path.exists(file):
+            return Metadata.from_dict(read_json(file))
+    raise UserError(
+        f"Expected a model in the folder of its run, with {METADATA_FILE}. "
+        f"Received: {path}"
+    )
 
 
 def load_model(path: str) -> Captioner:

@@ -161,6 +161,18 @@ class Config:
         "of the learning rate: constant, or cosine to zero at the last epoch",
         ("constant", "cosine"),
     )
+    label_smoothing: float = _option(
+        0.0, "share of a word's probability that is spread over all words"
+    )
+    scheduled_sampling: float = _option(
+        0.0, "share of previous words that the model draws, at the last epoch"
+    )
+    ema: float = _option(
+        0.0, "momentum of the average of weights that says captions; 0: none"
+    )
+    keep_epochs: int = _option(
+        0, "keep the models of the last so many epochs, for an ensemble"
+    )
     clip_norm: float = _option(5.0, "largest norm of the gradient; 0: any")
     patience: int = _option(
         10,
@@ -255,11 +267,17 @@ class Config:
                     f"Expected --{name} to be at least 1. "
                     f"Received: {getattr(self, name)}"
                 )
-        if self.dropout >= 1:
-            raise UserError(
-                f"Expected --dropout below 1. Received: {self.dropout}"
-            )
-        for name in ("expectation_share", "baseline_decay"):
+        for name in ("dropout", "label_smoothing", "ema"):
+            if getattr(self, name) >= 1:
+                raise UserError(
+                    f"Expected --{name} below 1. "
+                    f"Received: {getattr(self, name)}"
+                )
+        for name in (
+            "expectation_share",
+            "baseline_decay",
+            "scheduled_sampling",
+        ):
             if getattr(self, name) > 1:
                 raise UserError(
                     f"Expected --{name} to be at most 1. "
@@ -352,6 +370,9 @@ MODEL_SETTINGS = (
     "reinforce_scale",
     "attention_samples",
     "relaxation",
+    "label_smoothing",
+    "scheduled_sampling",
+    "ema",
 )
 
 # Of these, what the weights were learned for; another value would make

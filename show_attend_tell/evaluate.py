@@ -67,6 +67,9 @@ _BOXES = flags.DEFINE_string(
     "what the photos show, to measure attention by: the folder of Flickr30k "
     "Entities or of COCO's instances",
 )
+_ENSEMBLE = flags.DEFINE_list(
+    "ensemble", [], "workdirs or .keras files of models that join in"
+)
 _REPORT = flags.DEFINE_string(
     "report", None, "write a page on the captions into this folder"
 )
@@ -122,7 +125,9 @@ def _score_run(workdir: str) -> None:
     decoding = changed(decoding_of(config), _DECODING())
     splits = [_ALSO.get(s, s) for s in (_SPLIT.value or "").split(",") if s]
     others = read_predictions(_COMPARE.value) if _COMPARE.value else None
-    evaluated = evaluate_run(config, workdir, splits, decoding, _BOXES.value)
+    evaluated = evaluate_run(
+        config, workdir, splits, decoding, _BOXES.value, _ENSEMBLE.value
+    )
     for found in evaluated:
         print(f"\n{told(found)}")
     if others:

@@ -11,7 +11,13 @@ from pipelines.errors import UserError
 from pipelines.features import AnnotationCache
 from pipelines.files import write_json
 from pipelines.vocabulary import words_of
-from show_attend_tell.captioning import Caption, Speaker, load_captioner
+from show_attend_tell.captioning import (
+    Caption,
+    Speaker,
+    digest_of,
+    load_ensemble,
+    member_files,
+)
 from show_attend_tell.config import Config
 from show_attend_tell.data import load_splits, prepare_split, with_annotations
 from show_attend_tell.decoding import Decoding
@@ -58,6 +64,7 @@ def evaluate_run(
     splits: Sequence[str],
     decoding: Decoding,
     boxes: str | None = None,
+    ensemble: Sequence[str] = (),
 ) -> list[Evaluated]:
     """Captions and scores splits with the best model of a run.
 
@@ -68,12 +75,20 @@ def evaluate_run(
             that of things never seen together, or else the validation split.
         decoding: How captions are said.
         boxes: Folder of what the photos show, see `pipelines.boxes`.
+        ensemble: Folders or files of models that join in, see
+            `captioning.load_ensemble`. The figures then name all of them.
 
     Raises:
         UserError: A split has no images, or something that the user gave
             cannot be used.
     """
-    captioner, vocabulary = load_captioner(workdir)
+    captioner, vocabulary = load_ensemble(workdir, ensemble)
+    members = {}
+    if ensemble:
+        members["ensemble"] = [
+            {"model": path, "sha256": digest_of(path)}
+            for path in member_files(workdir, ensemble)
+        ]
     all_images = load_splits(config)
     known = [t for i in all_images.get("train", ()) for t in i.captions]
     named = splits or [s for s in SCORED if all_images.get(s)]
@@ -94,16 +109,11 @@ def evaluate_run(
             boxes, images, metadata.image_size, metadata.geometry
         )
         captions = caption_split(speaker, cache, images, decoding)
-        evaluated.append(
-            evaluate_split(
-                split,
-                images,
-                captions,
-                known,
-                config.dataset == "scenes",
-                shown,
-            )
+        found = evaluate_split(
+            split, images, captions, known, config.dataset == "scenes", shown
         )
+        found.figures.update(members)
+        evaluated.append(found)
     return evaluated
 
 
@@ -174,6 +184,9 @@ def told(found: Evaluated) -> str:
         f"{found.evaluation.tokenizer}",
         score_table(found.evaluation),
     ]
+    if "ensemble" in found.figures:
+        models = [member["model"] for member in found.figures["ensemble"]]
+        lines.insert(1, f"ensemble of {', '.join(models)}")
     for name, value in found.figures.items():
         if isinstance(value, float) and name not in found.evaluation.scores:
             lines.append(f"{name:22s} {value:.3f}")

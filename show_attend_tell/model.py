@@ -1,5 +1,6 @@
 """The captioner: annotations in, words out."""
 
+import contextlib
 import typing
 
 import keras
@@ -14,7 +15,9 @@ from show_attend_tell.layers import (
     InitialState,
     LSTMDecoder,
 )
-from show_attend_tell.losses import caption_nll
+from show_attend_tell.losses import caption_nll, smoothing
+from show_attend_tell.scheduled_sampling import ScheduledSampling
+from show_attend_tell.weight_average import WeightAverage
 
 ATTENTIONS = ("soft", "hard")
 
@@ -84,6 +87,14 @@ class Captioner(keras.Model):
             caption; from two on, `b` is the mean of the other samples.
         relaxation: Hard: temperature of straight-through Gumbel (Jang et al.
             2017), which takes the place of REINFORCE; 0 for REINFORCE.
+        label_smoothing: The share of each word's probability that the loss
+            spreads over all words, see `losses.smoothing`. The metric
+            `nll_per_word` and the reward of hard attention know nothing of
+            it.
+        scheduled_sampling: The probability in training that a previous word
+            is replaced by one that the model draws, see `ScheduledSampling`.
+        ema: Momentum of the `WeightAverage` that is kept while training; 0
+            for none.
     """
 
     def __init__(
@@ -109,6 +120,9 @@ class Captioner(keras.Model):
         reinforce_scale: str = "caption",
         attention_samples: int = 1,
         relaxation: float = 0.0,
+        label_smoothing: float = 0.0,
+        scheduled_sampling: float = 0.0,
+        ema: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -134,9 +148,13 @@ class Captioner(keras.Model):
             "reinforce_scale": reinforce_scale,
             "attention_samples": attention_samples,
             "relaxation": relaxation,
+            "label_smoothing": label_smoothing,
+            "scheduled_sampling": scheduled_sampling,
+            "ema": ema,
         }
         self.vocabulary_digest = vocabulary_digest
         self.annotation_scale = annotation_scale
+        self.label_smoothing = label_smoothing
         if attention not in ATTENTIONS:
             raise ValueError(
                 f"`attention` must be one of {ATTENTIONS}. "
@@ -153,6 +171,10 @@ class Captioner(keras.Model):
                 attention_samples,
                 relaxation,
             )
+        self.sampling = None
+        if scheduled_sampling:
+            self.sampling = ScheduledSampling(scheduled_sampling)
+        self.average = WeightAverage(ema) if ema else None
         own = {"dtype": self.dtype_policy}
         self.embedding = keras.layers.Embedding(
             vocabulary_size, embedding_size, name="embedding", **own
@@ -200,6 +222,8 @@ class Captioner(keras.Model):
         words = (*sequence, size)
         self.decoder.build(words, state, state, annotations)
         self.output_layer.build(words, (*sequence, units), (*sequence, depth))
+        if self.average:
+            self.average.build(self.trainable_variables)
         self.built = True
 
     @property
@@ -254,11 +278,15 @@ class Captioner(keras.Model):
         generators = [x.seed_generator for x in droppers if x.rate > 0]
         if self.hard:
             generators.append(self.hard.seed_generator)
+        if self.sampling:
+            generators += self.sampling.seed_generators
         for number, generator in enumerate(generators):
             generator.state.assign([(1000 * seed + number) % 2**31, step])
 
     def losses_of(self, inputs, training=None):
         """Returns the terms of equation 14 for a batch.
+
+        With label smoothing its first term is the smoothed one.
 
         Args:
             inputs: As for a call. A caption of padding alone counts nothing.
@@ -271,17 +299,30 @@ class Captioner(keras.Model):
         draws = self.hard and training
         if draws:
             inputs = self.hard.repeated(inputs)
-        outputs = self(inputs, training=training)
         targets = inputs["tokens"][:, :, 1:]
         mask = targets != PADDING
+        if self.sampling and training:
+            inputs = self._mixed(inputs)
+        outputs = self(inputs, training=training)
         nll = caption_nll(outputs["logits"], targets, mask)
         penalty = self.regularizer(outputs["attention"], mask)
+        if self.label_smoothing:
+            penalty = penalty + self.label_smoothing * smoothing(
+                outputs["logits"], targets, mask
+            )
         real = ops.cast(ops.any(mask, axis=-1), "float32")
         loss = ops.sum((nll + penalty) * real) / ops.maximum(ops.sum(real), 1)
         if draws:
             loss = loss + self.hard.loss(nll, outputs, mask)
         words = ops.sum(ops.cast(mask, "float32"))
         return loss, ops.sum(nll), words
+
+    def _mixed(self, inputs):
+        """Returns the inputs with some previous words as the model says."""
+        tokens = self.sampling.mixed(
+            inputs["tokens"], lambda: self(inputs, training=False)["logits"]
+        )
+        return {**inputs, "tokens": tokens}
 
     def train_step(self, data):
         """Takes one step of the optimizer on a batch."""
@@ -303,6 +344,16 @@ class Captioner(keras.Model):
     def apply_gradients(self, gradients):
         """Updates all weights, given one tensor for each."""
         self.optimizer.apply(gradients, self.trainable_variables)
+        if self.average:
+            self.average.update(
+                self.trainable_variables, self.optimizer.iterations
+            )
+
+    def averaged(self) -> contextlib.AbstractContextManager:
+        """Lends the model the average of its weights, if it keeps one."""
+        if not self.average or not int(self.optimizer.iterations):
+            return contextlib.nullcontext()
+        return self.average.in_place_of(self.trainable_variables)
 
     def test_step(self, data):
         """Measures a batch with teacher forcing; changes nothing."""

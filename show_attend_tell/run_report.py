@@ -30,6 +30,10 @@ def report_run(
         The path of the page.
     """
     config = Config.load(workdir)
+    run = os.path.basename(os.path.abspath(workdir))
+    members = found.figures.get("ensemble")
+    if members:
+        run += f", an ensemble of {len(members)} models"
     history = os.path.join(workdir, HISTORY_FILE)
     return write_report(
         directory,
@@ -38,7 +42,7 @@ def report_run(
         found.evaluation.intervals,
         _entries(found, config.dataset == "scenes"),
         about={
-            "Run": os.path.basename(os.path.abspath(workdir)),
+            "Run": run,
             "Data": f"{config.dataset}, {found.split}",
             "Images": f"{len(found.images)}, with "
             f"{found.figures['references']} references",

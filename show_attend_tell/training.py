@@ -55,6 +55,7 @@ from show_attend_tell.visualization import contact_sheet, save_picture
 from show_attend_tell.warm_start import check_settings, take_weights
 
 CHECKPOINT_FILE = "last.keras"
+EPOCHS_FOLDER = "epochs"
 VERSIONS_FILE = "versions.json"
 
 
@@ -157,6 +158,16 @@ def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
     )
 
 
+def scheduled_share(config: Config, epoch: int) -> float:
+    """Returns how many previous words are drawn in an epoch, from 0 on.
+
+    None in the first, growing evenly to all that the settings ask for in the
+    last.
+    """
+    last = config.epochs - 1
+    return config.scheduled_sampling * (epoch / last if last else 1.0)
+
+
 class _Run:
     """One training run and what it has reached."""
 
@@ -212,6 +223,10 @@ class _Run:
         start = self._step() - epoch * self.steps
         left = self.steps - start
         self.model.seed_dropout(self.config.seed, self._step())
+        if self.model.sampling:
+            self.model.sampling.probability.assign(
+                scheduled_share(self.config, epoch)
+            )
         logs = self.model.fit(
             self.batches.epoch(epoch, start),
             initial_epoch=epoch,
@@ -227,12 +242,18 @@ class _Run:
         )
 
     def _validate(self, epoch: int) -> None:
+        """Scores the captions of the model, with its averaged weights."""
+        with self.model.averaged():
+            self._score(epoch)
+
+    def _score(self, epoch: int) -> None:
         """Scores the captions that the model says itself."""
         images, captions, scores = self._speak()
         name = self.chosen_by
         best = max((h[name] for h in self.history), default=-1.0)
         if scores[name] > best:
             _save_model(self.model, os.path.join(self.workdir, MODEL_FILE))
+        self._keep(epoch)
         self.history.append({"epoch": epoch + 1, **scores})
         write_json(os.path.join(self.workdir, HISTORY_FILE), self.history)
         write_atomically(
@@ -249,6 +270,19 @@ class _Run:
             if caption.words:
                 picture = _picture(image, caption)
                 self.summaries.picture(image.id, picture, self._step())
+
+    def _keep(self, epoch: int) -> None:
+        """Keeps the models of the last epochs, as many as are asked for."""
+        kept = self.config.keep_epochs
+        if not kept or epoch < 0:
+            return
+        folder = os.path.join(self.workdir, EPOCHS_FOLDER)
+        os.makedirs(folder, exist_ok=True)
+        _save_model(self.model, os.path.join(folder, f"{epoch + 1:02d}.keras"))
+        for older in range(1, epoch + 2 - kept):
+            path = os.path.join(folder, f"{older:02d}.keras")
+            if os.path.exists(path):
+                os.remove(path)
 
     def _speak(self):
         """Returns the validation images, their captions and the scores."""

@@ -6,7 +6,6 @@ taken as it is. The optimizer, its schedule and the moving average of hard
 attention, if there was none, start anew.
 """
 
-import hashlib
 import os
 
 import keras
@@ -20,6 +19,7 @@ from show_attend_tell.captioning import (
     METADATA_FILE,
     MODEL_FILE,
     VOCABULARY_FILE,
+    digest_of,
     load_captioner,
 )
 from show_attend_tell.config import WEIGHT_SETTINGS, Config
@@ -135,8 +135,7 @@ def take_weights(
     copy_weights(old, captioner)
     added = len(vocabulary) - len(words)
     print(f"starts from {start}: {len(words)} words, and {added} new ones")
-    with open(os.path.join(start, MODEL_FILE), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of(os.path.join(start, MODEL_FILE))
 
 
 def copy_weights(old: Captioner, new: Captioner) -> None:

@@ -27,8 +27,8 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries", "rewards"},
-    {"hard_attention", "scoring"},
+    | {"summaries", "rewards", "weight_average"},
+    {"hard_attention", "scheduled_sampling", "scoring"},
     {"model"},
     {"decoding"},
     {"captioning"},

@@ -2,7 +2,7 @@
 
 import typing
 
-from keras import ops
+from keras import ops, tree
 
 from pipelines.vocabulary import END, PADDING, START
 from show_attend_tell.decoding.beginning import begin, put
@@ -126,7 +126,7 @@ def search(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
         beam = grown._replace(
             log_probability=ops.where(over, NEVER, grown.log_probability)
         )
-        state = type(state)(*(pick(value, parents) for value in state))
+        state = tree.map_structure(lambda x: pick(x, parents), state)
         return t + 1, beam, state, pool, seen
 
     alone = ops.where(ops.equal(ops.arange(width), 0), 0.0, NEVER)

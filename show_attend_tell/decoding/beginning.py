@@ -1,15 +1,13 @@
 """What every way to decode starts with."""
 
-from keras import ops
-
-from show_attend_tell.model import DecodingState
+from keras import ops, tree
 
 
 def begin(captioner, annotations, width: int):
     """Starts `width` hypotheses of each image.
 
     Args:
-        captioner: A `Captioner`.
+        captioner: A `Captioner` or an `Ensemble`.
         annotations: `(N, L, D)`, as the encoder gave them.
         width: W.
 
@@ -18,8 +16,8 @@ def begin(captioner, annotations, width: int):
         and keys `(N, L, A)`, which hypotheses share.
     """
     state, annotations, keys = captioner.begin(annotations)
-    state = DecodingState(
-        *(ops.repeat(ops.expand_dims(x, 1), width, axis=1) for x in state)
+    state = tree.map_structure(
+        lambda x: ops.repeat(ops.expand_dims(x, 1), width, axis=1), state
     )
     return state, annotations, keys
 

@@ -8,7 +8,9 @@ from show_attend_tell.decoding.settings import Decoding
 class Look:
     """Turns attention into the weights that make the context.
 
-    Call it once a step; `places` then has where it looked.
+    Call it once a step; `places` then has where it looked. Of an ensemble
+    each member calls it, and `places` has where all of them looked, and -1
+    where they looked at several places.
 
     Args:
         decoding: The settings.
@@ -33,7 +35,10 @@ class Look:
             place = drawn(attention, chance)
         locations = ops.arange(attention.shape[-1], dtype="int32")
         place = ops.cast(place, "int32")
-        self.places = place[..., 0]
+        before, self.places = self.places, place[..., 0]
+        if before is not None:
+            same = ops.equal(before, self.places)
+            self.places = ops.where(same, before, -1)
         return ops.cast(ops.equal(locations, place), attention.dtype)
 
 

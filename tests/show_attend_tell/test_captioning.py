@@ -1,8 +1,10 @@
 """Three lines to a caption, from whatever a photo is."""
 
 import io
+import json
 import math
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from PIL import Image
 import show_attend_tell
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
+from show_attend_tell.captioning import load_ensemble
+from show_attend_tell.model import Captioner
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +172,34 @@ def test_the_log_probability_is_of_this_caption(captioner, files):
     total = sum(math.exp(c.log_probability) for c in said if c.finished)
     assert 0 < total <= 1 + 1e-6
     assert one.log_probability == max(c.log_probability for c in said)
+
+
+def test_an_ensemble_of_the_same_says_the_same(trained, files, captions):
+    together = show_attend_tell.load(str(trained), ensemble=[str(trained)])
+    for one, other in zip(captions, together.caption(files), strict=True):
+        assert_same(one, other)
+
+
+def test_models_that_do_not_belong_together_are_named(trained, tmp_path):
+    def told(path):
+        with pytest.raises(UserError) as error:
+            load_ensemble(str(trained), [str(path)])
+        assert str(tmp_path) in str(error.value)
+        return str(error.value)
+
+    alone = tmp_path / "alone" / "folder"
+    alone.mkdir(parents=True)
+    shutil.copy(trained / "best.keras", alone)
+    assert "with encoder.json" in told(alone / "best.keras")
+    values = json.loads((trained / "encoder.json").read_text())
+    other = tmp_path / "encoder.json"
+    other.write_text(json.dumps({**values, "geometry": "crop"}))
+    shutil.copy(trained / "best.keras", tmp_path / "other.keras")
+    assert "geometry" in told(tmp_path / "other.keras")
+    shutil.copy(trained / "encoder.json", other)
+    load_ensemble(str(trained), [str(tmp_path / "other.keras")])
+    small = Captioner(9, 2, 2, 2, vocabulary_digest="0" * 64)
+    small.build({"annotations": (None, 4, 3), "tokens": (None, None, None)})
+    small.save(tmp_path / "small.keras")
+    assert "other words" in told(tmp_path / "small.keras")
+    assert "cannot be loaded" in told(tmp_path / "nothing.keras")

@@ -1,5 +1,6 @@
 """Scoring a trained captioner, as a user does it."""
 
+import hashlib
 import json
 import shutil
 
@@ -94,3 +95,25 @@ def test_mistakes_are_told_in_a_line(trained, tmp_path):
         assert done.returncode == 1
         assert told in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_an_ensemble_is_never_taken_for_one_model(trained, tmp_path):
+    done = run_command(
+        "evaluate",
+        f"--workdir={trained}",
+        "--split=test",
+        f"--ensemble={trained},{trained / 'best.keras'}",
+        f"--output={tmp_path}",
+        f"--report={tmp_path / 'report'}",
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "scores.json").read_text())
+    model = trained / "best.keras"
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert found["ensemble"] == [{"model": str(model), "sha256": digest}] * 3
+    assert f"ensemble of {model}, " in done.stdout
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "an ensemble of 3 models" in page
+    # The same three times says what one says.
+    alone = (trained / "captions_test.json").read_text()
+    assert (tmp_path / "captions_test.json").read_text() == alone

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from show_attend_tell.losses import caption_nll
+from show_attend_tell.losses import caption_nll, smoothing
 from tests import reference
 
 V = 6
@@ -62,3 +62,40 @@ def test_it_is_exact_in_mixed_precision():
     logits = tf.zeros((1, 40, V), tf.bfloat16)
     nll = caption_nll(logits, np.zeros((1, 40), int), np.ones((1, 40), bool))
     np.testing.assert_allclose(nll, [40 * np.log(V)], rtol=1e-6)
+
+
+def smoothed(logits, targets, mask, share):
+    """Equation by equation: the target's part, and the mean of all words'."""
+    total = 0.0
+    for scores, target, real in zip(logits, targets, mask, strict=True):
+        log_p = reference.log_softmax(scores)
+        if real:  # Neither padding (0) nor start (1) can follow.
+            total -= (1 - share) * log_p[target] + share * log_p[2:].mean()
+    return total
+
+
+@pytest.mark.parametrize("share", [0.1, 0.7])
+def test_smoothing_is_the_mean_over_all_words(share):
+    logits, targets, mask = drawn((2, 3), 4)
+    targets = np.maximum(targets, 2)
+
+    def each(arrays):
+        return [
+            smoothed(arrays["logits"][i], targets[i], mask[i], share)
+            for i in np.ndindex(2, 3)
+        ]
+
+    variable = tf.constant(logits)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        parts = variable, targets, mask
+        loss = caption_nll(*parts) + share * smoothing(*parts)
+    expected = each({"logits": logits.astype(np.float64)})
+    np.testing.assert_allclose(loss, np.reshape(expected, (2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(
+        tape.gradient(loss, variable),
+        reference.numeric_gradient(
+            lambda arrays: sum(each(arrays)), {"logits": logits}
+        )["logits"],
+        atol=1e-5,
+    )

@@ -126,6 +126,27 @@ def test_losses_are_equation_14(normalization):
     assert float(words) == mask.sum()
 
 
+def test_smoothing_is_in_the_loss_alone():
+    batch = batch_of(n=3)
+    plain = made(regularizer_weight=0.7)
+    smooth = made(regularizer_weight=0.7, label_smoothing=0.2)
+    logits, _ = oracle(plain, batch)
+    targets = batch["tokens"][..., 1:]
+    excess = [
+        sum(
+            z[y] - z[2:].mean()
+            for z, y in zip(logits[i], targets[i], strict=True)
+            if y != PADDING
+        )
+        for i in np.ndindex(3, K)
+    ]
+    loss, nll, words = plain.losses_of(batch)
+    found = smooth.losses_of(batch)
+    # Five captions count, one is padding.
+    np.testing.assert_allclose(found[0] - loss, 0.2 * sum(excess) / 5, 1e-4)
+    assert_close(found[1:], [nll, words], 0, 0)
+
+
 def test_padding_counts_nothing(captioner):
     batch = batch_of()
     expected = captioner.losses_of(batch)

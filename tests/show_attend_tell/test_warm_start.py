@@ -161,6 +161,10 @@ def test_a_run_on_other_captions(trained, tmp_path):
         f"--workdir={new}",
         f"--warm_start={old}",
         "--learning_rate=0",
+        "--keep_epochs=1",
+        "--ema=0.9",
+        "--label_smoothing=0.1",
+        "--scheduled_sampling=0.5",
         *(flag for flag in TINY if "images" not in flag),
     ]
     done = run_command("train", *flags)
@@ -168,6 +172,8 @@ def test_a_run_on_other_captions(trained, tmp_path):
     assert "warm start: validation: BLEU-4" in done.stdout
     before, words = load_captioner(str(old))
     after, merged = load_captioner(str(new))
+    kept = [path.name for path in (new / "epochs").iterdir()]
+    assert kept == ["02.keras"]
     assert merged.words == (*words.words, "behold")
     assert after.vocabulary_digest == merged.digest
     for one, other in zip(before.weights, after.weights, strict=True):
