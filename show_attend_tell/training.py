@@ -210,9 +210,10 @@ class _Run:
             self._validate(epoch)
 
     def _train_epoch(self, epoch: int) -> None:
-        start = self._step() - epoch * self.steps
+        first = epoch * self.steps
+        start = self._step() - first
         left = self.steps - start
-        self.model.seed_dropout(self.config.seed, self._step())
+        self.model.seed_dropout(self.config.seed, self._step(), first)
         if self.model.sampling:
             self.model.sampling.probability.assign(
                 scheduled_share(self.config, epoch)
