@@ -263,12 +263,12 @@ class _Run:
     def _keep(self, epoch: int) -> None:
         """Keeps the models of the last epochs, as many as are asked for."""
         kept = self.config.keep_epochs
-        if not kept or epoch < 0:
+        if not kept:
             return
         folder = os.path.join(self.workdir, EPOCHS_FOLDER)
         os.makedirs(folder, exist_ok=True)
         _save_model(self.model, os.path.join(folder, f"{epoch + 1:02d}.keras"))
-        for older in range(1, epoch + 2 - kept):
+        for older in range(epoch + 2 - kept):
             path = os.path.join(folder, f"{older:02d}.keras")
             if os.path.exists(path):
                 os.remove(path)

@@ -113,9 +113,24 @@ def weights(path):
 
 
 @pytest.mark.proof
-def test_a_killed_run_ends_like_one_that_was_not(tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        (
+            "--attention=hard",
+            "--batch_size=40",
+            "--label_smoothing=0.1",
+            "--scheduled_sampling=0.5",
+            "--ema=0.9",
+            "--keep_epochs=1",
+        ),
+    ],
+    ids=["plain", "options"],
+)
+def test_a_killed_run_ends_like_one_that_was_not(tmp_path, options):
     """Three runs, each killed three times at random moments."""
-    flags = [*TINY, "--checkpoint_minutes=0", "--dropout=0.3"]
+    flags = [*TINY, "--checkpoint_minutes=0", "--dropout=0.3", *options]
     whole = tmp_path / "whole"
     began = time.monotonic()
     done = run_command("train", f"--workdir={whole}", *flags)
