@@ -151,6 +151,9 @@ class Config:
     reward_samples: int = _option(
         5, "self_critical: captions drawn for each image"
     )
+    reward_temperature: float = _option(
+        1.0, "self_critical: of the captions drawn"
+    )
     reward_baseline: str = _option(
         "others",
         "self_critical: rewards are compared with those of the image's other "
@@ -349,6 +352,11 @@ class Config:
             raise UserError(
                 "Expected --batching=image with --objective=self_critical. "
                 f"Received: --batching={self.batching}"
+            )
+        if not self.reward_temperature:
+            raise UserError(
+                "Expected --reward_temperature to be positive. "
+                f"Received: {self.reward_temperature}"
             )
         if self.reward_samples < 2 and self.reward_baseline == "others":
             raise UserError(

@@ -301,7 +301,9 @@ class Captioner(keras.Model):
         rows, columns, depth = features.shape[1:]
         return ops.reshape(features, (-1, rows * columns, depth))
 
-    def seed_dropout(self, seed: int, step: int) -> None:
+    def seed_dropout(
+        self, seed: int, step: int, first: int | None = None
+    ) -> None:
         """Makes all chance from now on follow from a seed and a step.
 
         A `.keras` file does not hold the state of random generators.
@@ -309,16 +311,21 @@ class Captioner(keras.Model):
         Args:
             seed: Of the run.
             step: Steps taken so far.
+            first: The step that chance was last set at in a run that was not
+                stopped, such as the first of an epoch; by default this one.
         """
         layers = self._flatten_layers(include_self=False)
         droppers = [x for x in layers if isinstance(x, keras.layers.Dropout)]
-        generators = [x.seed_generator for x in droppers if x.rate > 0]
+        # With how often each is used in a step.
+        generators = [(x.seed_generator, 1) for x in droppers if x.rate > 0]
         if self.hard:
-            generators.append(self.hard.seed_generator)
+            generators.append((self.hard.seed_generator, 2))
         if self.sampling:
-            generators += self.sampling.seed_generators
-        for number, generator in enumerate(generators):
-            generator.state.assign([(1000 * seed + number) % 2**31, step])
+            generators += [(x, 1) for x in self.sampling.seed_generators]
+        first = step if first is None else first
+        for number, (generator, uses) in enumerate(generators):
+            count = first + uses * (step - first)
+            generator.state.assign([(1000 * seed + number) % 2**31, count])
 
     def losses_of(self, inputs, training=None):
         """Returns the terms of equation 14 for a batch.
@@ -333,14 +340,14 @@ class Captioner(keras.Model):
             The mean loss of a caption, the summed negative log-likelihood,
             and the number of words, all scalars.
         """
-        draws = self.hard and training
+        draws, read = self.hard and training, inputs
+        if self.sampling and training:
+            read = self._mixed(inputs)
         if draws:
-            inputs = self.hard.repeated(inputs)
+            inputs, read = map(self.hard.repeated, (inputs, read))
         targets = inputs["tokens"][:, :, 1:]
         mask = targets != PADDING
-        if self.sampling and training:
-            inputs = self._mixed(inputs)
-        outputs = self(inputs, training=training)
+        outputs = self(read, training=training)
         nll = caption_nll(outputs["logits"], targets, mask)
         penalty = self.regularizer(outputs["attention"], mask)
         if self.label_smoothing:

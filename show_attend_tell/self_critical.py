@@ -57,6 +57,9 @@ class SelfCritical:
             or `"greedy"` (the paper's), the reward of the caption that takes
             the likeliest word at every step.
         bleu_weight: What BLEU-4 counts beside CIDEr-D.
+        temperature: What logits are divided by, both to draw captions and in
+            `p`: below one, captions are nearer to the likeliest ones, which
+            are those that are said later.
         length_step: Captions are padded to a multiple of this many steps, as
             a compiled step is compiled once a length.
         seed: Of the samples.
@@ -70,6 +73,7 @@ class SelfCritical:
         samples: int = 5,
         baseline: str = "others",
         bleu_weight: float = 0.0,
+        temperature: float = 1.0,
         length_step: int = 4,
         seed: int = 0,
     ):
@@ -91,7 +95,10 @@ class SelfCritical:
         self.bleu_weight = bleu_weight
         self.length_step, self.seed = length_step, seed
         self.drawing = Decoding(
-            "sample", hypotheses=samples, max_words=max_words
+            "sample",
+            hypotheses=samples,
+            max_words=max_words,
+            temperature=temperature,
         )
         self.greedy = Decoding("greedy", max_words=max_words)
         self.metrics = [keras.metrics.Mean(name="reward")]
@@ -166,6 +173,7 @@ class SelfCritical:
         step = ops.expand_dims(ops.arange(ops.shape(targets)[2]), 1)
         logits = ops.cast(outputs["logits"], "float32")
         logits = logits + silence(logits.shape[-1], step, self.drawing)
+        logits = logits / self.drawing.temperature
         nll = caption_nll(logits, targets, mask)
         real = ops.any(mask, axis=-1)
         cut = ops.logical_and(real, ops.logical_not(finished))

@@ -243,9 +243,10 @@ class _Run:
             self._validate(epoch)
 
     def _train_epoch(self, epoch: int) -> None:
-        start = self._step() - epoch * self.steps
+        first = epoch * self.steps
+        start = self._step() - first
         left = self.steps - start
-        self.model.seed_dropout(self.config.seed, self._step())
+        self.model.seed_dropout(self.config.seed, self._step(), first)
         if self.model.sampling:
             self.model.sampling.probability.assign(
                 scheduled_share(self.config, epoch)
@@ -298,12 +299,12 @@ class _Run:
     def _keep(self, epoch: int) -> None:
         """Keeps the models of the last epochs, as many as are asked for."""
         kept = self.config.keep_epochs
-        if not kept or epoch < 0:
+        if not kept:
             return
         folder = os.path.join(self.workdir, EPOCHS_FOLDER)
         os.makedirs(folder, exist_ok=True)
         _save_model(self.model, os.path.join(folder, f"{epoch + 1:02d}.keras"))
-        for older in range(1, epoch + 2 - kept):
+        for older in range(epoch + 2 - kept):
             path = os.path.join(folder, f"{older:02d}.keras")
             if os.path.exists(path):
                 os.remove(path)
@@ -370,6 +371,7 @@ class _Run:
             config.reward_samples,
             config.reward_baseline,
             config.reward_bleu,
+            config.reward_temperature,
             config.length_step,
             config.seed,
         )

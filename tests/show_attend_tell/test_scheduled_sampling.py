@@ -126,14 +126,18 @@ def test_at_zero_nothing_changes(attention):
     assert np.any(gradients(sampled, batch_of())[0] != found[0][0])
 
 
-def test_chance_follows_from_seed_and_step():
-    model, batch = made(scheduled_sampling=0.5, dropout=0.3), batch_of(n=3)
+@pytest.mark.parametrize("attention", ["soft", "hard"])
+def test_chance_follows_from_seed_and_step(attention):
+    model, batch = (
+        made(scheduled_sampling=0.5, dropout=0.3, attention=attention),
+        batch_of(n=3),
+    )
     model.sampling.probability.assign(0.5)
 
-    def losses(first, count):
-        model.seed_dropout(0, first)
+    def losses(step, count):
+        model.seed_dropout(0, step, first=10)
         return [
-            float(model.losses_of(batch, training=True)[0])
+            float(model.losses_of(batch, training=True)[1])
             for _ in range(count)
         ]
 

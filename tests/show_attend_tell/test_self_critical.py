@@ -90,7 +90,7 @@ def reward_of(caption, example):
     return cider + BLEU_WEIGHT * smoothed_bleu(counts)[0]
 
 
-def expected_reward(annotations, w, example):
+def expected_reward(annotations, w, example, temperature):
     """Sums probability times reward over all captions, in NumPy."""
     cell_weights = reference.below(w, "decoder/cell")
 
@@ -104,7 +104,8 @@ def expected_reward(annotations, w, example):
         )
         # Neither padding, nor start, nor unknown; no end before a word.
         choice = [*WORDS, END] if said else [*WORDS]
-        p = dict(zip(choice, reference.softmax(logits[choice]), strict=True))
+        each = reference.softmax(logits[choice] / temperature)
+        p = dict(zip(choice, each, strict=True))
         total = 0.0
         if said:
             total += p[END] * reward_of((*said, END), example)
@@ -122,7 +123,10 @@ def expected_reward(annotations, w, example):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"baseline": "others"}, {"baseline": "greedy", "samples": 2}],
+    [
+        {"baseline": "others"},
+        {"baseline": "greedy", "samples": 2, "temperature": 0.7},
+    ],
     ids=lambda arguments: arguments["baseline"],
 )
 def test_the_mean_gradient_is_that_of_the_expected_reward(arguments):
@@ -157,7 +161,10 @@ def test_the_mean_gradient_is_that_of_the_expected_reward(arguments):
     annotations = batch["annotations"][0].astype(np.float64)
     exact = reference.numeric_gradient(
         lambda changed: -expected_reward(
-            annotations, {**weights, **changed}, 0
+            annotations,
+            {**weights, **changed},
+            0,
+            arguments.get("temperature", 1.0),
         ),
         {name: weights[name] for name in order},
     )

@@ -114,14 +114,11 @@ def weights(path):
     return [np.asarray(variable) for variable in variables]
 
 
-def self_critical(trained):
-    return [f"--warm_start={trained}", "--objective=self_critical"]
-
-
 def test_self_critical_training_goes_on_from_a_trained_model(
     trained, tmp_path
 ):
-    flags = [*TINY, *self_critical(trained), "--epochs=1"]
+    flags = [*TINY, "--objective=self_critical", "--epochs=1"]
+    flags.append(f"--warm_start={trained}")
     done = run_command("train", f"--workdir={tmp_path}", *flags)
     assert done.returncode == 0, done.stderr
     history = read(tmp_path / "history.json")
@@ -154,11 +151,27 @@ def test_self_critical_settings_are_checked(flag, told):
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("more", [lambda trained: [], self_critical])
-def test_a_killed_run_ends_like_one_that_was_not(tmp_path, trained, more):
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        (
+            "--attention=hard",
+            "--batch_size=40",
+            "--label_smoothing=0.1",
+            "--scheduled_sampling=0.5",
+            "--ema=0.9",
+            "--keep_epochs=1",
+        ),
+        ("--objective=self_critical",),
+    ],
+    ids=["plain", "options", "self_critical"],
+)
+def test_a_killed_run_ends_like_one_that_was_not(tmp_path, trained, options):
     """Three runs, each killed three times at random moments."""
-    flags = [*TINY, "--checkpoint_minutes=0", "--dropout=0.3"]
-    flags += more(trained)
+    flags = [*TINY, "--checkpoint_minutes=0", "--dropout=0.3", *options]
+    if "--objective=self_critical" in options:
+        flags.append(f"--warm_start={trained}")
     whole = tmp_path / "whole"
     began = time.monotonic()
     done = run_command("train", f"--workdir={whole}", *flags)
