@@ -35,15 +35,16 @@ class CutEncoder:
 
     Attributes:
         frozen: What is cached; its annotations are the features at the cut.
-        live: Those features, float32 (B, L', D') -> (B, rows, columns, D).
-            What it has of frozen layers is not trainable. Nor is pretrained
-            batch normalisation, which is then always in inference mode.
+        live: Those features, float32 (B, L', D') -> (B, rows, columns, D),
+            or `None` where nothing learns. What it has of frozen layers is
+            not trainable. Nor is pretrained batch normalisation, which is
+            then always in inference mode.
         whole: The encoder as it is before it learns. The layers are those of
             both parts.
     """
 
     frozen: Encoder
-    live: keras.Model
+    live: keras.Model | None
     whole: Encoder
 
 
