@@ -319,11 +319,11 @@ class Captioner(keras.Model):
     def train_step(self, data):
         """Takes one step of the optimizer on a batch."""
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not self.optimizer.built:
-            # For all weights, also those that do not learn yet.
-            self.optimizer.build(self.trainable_variables)
         with tf.GradientTape() as tape:
             loss, nll, words = self.losses_of(inputs, training=True)
+            if not self.optimizer.built:
+                # For all weights, also those that do not learn yet.
+                self.optimizer.build(self.trainable_variables)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.learning_variables)
         # The embedding's comes as rows, one for each time a word occurs, and
