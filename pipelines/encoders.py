@@ -177,7 +177,7 @@ def frozen_encoder(
     Raises:
         UserError: The layer has no locations.
     """
-    output = layer_output(network, name, layer)
+    output = _output(network, name, layer)
     rows, columns, depth = output.shape[1:]
     features = keras.Model(network.input, output, name=f"{name}_features")
     features.trainable = False
@@ -384,17 +384,8 @@ def initialise(network: keras.Model) -> None:
             weight.assign(values * np.float32(np.sqrt(2 / inputs)))
 
 
-def layer_output(network: keras.Model, name: str, layer: str | None):
-    """Returns the output of a layer that has one with locations.
-
-    Args:
-        network: The network.
-        name: Its name, for messages.
-        layer: The name of the layer.
-
-    Raises:
-        UserError: There is no such layer.
-    """
+def _output(network: keras.Model, name: str, layer: str | None):
+    """The layer's output, if it has one with locations."""
     found = {}
     for candidate in network.layers:
         # A layer without a single output, or without a shape, has none.

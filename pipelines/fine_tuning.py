@@ -17,7 +17,6 @@ from pipelines.encoders import (
     build_encoder,
     frozen_encoder,
     initialise,
-    layer_output,
     load_network,
     preprocessing,
 )
@@ -36,13 +35,17 @@ class CutEncoder:
 
     Attributes:
         frozen: What is cached; its annotations are the features at the cut.
-        live: Those features, float32 (B, L', D') -> (B, rows, columns, D).
-            What it has of frozen layers is not trainable. Nor is pretrained
-            batch normalisation, which is then always in inference mode.
+        live: Those features, float32 (B, L', D') -> (B, rows, columns, D),
+            or `None` where nothing learns. What it has of frozen layers is
+            not trainable. Nor is pretrained batch normalisation, which is
+            then always in inference mode.
+        whole: The encoder as it is before it learns. The layers are those of
+            both parts.
     """
 
     frozen: Encoder
-    live: keras.Model
+    live: keras.Model | None
+    whole: Encoder
 
 
 def cut_encoder(
@@ -80,8 +83,9 @@ def cut_encoder(
             layer = normalized
     else:
         network = load_network(name, weights)
-    output = layer_output(network, name, layer)
-    features = keras.Model(network.input, output)
+    whole = frozen_encoder(network, name, layer)
+    features = whole.model.get_layer(f"{name}_features")
+    features.trainable = True
     top = _top(network, features, name, finetune)
     _set_policy(top, dtype)
     if not scratch:
@@ -106,7 +110,8 @@ def cut_encoder(
             bottom.trainable = False
             _set_policy(bottom, dtype)
             live = bottom(live)
-    return CutEncoder(frozen, keras.Model(cached, top(live), name="encoder"))
+    live = keras.Model(cached, top(live), name="encoder")
+    return CutEncoder(frozen, live, whole)
 
 
 def _top(

@@ -414,10 +414,10 @@ def _pixels_batch(records: tf.Tensor, metadata: Metadata) -> tf.Tensor:
     """The same in the graph, float32 (B, rows, columns, 3)."""
     rows, columns = metadata.grid
     size = struct.pack(">II", columns, rows)
-    tf.debugging.assert_equal(
-        tf.strings.substr(records, _PNG_SIZE_AT, len(size)),
-        tf.constant(size),
-        "A record is damaged: no PNG file of the right size.",
+    found = tf.strings.substr(records, _PNG_SIZE_AT, len(size))
+    tf.debugging.Assert(
+        tf.reduce_all(found == size),
+        ["A record is damaged: no PNG file of the right size."],
     )
     pixels = tf.map_fn(
         lambda record: tf.io.decode_png(record, channels=3),

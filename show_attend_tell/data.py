@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import keras
 
 from pipelines.captions import CaptionedImage, Source, summarize_skipped
-from pipelines.encoders import Encoder, build_encoder
+from pipelines.encoders import PIXELS, Encoder, build_encoder
 from pipelines.errors import UserError
 from pipelines.features import AnnotationCache, extract_annotations
 from pipelines.files import read_json, write_json
-from pipelines.fine_tuning import cut_encoder
+from pipelines.fine_tuning import CutEncoder, cut_encoder
 from pipelines.metadata import Metadata
 from pipelines.sources import load_source
 from pipelines.vocabulary import Vocabulary
@@ -85,8 +85,9 @@ def prepare_data(config: Config, workdir: str) -> Data:
             )
     images = [image for split in splits.values() for image in split]
     directory = annotations_of(config, workdir)
-    encoder, live = _encoder(config)
-    what = "annotations" if live is None else encoder.layer
+    cut = _encoder(config)
+    encoder = cut.frozen
+    what = "annotations" if cut.live is None else encoder.layer
     print(f"{what} of {len(images)} images: {directory}")
     expected = Metadata.describe(encoder, config.geometry, config.precision)
     begun = os.path.exists(os.path.join(workdir, METADATA_FILE))
@@ -113,18 +114,24 @@ def prepare_data(config: Config, workdir: str) -> Data:
         ", ".join(f"{len(split)} {name}" for name, split in splits.items())
         + f" images; {len(vocabulary)} words"
     )
-    return Data(splits, cache, vocabulary, live)
+    return Data(splits, cache, vocabulary, cut.live)
 
 
-def _encoder(config: Config) -> tuple[Encoder, keras.Model | None]:
-    """Builds what is cached, and what learns."""
+def _encoder(config: Config) -> CutEncoder:
+    """Builds what is cached, and what learns, if anything does."""
     named = (config.encoder, config.encoder_layer, config.encoder_weights)
-    if not config.finetune:
-        return build_encoder(*named), None
-    cut = cut_encoder(
-        *named, config.finetune, bool(config.augmentation), config.dtype_policy
-    )
-    return cut.frozen, cut.live
+    if config.finetune:
+        pixels = bool(config.augmentations)
+        return cut_encoder(
+            *named, config.finetune, pixels, config.dtype_policy
+        )
+    if config.encoder_layer == PIXELS:
+        raise UserError(
+            "Expected --finetune with pixels. Received: --encoder_layer="
+            f"{PIXELS}. Give --finetune=all and no --encoder_layer."
+        )
+    encoder = build_encoder(*named)
+    return CutEncoder(frozen=encoder, live=None, whole=encoder)
 
 
 def _start(config: Config, expected: Metadata) -> Metadata:

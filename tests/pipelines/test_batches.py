@@ -1,6 +1,7 @@
 """Batches, over a real cache of a few small images."""
 
 import collections
+import dataclasses
 import functools
 import io
 
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from pipelines.augmentation import Augmentation
 from pipelines.batches import (
     CaptionedAnnotation,
     TrainingBatches,
@@ -235,6 +237,62 @@ def test_records_are_decoded_in_the_graph_as_by_read(cache, epochs):
             batch["annotations"], cache.read(positions)
         )
         np.testing.assert_array_equal(batch["tokens"], tokens)
+
+
+@pytest.fixture(scope="module")
+def pixel_cache(tmp_path_factory):
+    images = [
+        CaptionedImage(f"{i}", "train", (), draw=functools.partial(drawing, i))
+        for i in range(IMAGES)
+    ]
+    encoder = build_encoder("scenes", "pixels")
+    folder = tmp_path_factory.mktemp("pixels")
+    return extract_annotations(images, encoder, "squash", folder, verbose=False)
+
+
+def test_pixels_are_cached_exactly(pixel_cache):
+    assert pixel_cache.metadata.precision == "uint8"
+    for i, found in enumerate(pixel_cache.read(range(IMAGES))):
+        expected = np.asarray(Image.open(io.BytesIO(drawing(i))))
+        np.testing.assert_array_equal(found.reshape(112, 112, 3), expected)
+
+
+@pytest.mark.parametrize("batching", ["image", "length"])
+def test_augmented_batches(pixel_cache, batching):
+    examples = [
+        dataclasses.replace(example, mirrors=i % 2 == 0)
+        for i, example in enumerate(examples_of())
+    ]
+    batches = TrainingBatches(
+        pixel_cache,
+        examples,
+        batch_size=6,
+        batching=batching,
+        augmentation=Augmentation(flip=True, seed=3),
+    )
+    may = {example.position: example.mirrors for example in examples}
+    originals = pixel_cache.read(range(IMAGES)).reshape(-1, 112, 112, 3)
+    epochs = [elements(batches.epoch(epoch)) for epoch in range(3)]
+    turned = collections.Counter()
+    for epoch, found in enumerate(epochs):
+        for (steps, rows), batch in zip(
+            batches.plan(epoch), found, strict=True
+        ):
+            positions, tokens = batches.arrays(steps, rows)
+            np.testing.assert_array_equal(batch["tokens"], tokens)
+            for position, seen in zip(
+                positions, batch["annotations"], strict=True
+            ):
+                original = originals[position]
+                mirrored = np.any(seen.reshape(112, 112, 3) != original)
+                if mirrored:
+                    original = original[:, ::-1]
+                np.testing.assert_array_equal(seen, original.reshape(-1, 3))
+                turned[may[position], mirrored] += 1
+    assert turned[False, True] == 0 < turned[False, False]
+    assert turned[True, True] > 0 < turned[True, False]
+    # Taken up in the middle it is the same.
+    assert_same(elements(batches.epoch(1, start=2)), epochs[1][2:])
 
 
 def test_a_damaged_record_stops_the_epoch(cache, monkeypatch):

@@ -127,6 +127,19 @@ def test_scenes(scenes):
     )
 
 
+def test_pixels_are_the_annotations_of_an_encoder_that_learns():
+    # No weights are read: there are none in it.
+    encoder = build_encoder("vgg16", "pixels", "/nowhere.h5")
+    assert (encoder.image_size, encoder.depth) == (224, 3)
+    assert encoder.grid == (224, 224) and not encoder.model.weights
+    images = pixels(2, 224)
+    found = run(encoder.model, images)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, images.reshape(2, -1, 3))
+    with pytest.raises(UserError, match="Expected an encoder"):
+        build_encoder("vgg20", "pixels")
+
+
 def test_the_weights_of_scenes_come_with_the_package():
     if not SCENES_WEIGHTS.exists():
         with pytest.raises(UserError, match="encoder_weights=FILE"):

@@ -42,6 +42,7 @@ def test_both_parts_are_the_whole(
     cut = cut_encoder(name, None, "none", finetune, at_pixels)
     whole = build_encoder(name, None, "none")
     assert (cut.frozen.layer, cut.frozen.grid) == (below, grid)
+    assert (cut.whole.digest, cut.whole.layer) == (whole.digest, whole.layer)
     assert cut.live.output_shape == (None, 14, 14, whole.depth)
     images = pixels(1, whole.image_size)
     expected = np.asarray(whole.model(images))

@@ -1,5 +1,6 @@
 """Annotations as bytes: how small, how exact, and how they fail."""
 
+import io
 import json
 import struct
 import zlib
@@ -7,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
@@ -109,6 +111,55 @@ def test_float16_loses_nothing_after_rounding():
         encode_annotations(annotation, metadata), metadata
     )
     np.testing.assert_array_equal(found, annotation.astype(np.float16))
+
+
+def pixels_of(grid=(5, 7), seed=0):
+    values = np.random.default_rng(seed).integers(0, 256, (*grid, 3))
+    metadata = described("uint8", grid, 3, layer="pixels")
+    return values.astype(np.float32).reshape(-1, 3), metadata
+
+
+def test_pixels_lose_nothing():
+    pixels, metadata = pixels_of()
+    record = encode_annotations(pixels, metadata)
+    # Any reader of PNG sees them.
+    image = np.asarray(Image.open(io.BytesIO(record)))
+    np.testing.assert_array_equal(image.reshape(-1, 3), pixels)
+    found = decode_annotations(record, metadata)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, pixels)
+    batch = decode_annotations_batch(tf.constant([record] * 2), metadata)
+    assert batch.shape == (2, 35, 3) and batch.dtype == tf.float32
+    np.testing.assert_array_equal(batch[1], pixels)
+
+
+def test_pixels_of_another_size_or_damaged_are_refused():
+    pixels, metadata = pixels_of()
+    record = encode_annotations(pixels, metadata)
+    turned = described("uint8", (7, 5), 3, layer="pixels")
+    for data, what in (
+        (record, turned),
+        (record[:60], metadata),
+        (b"GIF89a" + record[6:], metadata),
+        (b"", metadata),
+    ):
+        with pytest.raises(UserError, match="damaged"):
+            decode_annotations(data, what)
+        with pytest.raises(tf.errors.OpError):
+            decode_annotations_batch(tf.constant([data]), what)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"layer": "pixels", "precision": "sqrt8", "depth": 3},
+        {"layer": "block5_conv4", "precision": "uint8", "depth": 3},
+        {"layer": "pixels", "precision": "uint8", "depth": 4},
+    ],
+)
+def test_pixels_alone_are_exact(fields):
+    with pytest.raises(UserError, match="Expected pixels"):
+        described(**fields)
 
 
 @pytest.mark.parametrize("precision", ["sqrt8", "float16"])
