@@ -36,6 +36,10 @@ class Ensemble:
         """V, how many words it knows, special ones included."""
         return self.members[0].vocabulary_size
 
+    def grid(self, given: tuple[int, int]) -> tuple[int, int]:
+        """Returns rows and columns of the attention; see `Captioner.grid`."""
+        return self.members[0].grid(given)
+
     def begin(self, annotations):
         """Starts captions.
 
