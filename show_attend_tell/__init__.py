@@ -14,15 +14,17 @@ def load(
     encoder_weights: str | None = None,
     ensemble: Sequence[str] = (),
 ) -> "ImageCaptioner":
-    """Loads a captioner that was trained.
+    """Loads a captioner that was trained or exported.
 
         captioner = show_attend_tell.load("runs/scenes")
         caption = captioner.caption("photo.jpg")
         caption.draw().save("attention.png")
 
     Args:
-        path: The workdir of a training.
-        encoder_weights: A file, where the encoder's weights have moved.
+        path: The workdir of a training, or the folder of an exported
+            version, such as `"savedmodels/scenes/1"`.
+        encoder_weights: A file, where the encoder's weights have moved. An
+            exported captioner has them inside.
         ensemble: Workdirs, or `.keras` files in them, of models that say
             captions together with that of `path`.
 
@@ -34,5 +36,11 @@ def load(
     """
     # Here, because TensorFlow takes seconds that not every import needs.
     from show_attend_tell.captioning import ImageCaptioner
+    from show_attend_tell.exporting.captioner import (
+        ExportedCaptioner,
+        is_exported,
+    )
 
+    if is_exported(path):
+        return ExportedCaptioner(path)
     return ImageCaptioner.load(path, encoder_weights, ensemble)
