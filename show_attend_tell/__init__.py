@@ -9,15 +9,17 @@ if TYPE_CHECKING:
 
 
 def load(path: str, encoder_weights: str | None = None) -> "ImageCaptioner":
-    """Loads a captioner that was trained.
+    """Loads a captioner that was trained or exported.
 
         captioner = show_attend_tell.load("runs/scenes")
         caption = captioner.caption("photo.jpg")
         caption.draw().save("attention.png")
 
     Args:
-        path: The workdir of a training.
-        encoder_weights: A file, where the encoder's weights have moved.
+        path: The workdir of a training, or the folder of an exported
+            version, such as `"savedmodels/scenes/1"`.
+        encoder_weights: A file, where the encoder's weights have moved. An
+            exported captioner has them inside.
 
     Returns:
         A `captioning.ImageCaptioner`.
@@ -27,5 +29,11 @@ def load(path: str, encoder_weights: str | None = None) -> "ImageCaptioner":
     """
     # Here, because TensorFlow takes seconds that not every import needs.
     from show_attend_tell.captioning import ImageCaptioner
+    from show_attend_tell.exporting.captioner import (
+        ExportedCaptioner,
+        is_exported,
+    )
 
+    if is_exported(path):
+        return ExportedCaptioner(path)
     return ImageCaptioner.load(path, encoder_weights)

@@ -1,4 +1,4 @@
-"""Captions photos with a captioner that was trained.
+"""Captions photos with a captioner that was trained or exported.
 
     python -m show_attend_tell.caption --workdir=runs/scenes PHOTO...
 
@@ -6,6 +6,7 @@ prints a line for each photo or folder of photos, and with --attention=DIR
 draws where the model looked for each word. --output=FILE.csv or FILE.json
 (COCO's form, the best caption of each) writes the captions to a file. With
 --hypotheses=3 the next best follow, each with its log-probability.
+--model=savedmodels/scenes/1 in place of --workdir takes an exported captioner.
 """
 
 import csv
@@ -25,11 +26,13 @@ from pipelines.errors import UserError
 from pipelines.files import write_atomically
 from pipelines.images import load_image
 from show_attend_tell.captioning import Caption, ImageCaptioner
+from show_attend_tell.exporting.captioner import ExportedCaptioner
 from show_attend_tell.flags import define_decoding_flags
 from show_attend_tell.visualization import save_picture
 
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "folder that train wrote", required=True
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder that train wrote")
+_MODEL = flags.DEFINE_string(
+    "model", None, "in its place, a version that export wrote"
 )
 _ATTENTION = flags.DEFINE_string(
     "attention", None, "draw where the model looked into this folder"
@@ -58,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
             f"Received: {_OUTPUT.value!r}"
         )
     paths = [path for given in arguments for path in _photos(given)]
-    captioner = ImageCaptioner.load(_WORKDIR.value, _WEIGHTS.value)
+    captioner = _captioner()
     readable: list[str] = []
     # A bar where the captions themselves are not printed.
     bar = keras.utils.Progbar(
@@ -84,6 +87,17 @@ def main(arguments: Sequence[str]) -> None:
     if failed:
         print(f"{failed} of {len(paths)} not captioned", file=sys.stderr)
         sys.exit(1)
+
+
+def _captioner() -> ImageCaptioner:
+    if (_WORKDIR.value is None) == (_MODEL.value is None):
+        raise UserError(
+            "Expected --workdir=RUN or --model=VERSION. Received: "
+            f"workdir={_WORKDIR.value!r}, model={_MODEL.value!r}"
+        )
+    if _MODEL.value is not None:
+        return ExportedCaptioner(_MODEL.value)
+    return ImageCaptioner.load(_WORKDIR.value, _WEIGHTS.value)
 
 
 def _photos(path: str) -> list[str]:

@@ -5,7 +5,7 @@ import functools
 import itertools
 import os
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -46,7 +46,7 @@ class Speaker:
         grid: tuple[int, int],
         geometry: str,
     ):
-        self.vocabulary = vocabulary
+        self.captioner, self.vocabulary = captioner, vocabulary
         self.grid, self.geometry = tuple(grid), geometry
 
         @functools.lru_cache(maxsize=16)
@@ -94,23 +94,45 @@ class Speaker:
         return captions[:count]
 
     def _caption(self, said: Captions, n: int) -> Caption:
-        """Returns the best hypothesis of an image, which holds the others."""
-        hypotheses = []
-        for h, length in enumerate(said.lengths[n]):
-            caption = Caption(
-                words=tuple(self.vocabulary.decode(said.tokens[n, h, :length])),
-                log_probability=float(said.log_probability[n, h]),
-                score=float(said.score[n, h]),
-                finished=bool(said.finished[n, h]),
-                attention=said.attention[n, h, :length].reshape(-1, *self.grid),
-                gate=said.gate[n, h, :length],
-                geometry=self.geometry,
-                places=_places(said.places[n, h, :length]),
-            )
-            if not hypotheses or caption.log_probability > NEVER / 2:
-                hypotheses.append(caption)
-        best, *others = hypotheses
-        return dataclasses.replace(best, alternatives=tuple(others))
+        def words(h, length):
+            return self.vocabulary.decode(said.tokens[n, h, :length])
+
+        return hypotheses_of(said, n, words, self.grid, self.geometry)
+
+
+def hypotheses_of(
+    said: Captions,
+    n: int,
+    words: Callable[[int, int], Iterable[str]],
+    grid: tuple[int, int],
+    geometry: str,
+) -> Caption:
+    """Returns the best hypothesis of an image, which holds the others.
+
+    Args:
+        said: Of a batch, as arrays.
+        n: The number of the image.
+        words: Takes the number of a hypothesis and how many words it has,
+            and returns them.
+        grid: Rows and columns of the locations.
+        geometry: How the encoder saw the photo.
+    """
+    hypotheses = []
+    for h, length in enumerate(said.lengths[n]):
+        caption = Caption(
+            words=tuple(words(h, length)),
+            log_probability=float(said.log_probability[n, h]),
+            score=float(said.score[n, h]),
+            finished=bool(said.finished[n, h]),
+            attention=said.attention[n, h, :length].reshape(-1, *grid),
+            gate=said.gate[n, h, :length],
+            geometry=geometry,
+            places=_places(said.places[n, h, :length]),
+        )
+        if not hypotheses or caption.log_probability > NEVER / 2:
+            hypotheses.append(caption)
+    best, *others = hypotheses
+    return dataclasses.replace(best, alternatives=tuple(others))
 
 
 class ImageCaptioner:

@@ -19,6 +19,7 @@ COMMANDS = {
     "pipelines.extract_features",
     "show_attend_tell.caption",
     "show_attend_tell.evaluate",
+    "show_attend_tell.export",
     "show_attend_tell.train",
     "show_attend_tell.train_encoder",
 }
@@ -32,11 +33,11 @@ LEVELS = (
     {"model"},
     {"decoding"},
     {"captioning"},
-    {"data", "grounding"},
+    {"data", "grounding", "exporting"},
     {"truth", "report"},
     {"evaluation", "flags"},
     {"training", "run_report"},
-    {"train", "caption", "evaluate", "train_encoder"},
+    {"train", "caption", "evaluate", "export", "train_encoder"},
 )
 
 # What `pip install .` brings; a module may count on these.
@@ -53,7 +54,7 @@ CORE = {
     "tensorflow_datasets",
 }
 # What extras bring; only inside the function that needs it.
-OPTIONAL = {"pycocoevalcap"}
+OPTIONAL = {"pycocoevalcap", "tensorflow_serving"}
 
 # They run code from the file that they read.
 UNSAFE = {"cPickle", "cloudpickle", "dill", "joblib", "marshal", "pickle"}

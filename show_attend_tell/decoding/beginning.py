@@ -25,8 +25,12 @@ def begin(captioner, annotations, width: int):
 
 
 def put(buffer, value, axis: int, place):
-    """Returns the buffer with a value at one place of an axis."""
-    start = [0] * len(buffer.shape)
-    start[axis] = place
+    """Returns the buffer with a value at one place of an axis.
+
+    Not `ops.slice_update`, which is an operation of XLA's, and servers may
+    have no XLA.
+    """
+    after = [1] * (len(buffer.shape) - axis - 1)
+    here = ops.equal(ops.arange(buffer.shape[axis]), place)
     value = ops.expand_dims(ops.cast(value, buffer.dtype), axis)
-    return ops.slice_update(buffer, tuple(start), value)
+    return ops.where(ops.reshape(here, (-1, *after)), value, buffer)

@@ -1,0 +1,82 @@
+"""Exports a trained captioner, to be served.
+
+    python -m show_attend_tell.export --workdir=runs/scenes \
+        --output=savedmodels/scenes
+
+writes the next version of a SavedModel for TensorFlow Serving, such as
+savedmodels/scenes/1, with preprocessing, decoding and words inside. How
+captions are said is chosen now, by the same flags as for `caption`. Nothing
+is written unless the model, loaded as a server loads it, answers as the
+captioner does. savedmodels/README.md tells how to serve and ask it.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from pipelines.commands import no_arguments, run
+from pipelines.errors import UserError
+from show_attend_tell.captioning import ImageCaptioner, changed
+from show_attend_tell.exporting.saved_model import (
+    BATCH_SIZES,
+    export_saved_model,
+)
+from show_attend_tell.flags import define_decoding_flags
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "folder that train wrote", required=True
+)
+_FORMAT = flags.DEFINE_enum(
+    "format", "saved_model", ["saved_model"], "what to write"
+)
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "folder of the model; its name is the one that it is served by",
+    required=True,
+)
+_VERSION = flags.DEFINE_integer(
+    "version",
+    None,
+    "number of the version; by default the next after the largest there",
+    lower_bound=0,
+    upper_bound=2**63 - 1,
+)
+_BATCH_SIZES = flags.DEFINE_list(
+    "batch_sizes",
+    [str(size) for size in BATCH_SIZES],
+    "batches that a server will make; it is warmed up with each",
+)
+_WEIGHTS = flags.DEFINE_string(
+    "encoder_weights", None, "where the encoder's weights are now"
+)
+_DECODING = define_decoding_flags()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Exports what the flags say."""
+    no_arguments(arguments)
+    batch_sizes = _batch_sizes()
+    captioner = ImageCaptioner.load(_WORKDIR.value, _WEIGHTS.value)
+    path = export_saved_model(
+        captioner,
+        _OUTPUT.value,
+        changed(captioner.decoding, _DECODING()),
+        _VERSION.value,
+        batch_sizes,
+    )
+    print(path)
+
+
+def _batch_sizes() -> list[int]:
+    sizes = _BATCH_SIZES.value
+    if not sizes or not all(x.isdecimal() and 0 < int(x) < 1025 for x in sizes):
+        raise UserError(
+            "Expected --batch_sizes such as 1,2,4,8, each at most 1024. "
+            f"Received: {','.join(sizes)!r}"
+        )
+    return sorted({int(size) for size in sizes})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""From a captioner to files that other programs run."""

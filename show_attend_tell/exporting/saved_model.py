@@ -1,0 +1,145 @@
+"""Writes a captioner as a version of a model that TensorFlow Serving serves."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from pipelines.errors import UserError
+from pipelines.files import locked, write_json
+from show_attend_tell.captioning import ImageCaptioner
+from show_attend_tell.decoding import Decoding
+from show_attend_tell.exporting.captioner import SETTINGS_FILE
+from show_attend_tell.exporting.gate import check, drawn_photos
+from show_attend_tell.exporting.session import quiet
+from show_attend_tell.exporting.signatures import BEST, signatures
+from show_attend_tell.exporting.warmup import (
+    INSTALL,
+    replay_warmup,
+    write_warmup,
+)
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+
+
+def export_saved_model(
+    captioner: ImageCaptioner,
+    output: str,
+    decoding: Decoding | None = None,
+    version: int | None = None,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+) -> str:
+    """Writes `output/<version>/`, whole or not at all.
+
+    It is written beside its place, checked (see `gate`), and renamed. A
+    version that is there is never touched.
+
+    Args:
+        captioner: The captioner.
+        output: The folder of the model, whose name servers know it by.
+        decoding: How captions are said; the captioner's own by default.
+        version: Its number; by default the next after the largest there.
+        batch_sizes: One warm-up request is written for each.
+
+    Returns:
+        The folder of the version.
+
+    Raises:
+        UserError: The version is there, another export is writing, the
+            decoding needs chance, or the export does not pass its checks.
+    """
+    decoding = decoding or captioner.decoding
+    functions = signatures(captioner, decoding)
+    output = os.path.abspath(output)
+    created = not os.path.exists(output)
+    os.makedirs(output, exist_ok=True)
+    busy = (
+        f"Another export is writing to {output!r}. Wait until it ends, or "
+        "choose another --output."
+    )
+    with locked(output, busy):
+        path = os.path.join(output, str(_version(output, version)))
+        for left_over in pathlib.Path(output).glob("*.tmp-*"):
+            shutil.rmtree(left_over)
+        beside = f"{path}.tmp-{os.getpid()}"
+        try:
+            _write(beside, captioner, decoding, functions)
+            check(beside, captioner, decoding)
+            _warm_up(beside, os.path.basename(output), batch_sizes)
+            _rename(beside, path)
+            created = False
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            if created:
+                shutil.rmtree(output)
+    return path
+
+
+def versions(output: str) -> list[int]:
+    """Returns the numbers of the versions in a folder, the smallest first."""
+    return sorted(int(name) for name in os.listdir(output) if name.isdecimal())
+
+
+def _version(output: str, version: int | None) -> int:
+    there = versions(output)
+    if version is None:
+        return max(there, default=0) + 1
+    if version in there:
+        raise UserError(
+            f"Version {version} is in {output!r} already and stays as it is. "
+            f"Give another, such as --version={max(there) + 1}, or none."
+        )
+    return version
+
+
+def _write(path: str, captioner: ImageCaptioner, decoding, functions) -> None:
+    # Alone of the ways to save it writes what servers can load, see `gate`.
+    archive = keras.export.ExportArchive()
+    with quiet():
+        for name, (function, specification) in functions.items():
+            archive.add_endpoint(name, function, [specification])
+        archive.write_out(path, verbose=False)
+    encoder, speaker = captioner.encoder, captioner.speaker
+    settings = {
+        "decoding": dataclasses.asdict(decoding),
+        "geometry": speaker.geometry,
+        "encoder": {
+            "name": encoder.name,
+            "layer": encoder.layer,
+            "digest": encoder.digest,
+            "preprocessing": encoder.preprocessing,
+            "image_size": encoder.image_size,
+        },
+        "vocabulary_digest": speaker.vocabulary.digest,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+    write_json(os.path.join(path, SETTINGS_FILE), settings)
+
+
+def _warm_up(path: str, model: str, batch_sizes: Sequence[int]) -> None:
+    if write_warmup(path, model, BEST, drawn_photos(), batch_sizes):
+        replay_warmup(path)
+    else:
+        print(
+            "No warm-up requests were written, so the first answers of a "
+            f"server will be slow: tensorflow-serving-api is missing. Get it: "
+            f"{INSTALL}"
+        )
+
+
+def _rename(beside: str, path: str) -> None:
+    """Renames a folder to where nothing is."""
+    try:
+        # Made by us or not at all; renaming replaces an empty folder.
+        os.mkdir(path)
+        os.rename(beside, path)
+    except FileExistsError as error:
+        raise UserError(
+            f"{path!r} came into being during the export, and stays as it "
+            "is. Run the same command again."
+        ) from error
