@@ -61,6 +61,7 @@ def _opened(data: bytes, name: str) -> Image.Image:
         with warnings.catch_warnings():
             # `load_image` has a limit of its own.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            Image.init()  # Or Pillow knows the most common formats only.
             return Image.open(io.BytesIO(data), formats=_OPENED)
     except Exception as error:  # Pillow raises many kinds at damaged files.
         raise UserError(
