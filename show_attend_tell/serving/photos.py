@@ -15,10 +15,11 @@ MAX_PIXELS = 50_000_000
 # Of one image; of a batch see `client.MAX_REQUEST_BYTES`.
 MAX_BYTES = 16 * 2**20
 
-# Pillow knows a photo with further pictures in its file, as phones write
-# them, as MPO; the server sees the JPEG.
-_TAKEN = {"JPEG", "MPO", "PNG", "GIF", "BMP"}
-_OPENED = (*_TAKEN, "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
+_TAKEN = ("JPEG", "PNG", "GIF", "BMP")
+_OPENED = (*_TAKEN, "WEBP", "TIFF", "JPEG2000", "PPM", "AVIF")
+# What Pillow calls a JPEG with further pictures in its file, as phones write
+# them; servers see the first.
+_SEVERAL = "MPO"
 _ORIENTATION = 0x0112
 
 
@@ -61,17 +62,16 @@ def _opened(data: bytes, name: str) -> Image.Image:
         with warnings.catch_warnings():
             # `load_image` has a limit of its own.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            Image.init()  # Or Pillow knows the most common formats only.
             return Image.open(io.BytesIO(data), formats=_OPENED)
     except Exception as error:  # Pillow raises many kinds at damaged files.
         raise UserError(
-            f"Expected an image ({', '.join(sorted(_OPENED))}). Received: "
-            f"{name}, which is none, or a damaged or too large one."
+            f"Expected an image ({', '.join(_OPENED)}). Received: {name}, "
+            "which is none, or a damaged or too large one."
         ) from error
 
 
 def _needs_nothing(image: Image.Image, data: bytes) -> bool:
-    if image.format not in _TAKEN or len(data) > MAX_BYTES:
+    if image.format not in (*_TAKEN, _SEVERAL) or len(data) > MAX_BYTES:
         return False
     if image.width * image.height > MAX_PIXELS:
         return False

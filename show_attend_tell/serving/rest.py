@@ -110,7 +110,9 @@ class RestPredictor:
         except (OSError, http.client.HTTPException) as error:
             if expired.is_set():
                 raise late(self.target, seconds) from error
-            reason = str(error) or type(error).__name__
+            reason = error
+            if isinstance(error, http.client.HTTPException):
+                reason = "something that is not HTTP"
             raise unreachable(self.target, self.port, reason) from error
         finally:
             connection.close()

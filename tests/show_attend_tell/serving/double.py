@@ -151,10 +151,10 @@ class Model:
 
     def __init__(self, path, options):
         self.session = SavedModelSession(path)
-        self._batchers = {}
+        self.batchers = {}
         if options.enable_batching:
             for name in self.session.signatures:
-                self._batchers[name] = Batcher(self._running(name), options)
+                self.batchers[name] = Batcher(self._running(name), options)
         warmup = os.path.join(path, WARMUP)
         if os.path.exists(warmup):
             for record in tf.compat.v1.io.tf_record_iterator(warmup):
@@ -184,7 +184,7 @@ class Model:
                     f"Tensor {known[name].name} is of shape {shape}, "
                     f"received {value.shape}",
                 )
-        run = self._batchers.get(signature)
+        run = self.batchers.get(signature)
         try:
             if run:
                 return run(inputs)
@@ -198,6 +198,7 @@ class Server:
 
     def __init__(self, options):
         self._name = options.model_name
+        self.asked = collections.Counter()  # Versions.
         self.models = {
             int(os.path.basename(path)): Model(path, options)
             for path in glob.glob(os.path.join(options.model_base_path, "*"))
@@ -216,6 +217,7 @@ class Server:
                 "NOT_FOUND", f"Servable not found for request: {asked}"
             )
         version = max(self.models) if version is None else version
+        self.asked[version] += 1
         return version, self.models[version]
 
 
