@@ -45,7 +45,7 @@ _TIMEOUT_MICROS = flags.DEFINE_integer(
 )
 
 _SIZES = (1, 2, 4, 8, 16, 32)
-_PHOTOS = 60
+_PHOTOS = 63  # No multiple of `_EVERY`, so that each has a good turn.
 _EVERY = 20  # One request of so many has an undecodable image.
 _SOAK_CLIENTS = 8
 _SAMPLE_SECONDS = 5
@@ -95,9 +95,12 @@ class Load:
     def run(self, clients: int, requests=None, until=None) -> float:
         """Sends requests; returns the seconds that it took."""
         with contextlib.ExitStack() as stack:
-            asking = [stack.enter_context(self._client()) for _ in range(clients)]
-            for client in asking:  # Connections are made, and not counted.
+            asking = []
+            for _ in range(clients):
+                client = stack.enter_context(self._client())
+                # Connecting is not counted.
                 list(client.stream([self._photos[0]]))
+                asking.append(client)
             threads = [
                 threading.Thread(target=self._ask, args=(c, requests, until))
                 for c in asking
