@@ -52,14 +52,14 @@ def trained(tmp_path_factory):
     return workdir
 
 
-EXPORT = {"beam_width": 3, "hypotheses": 2, "max_words": 8}
+SETTINGS = {"beam_width": 3, "hypotheses": 2, "max_words": 8}
 
 
 @pytest.fixture(scope="session")
 def exported(trained, tmp_path_factory):
     """The folder of version 1 of a captioner, with two captions an image."""
     output = tmp_path_factory.mktemp("savedmodels") / "scenes"
-    flags = [f"--{name}={value}" for name, value in EXPORT.items()]
+    flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
     done = run_command(
         "export",
         f"--workdir={trained}",
@@ -79,5 +79,5 @@ def keras_captioner(trained):
     from show_attend_tell.captioning import ImageCaptioner
 
     captioner = ImageCaptioner.load(str(trained))
-    captioner.decoding = dataclasses.replace(captioner.decoding, **EXPORT)
+    captioner.decoding = dataclasses.replace(captioner.decoding, **SETTINGS)
     return captioner

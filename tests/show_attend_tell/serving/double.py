@@ -85,7 +85,8 @@ class Batcher:
             )
         future = concurrent.futures.Future()
         with self._change:
-            if len(self._waiting) >= self._options.max_enqueued_batches:
+            waiting = sum(size for _, size, _, _ in self._waiting)
+            if waiting + size > largest * self._options.max_enqueued_batches:
                 raise RefusalError(
                     "UNAVAILABLE",
                     "The batch scheduling queue to which this task was "
