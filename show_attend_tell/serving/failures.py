@@ -41,6 +41,8 @@ def refused(target: str, reason) -> UserError:
         hint = ". Say which model with --model=NAME and --version=NUMBER"
     elif "ignature" in reason:
         hint = ". Say which signature with --signature=NAME"
+    elif "larger than" in reason:
+        hint = ". Give less with --batch_size"
     return UserError(f"{target} refused the request: {reason}{hint}")
 
 

@@ -112,14 +112,14 @@ class RpcPredictor:
     def _failure(self, error, seconds: float) -> Exception:
         from grpc import StatusCode
 
-        code, reason = error.code(), error.details()
+        code, reason = error.code(), str(error.details())
         if code == StatusCode.UNAVAILABLE:
             return Unavailable(reason)
         if code == StatusCode.DEADLINE_EXCEEDED:
             return late(self.target, seconds)
         if code == StatusCode.UNIMPLEMENTED:
             return unreachable(self.target, self.port, reason)
-        if code == StatusCode.RESOURCE_EXHAUSTED and "larger than" in reason:
+        if "message larger than max" in reason and "SERVER" not in reason:
             return too_large(self.target, self._max_bytes)
         return refused(self.target, f"{code.name}: {reason}")
 

@@ -319,7 +319,9 @@ def rest_handler(server, max_bytes):
             length = int(self.headers.get("Content-Length", 0))
             if length > max_bytes:
                 self.close_connection = True
-                raise RefusalError("RESOURCE_EXHAUSTED", "request too large")
+                raise RefusalError(
+                    "RESOURCE_EXHAUSTED", f"body larger than {max_bytes}"
+                )
             body = self.rfile.read(length)
             _, model = self._find(True)
             try:
