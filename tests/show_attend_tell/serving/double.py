@@ -318,7 +318,9 @@ def rest_handler(server, max_bytes):
         def _predict(self):
             length = int(self.headers.get("Content-Length", 0))
             if length > max_bytes:
-                self.close_connection = True
+                # Or the client may lose the answer to what it still sends.
+                for start in range(0, length, 2**16):
+                    self.rfile.read(min(2**16, length - start))
                 raise RefusalError(
                     "RESOURCE_EXHAUSTED", f"body larger than {max_bytes}"
                 )
