@@ -11,14 +11,14 @@ import pytest
 
 
 @contextlib.contextmanager
-def serving(model_base_path, *flags):
-    """Runs the double; gives it, and its targets by protocol."""
+def serving(model_base_path, *flags, server=None):
+    """Runs the double; gives its models, and its targets by protocol."""
     from tests.show_attend_tell.serving import double
 
     options = double.options_of(
         ["--model_name=scenes", f"--model_base_path={model_base_path}", *flags]
     )
-    server, port, rest_port, stop = double.start(options)
+    server, port, rest_port, stop = double.start(options, server)
     targets = {"grpc": f"localhost:{port}", "rest": f"localhost:{rest_port}"}
     try:
         yield types.SimpleNamespace(server=server, targets=targets)
@@ -32,8 +32,8 @@ def served(exported, tmp_path_factory):
     base = tmp_path_factory.mktemp("served")
     shutil.copytree(exported, base / "1")
     shutil.copytree(exported, base / "3")
-    with serving(base) as double:
-        yield double
+    with serving(base) as running:
+        yield running
 
 
 @contextlib.contextmanager

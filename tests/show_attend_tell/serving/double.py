@@ -429,9 +429,12 @@ def options_of(arguments=None):
     return parser.parse_args(arguments)
 
 
-def start(options):
-    """Starts both servers; returns their ports, and what stops them."""
-    server = Server(options)
+def start(options, server=None):
+    """Starts both servers, perhaps with models that are loaded already.
+
+    Returns the models, both ports, and what stops the servers.
+    """
+    server = server or Server(options)
     rpc = grpc.server(
         concurrent.futures.ThreadPoolExecutor(64),
         options=[

@@ -221,7 +221,9 @@ def test_tells_that_time_is_up(served, photos, protocol, monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_waits_for_a_server_that_comes_late(exported, photos, protocol):
+def test_waits_for_a_server_that_comes_late(
+    exported, served, photos, protocol
+):
     port = free_port()
     flag = {"grpc": "--port", "rest": "--rest_api_port"}[protocol]
     client = ServingClient(f"localhost:{port}", protocol, retries=8)
@@ -229,7 +231,8 @@ def test_waits_for_a_server_that_comes_late(exported, photos, protocol):
         asked = pool.submit(client.caption, photos[0])
         time.sleep(1)
         assert not asked.done()
-        with serving(exported.parent, f"{flag}={port}"):
+        flags = [f"{flag}={port}"]
+        with serving(exported.parent, *flags, server=served.server):
             assert asked.result(timeout=60).finished in (True, False)
 
 
@@ -410,8 +413,9 @@ def test_the_double_speaks_rest_as_documented(served, photos):
         assert [row[name] for row in rows["predictions"]] == values
 
 
-def test_the_double_has_a_limit_for_requests(exported, photos):
-    with serving(exported.parent, "--max_request_bytes=1000") as double:
+def test_the_double_has_a_limit_for_requests(exported, served, photos):
+    flags = ["--max_request_bytes=1000"]
+    with serving(exported.parent, *flags, server=served.server) as double:
         for protocol, target in double.targets.items():
             client = ServingClient(target, protocol)
             with pytest.raises(UserError, match="refused.*--batch_size"):
