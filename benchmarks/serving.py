@@ -38,7 +38,7 @@ _MODEL = flags.DEFINE_string(
 )
 _REQUESTS = flags.DEFINE_integer("requests", 400, "For each line.")
 _CLIENTS = flags.DEFINE_list("clients", ["1", "8", "32"], "At a time.")
-_PROTOCOL = flags.DEFINE_enum("protocol", "grpc", sorted(PROTOCOLS), "")
+_PROTOCOL = flags.DEFINE_enum("protocol", "grpc", sorted(PROTOCOLS), "How.")
 _SOAK = flags.DEFINE_float("soak_minutes", 0.0, "How long to look at memory.")
 _TIMEOUT_MICROS = flags.DEFINE_integer(
     "batch_timeout_micros", 5000, "How long the first of a batch waits."

@@ -91,13 +91,12 @@ def _check_shapes(arrays: dict[str, np.ndarray], count: int) -> None:
 
 def _captions(arrays: dict[str, np.ndarray], n: int, image: bytes) -> Caption:
     """Returns the best caption of an image, which holds the others."""
-    best = _caption(arrays, n, 0, image, ())
     others = tuple(
         _caption(arrays, n, h, image, ())
         for h in range(1, arrays["caption"].shape[1])
         if arrays["log_probability"][n, h] > _NEVER
     )
-    return _caption(arrays, n, 0, image, others) if others else best
+    return _caption(arrays, n, 0, image, others)
 
 
 def _caption(arrays, n: int, h: int, image: bytes, others) -> Caption:
