@@ -18,6 +18,7 @@ PACKAGES = ("pipelines", "show_attend_tell")
 COMMANDS = {
     "pipelines.extract_features",
     "show_attend_tell.caption",
+    "show_attend_tell.client",
     "show_attend_tell.evaluate",
     "show_attend_tell.export",
     "show_attend_tell.train",
@@ -28,8 +29,8 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries", "weight_average", "rewards", "steps"},
-    {"hard_attention", "scheduled_sampling", "scoring"},
+    | {"summaries", "weight_average", "rewards", "steps", "captions"},
+    {"hard_attention", "scheduled_sampling", "scoring", "serving"},
     {"model"},
     {"decoding"},
     {"captioning"},
@@ -38,7 +39,7 @@ LEVELS = (
     {"truth", "report"},
     {"evaluation", "flags"},
     {"training", "run_report"},
-    {"train", "caption", "evaluate", "export", "train_encoder"},
+    {"train", "caption", "client", "evaluate", "export", "train_encoder"},
 )
 
 # What `pip install .` brings; a module may count on these.
@@ -55,7 +56,7 @@ CORE = {
     "tensorflow_datasets",
 }
 # What extras bring; only inside the function that needs it.
-OPTIONAL = {"pycocoevalcap", "tensorflow_serving"}
+OPTIONAL = {"grpc", "pycocoevalcap", "tensorflow_serving"}
 
 # They run code from the file that they read.
 UNSAFE = {"cPickle", "cloudpickle", "dill", "joblib", "marshal", "pickle"}

@@ -23,6 +23,7 @@ from show_attend_tell.exporting.signatures import (
     BEST,
     ENCODE,
     FROM_ANNOTATIONS,
+    OF_IMAGES,
 )
 
 # Operations of TensorFlow itself that no exported captioner may have: they
@@ -83,7 +84,7 @@ def check(path: str, captioner: ImageCaptioner, decoding: Decoding) -> None:
         for answer, place in answers:
             found = caption_of(answer, place, grid, geometry)
             _check_caption(found, caption)
-    for name in set(best) - {"valid"}:
+    for name in set(best) - OF_IMAGES:
         first = together[name][:, 0]
         if first.dtype.kind == "f":
             _check_numbers(name, best[name], first, _ATTENTION_TOLERANCE)

@@ -12,6 +12,8 @@ from show_attend_tell.decoding.decoder import decode
 
 # A request without a signature's name gets the best caption.
 BEST, ALL = "serving_default", "n_best"
+# Outputs of theirs that are of an image, not of each of its captions.
+OF_IMAGES = {"geometry", "valid"}
 FROM_ANNOTATIONS, ENCODE = "from_annotations", "encode"
 
 
@@ -29,11 +31,13 @@ def signatures(
       `tokens` (N, T) int32, padded with 0, `length` (N,) int32, how many of
       them are words, `finished` (N,) bool, `log_probability` and `score` (N,)
       float32, `attention` (N, T, rows, columns) float32, zero after the end,
-      `gate` (N, T) float32, `places` (N, T) int32, `valid` (N,) bool.
-    - `n_best`: the same with (N, H) in place of (N,), but for `valid`.
+      `gate` (N, T) float32, `places` (N, T) int32, `valid` (N,) bool,
+      `geometry` (N,) string, how the model sees photos.
+    - `n_best`: the same with (N, H) in place of (N,), but for `valid` and
+      `geometry`.
     - `encode`: `images` -> `annotations` (N, L, D) float32, `valid`.
     - `from_annotations`: `annotations`, as `encode` gives them -> as `n_best`,
-      without `valid`.
+      without these two.
 
     What cannot be decoded is not `valid`: its caption is empty, its numbers
     are zero, `places` -1. It does not change the others. What `Captions` says
@@ -103,12 +107,16 @@ def signatures(
     def n_best(images):
         squares, valid = squares_of(images)
         said = say(encoder.model(squares, training=False))
-        return {**_where(valid, said), "valid": valid}
+        return {
+            **_where(valid, said),
+            "valid": valid,
+            "geometry": tf.fill(tf.shape(valid), geometry),
+        }
 
     def best(images):
         answer = n_best(images)
         return {
-            name: value if name == "valid" else value[:, 0]
+            name: value if name in OF_IMAGES else value[:, 0]
             for name, value in answer.items()
         }
 

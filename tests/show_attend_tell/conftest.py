@@ -1,6 +1,8 @@
-"""A captioner that was really trained, for a moment."""
+"""A captioner that was really trained, for a moment, and exported."""
 
+import dataclasses
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -48,3 +50,34 @@ def trained(tmp_path_factory):
     done = run_command("train", f"--workdir={workdir}", *TINY)
     assert done.returncode == 0, done.stderr
     return workdir
+
+
+SETTINGS = {"beam_width": 3, "hypotheses": 2, "max_words": 8}
+
+
+@pytest.fixture(scope="session")
+def exported(trained, tmp_path_factory):
+    """The folder of version 1 of a captioner, with two captions an image."""
+    output = tmp_path_factory.mktemp("savedmodels") / "scenes"
+    flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    done = run_command(
+        "export",
+        f"--workdir={trained}",
+        f"--output={output}",
+        "--batch_sizes=2,1",
+        *flags,
+    )
+    assert done.returncode == 0, done.stderr
+    path = pathlib.Path(done.stdout.strip().splitlines()[-1])
+    assert path == output / "1"
+    return path
+
+
+@pytest.fixture(scope="session")
+def keras_captioner(trained):
+    """What was exported, with the settings of the export."""
+    from show_attend_tell.captioning import ImageCaptioner
+
+    captioner = ImageCaptioner.load(str(trained))
+    captioner.decoding = dataclasses.replace(captioner.decoding, **SETTINGS)
+    return captioner
