@@ -156,19 +156,20 @@ class ShardedCaptioning(ShardWork):
     ) -> list[Caption | str]:
         """Returns for each image its caption, or why there is none."""
         found = [pixels_of(image) for image in batch]
-        readable = [n for n, pixels in enumerate(found) if type(pixels) != str]
-        pixels = [found[n] for n in readable]
+        pixels = [one for one in found if not isinstance(one, str)]
         say = functools.partial(
             captioner.stream, batch_size=self.batch_size, **self.decoding
         )
         try:
-            captions = list(say(pixels))
+            said = list(say(pixels))
         except UserError:
-            # Too large for an exported model, which says no more than that.
-            captions = [_said_alone(say, one) for one in pixels]
-        for n, caption in zip(readable, captions, strict=True):
-            found[n] = caption
-        return found
+            # An exported model takes no more than so many pixels, and does
+            # not say which image has more.
+            said = [_said_alone(say, one) for one in pixels]
+        captions = iter(said)
+        return [
+            one if isinstance(one, str) else next(captions) for one in found
+        ]
 
 
 def model_digest(model: str) -> str:

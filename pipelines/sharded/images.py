@@ -6,6 +6,7 @@ the lines of its shard alone, so that no plan of a runner grows with images.
 """
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -200,7 +201,7 @@ def _spans(lengths: Sequence[int], shard_size: int) -> list[Span]:
     shards = len(borders) - 1
     return [
         Span(k, shards, ends[first], ends[last] - ends[first])
-        for k, (first, last) in enumerate(zip(borders, borders[1:]))
+        for k, (first, last) in enumerate(itertools.pairwise(borders))
     ]
 
 

@@ -9,6 +9,7 @@ what is written, so that no image can end a run.
 import abc
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -95,7 +96,10 @@ def run_pipeline(
     """
     settings = PipelineOptions(list(options))
     standard = settings.view_as(StandardOptions)
-    standard.runner = standard.runner or _LOCAL_RUNNER
+    if standard.runner is None:
+        standard.runner = _LOCAL_RUNNER
+        # It tells of every worker that comes and goes.
+        logging.getLogger("apache_beam").setLevel(logging.WARNING)
     # An earlier one would be taken for this run's.
     remove_file(join(work.directory, SUMMARY_FILE))
     with beam.Pipeline(options=settings) as pipeline:
