@@ -26,7 +26,11 @@ BAD = ("truncated.png", "words.png", "empty.png", "pipe.png", "bomb.png")
 @pytest.fixture
 def photos(tmp_path):
     """A folder of 12 scenes, some with hostile names, and 6 that are bad."""
-    folder = tmp_path / "photos"
+    return write_photos(tmp_path / "photos")
+
+
+def write_photos(folder):
+    """Writes that folder, and returns its path."""
     folder.mkdir()
     names = (*HOSTILE, *(f"scene{n}.png" for n in range(5)))
     scenes = [image.read() for image in load_scenes(0, 0, 12, 0).images]
