@@ -34,7 +34,7 @@ def decode_squares(images, size: int, geometry: str):
     is decoded, and of an animation the first frame alone is decoded.
 
     Args:
-        images: `(N,)` string, encoded JPEG, PNG, GIF or BMP.
+        images: `(N,)` string, encoded JPEG, PNG, GIF or BMP; at least one.
         size: Side of the output in pixels.
         geometry: `"crop"` or `"squash"`, see `images.fit_image`.
 
@@ -60,18 +60,15 @@ def decode_squares(images, size: int, geometry: str):
         one = tf.data.Dataset.from_tensors(image).map(decoded)
         return one.ignore_errors().concatenate(otherwise).take(1)
 
-    # One more than there are, because no batch may be empty.
-    given = tf.data.Dataset.from_tensor_slices(tf.concat([images, [""]], 0))
-    each = given.interleave(
+    each = tf.data.Dataset.from_tensor_slices(images).interleave(
         first_of,
         cycle_length=_PARALLEL,
         num_parallel_calls=_PARALLEL,
         deterministic=True,
     )
     count = tf.shape(images, out_type=tf.int64)[0]
-    squares, valid = each.batch(count + 1).get_single_element()
-    squares = tf.ensure_shape(squares, (None, size, size, 3))
-    return squares[:count], valid[:count]
+    squares, valid = each.batch(count).get_single_element()
+    return tf.ensure_shape(squares, (None, size, size, 3)), valid
 
 
 def _decode(data):

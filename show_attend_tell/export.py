@@ -12,7 +12,7 @@ captioner does. savedmodels/README.md tells how to serve and ask it.
 
 from collections.abc import Sequence
 
-from absl import flags
+from absl import flags, logging
 
 from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
@@ -56,6 +56,7 @@ _DECODING = define_decoding_flags()
 def main(arguments: Sequence[str]) -> None:
     """Exports what the flags say."""
     no_arguments(arguments)
+    logging.set_verbosity(logging.WARNING)
     batch_sizes = _batch_sizes()
     captioner = ImageCaptioner.load(_WORKDIR.value, _WEIGHTS.value)
     path = export_saved_model(

@@ -22,8 +22,8 @@ def signatures(
 
     All is inside: preprocessing, encoder, decoder and words. N images come
     first in every input and output, all other sizes are fixed: H captions of
-    each (the first is the best), T words at most and the end, L = rows x
-    columns locations.
+    each (the first is the best), T = `max_words` + 1 steps, L = rows x columns
+    locations.
 
     - `serving_default`: `images` (N,) string -> `caption` (N,) string UTF-8,
       `tokens` (N, T) int32, padded with 0, `length` (N,) int32, how many of
@@ -31,9 +31,9 @@ def signatures(
       float32, `attention` (N, T, rows, columns) float32, zero after the end,
       `gate` (N, T) float32, `places` (N, T) int32, `valid` (N,) bool.
     - `n_best`: the same with (N, H) in place of (N,), but for `valid`.
-    - `from_annotations`: `annotations` (N, L, D) float32 -> as `n_best`,
-      without `valid`.
     - `encode`: `images` -> `annotations` (N, L, D) float32, `valid`.
+    - `from_annotations`: `annotations`, as `encode` gives them -> as `n_best`,
+      without `valid`.
 
     What cannot be decoded is not `valid`: its caption is empty, its numbers
     are zero, `places` -1. It does not change the others. What `Captions` says
@@ -63,8 +63,8 @@ def signatures(
 
     image_size, geometry = encoder.image_size, speaker.geometry
     images = tf.TensorSpec((None,), tf.string, "images")
-    shape = (None, rows * columns, encoder.depth)
-    annotations = tf.TensorSpec(shape, tf.float32, "annotations")
+    output = encoder.model.output
+    annotations = tf.TensorSpec(output.shape, output.dtype, "annotations")
 
     # Functions of their own, so that signatures share them.
     @tf.function(input_signature=[images], autograph=False)

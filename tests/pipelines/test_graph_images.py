@@ -122,11 +122,6 @@ def test_what_cannot_be_decoded_leaves_the_others_alone(squares):
         np.testing.assert_array_equal(square, expected)
 
 
-def test_no_images_are_no_squares(squares):
-    found, valid = squares["crop"](tf.constant([], tf.string))
-    assert found.shape == (0, SIZE, SIZE, 3) and valid.shape == (0,)
-
-
 def with_size(kind, width, height):
     """A small image whose header announces another size."""
     data = bytearray(encoded(Image.fromarray(picture()), kind))
