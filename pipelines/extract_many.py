@@ -62,8 +62,9 @@ def main(arguments: Sequence[str]) -> None:
     )
     from pipelines.sharded.files import absolute
     from pipelines.sharded.images import images_of_glob, images_of_source
-    from pipelines.sharded.pipeline import run_pipeline
+    from pipelines.sharded.pipeline import pipeline_options, run_pipeline
 
+    options = pipeline_options(arguments)
     if (_IMAGES.value is None) == (_DATASET.value is None):
         raise UserError(
             "Expected either --images or --dataset. Received: "
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     spans = work.begin(images, _SHARD_SIZE.value)
     print(f"{len(images)} images in {len(spans)} shards: {work.directory}")
-    summary = run_pipeline(work, spans, arguments)
+    summary = run_pipeline(work, spans, options)
     print(f"{summary.done} extracted, {summary.skipped} set aside")
 
 

@@ -50,12 +50,13 @@ def main(arguments: Sequence[str]) -> None:
     # Here, because Beam is an extra.
     from pipelines.sharded.files import absolute
     from pipelines.sharded.images import images_of_glob
-    from pipelines.sharded.pipeline import run_pipeline
+    from pipelines.sharded.pipeline import pipeline_options, run_pipeline
     from show_attend_tell.sharded_captions import (
         ShardedCaptioning,
         model_digest,
     )
 
+    options = pipeline_options(arguments)
     images = images_of_glob(_IMAGES.value)
     model = absolute(_MODEL.value)
     work = ShardedCaptioning(
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     spans = work.begin(images, _SHARD_SIZE.value)
     print(f"{len(images)} photos in {len(spans)} shards: {work.directory}")
-    summary = run_pipeline(work, spans, arguments)
+    summary = run_pipeline(work, spans, options)
     print(f"{summary.done} captioned, {summary.skipped} set aside")
 
 

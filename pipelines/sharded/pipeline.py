@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import (
     PipelineOptions,
@@ -22,6 +23,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.utils.shared import Shared
 
 from pipelines.captions import Skipped
+from pipelines.errors import UserError
 from pipelines.sharded.files import (
     join,
     read_file,
@@ -77,8 +79,33 @@ class Summary:
     shards: int
 
 
+def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
+    """Reads Beam's options; file systems such as hdfs:// need them first.
+
+    Args:
+        arguments: Flags of Beam and of its runner, such as
+            `--runner=DataflowRunner`; without a runner, this machine works.
+
+    Raises:
+        UserError: These are no flags.
+    """
+    if arguments and not arguments[0].startswith("-"):
+        raise UserError(
+            "Expected flags, and after -- those of Beam. Received: "
+            f"{arguments[0]!r}"
+        )
+    options = PipelineOptions(list(arguments))
+    standard = options.view_as(StandardOptions)
+    if standard.runner is None:
+        standard.runner = _LOCAL_RUNNER
+        # It tells of every worker that comes and goes.
+        logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    FileSystems.set_options(options)
+    return options
+
+
 def run_pipeline(
-    work: ShardWork, spans: Sequence[Span], options: Sequence[str] = ()
+    work: ShardWork, spans: Sequence[Span], options: PipelineOptions
 ) -> Summary:
     """Does all shards that are not finished, and writes a summary.
 
@@ -88,21 +115,21 @@ def run_pipeline(
     Args:
         work: What is done.
         spans: The shards.
-        options: Flags of Beam and of its runner, such as
-            `--runner=DataflowRunner`; without a runner, this machine works.
+        options: What `pipeline_options` gave.
 
     Returns:
         The summary.
+
+    Raises:
+        UserError: Beam has no such runner, or it lacks an option.
     """
-    settings = PipelineOptions(list(options))
-    standard = settings.view_as(StandardOptions)
-    if standard.runner is None:
-        standard.runner = _LOCAL_RUNNER
-        # It tells of every worker that comes and goes.
-        logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except ValueError as error:
+        raise UserError(f"Beam does not take its options: {error}") from error
     # An earlier one would be taken for this run's.
     remove_file(join(work.directory, SUMMARY_FILE))
-    with beam.Pipeline(options=settings) as pipeline:
+    with pipeline:
         (
             pipeline
             | "Shards" >> beam.Create(list(spans))

@@ -27,7 +27,10 @@ from tests.show_attend_tell.conftest import run_command
 pytest.importorskip("apache_beam", reason="Apache Beam is missing: [beam]")
 
 from pipelines.sharded.images import images_of_glob  # noqa: E402
-from pipelines.sharded.pipeline import run_pipeline  # noqa: E402
+from pipelines.sharded.pipeline import (  # noqa: E402
+    pipeline_options,
+    run_pipeline,
+)
 from show_attend_tell.sharded_captions import (  # noqa: E402
     ShardedCaptioning,
     model_digest,
@@ -51,7 +54,7 @@ def captioning(model, output, **settings):
 
 def caption(work, pattern, shard_size=5):
     spans = work.begin(images_of_glob(str(pattern)), shard_size)
-    return run_pipeline(work, spans)
+    return run_pipeline(work, spans, pipeline_options([]))
 
 
 def entries(output):

@@ -8,8 +8,6 @@ from PIL import Image
 
 from pipelines.sources.scenes import load_scenes
 
-pytest.importorskip("apache_beam", reason="Apache Beam is missing: [beam]")
-
 # A newline, a line end of Unicode's, wildcards, a second JSON object, ...
 HOSTILE = (
     "line\nend.png",

@@ -18,7 +18,10 @@ pytest.importorskip("apache_beam", reason="Apache Beam is missing: [beam]")
 
 from pipelines.sharded.annotations import ShardedExtraction  # noqa: E402
 from pipelines.sharded.images import images_of_glob  # noqa: E402
-from pipelines.sharded.pipeline import run_pipeline  # noqa: E402
+from pipelines.sharded.pipeline import (  # noqa: E402
+    pipeline_options,
+    run_pipeline,
+)
 from tests.pipelines.sharded.far_files import FarFileSystem  # noqa: E402
 
 SHARD_SIZE = 4
@@ -37,7 +40,7 @@ def metadata(encoder):
 
 def extract(work, pattern):
     spans = work.begin(images_of_glob(str(pattern)), SHARD_SIZE)
-    return run_pipeline(work, spans)
+    return run_pipeline(work, spans, pipeline_options([]))
 
 
 def test_files_are_those_of_one_machine(photos, encoder, metadata, tmp_path):
@@ -153,6 +156,10 @@ def test_other_folders_and_settings_are_refused(photos, metadata, tmp_path):
         ShardedExtraction(str(photos), metadata).begin(images, SHARD_SIZE)
     with pytest.raises(UserError, match="nothing matches"):
         images_of_glob(str(photos / "*.tiff"))
+    with pytest.raises(UserError, match="Received: 'photo.png'"):
+        pipeline_options(["photo.png"])
+    with pytest.raises(UserError, match="NoRunner"):
+        run_pipeline(work, [], pipeline_options(["--runner=NoRunner"]))
     with pytest.raises(UserError, match="file system that Beam has"):
         images_of_glob("nowhere://photos/*.png")
 
