@@ -128,6 +128,9 @@ def local_copy(directory: str, names: Sequence[str]) -> Iterator[str]:
 
     Yields:
         The local folder, which is gone afterwards unless it was local before.
+
+    Raises:
+        UserError: A name leads out of the folder.
     """
     if is_local(directory):
         yield directory
@@ -137,6 +140,11 @@ def local_copy(directory: str, names: Sequence[str]) -> Iterator[str]:
         paths = [path for path in paths if FileSystems.exists(path)]
         for path in paths or matching(join(directory, "**")):
             inside = path.removeprefix(directory).lstrip("/")
+            if ".." in inside.split("/"):
+                raise UserError(
+                    "Expected names that stay in their folder. Received: "
+                    f"{path!r}"
+                )
             write_atomically(os.path.join(copy, inside), _read(path))
         yield copy
 

@@ -119,7 +119,10 @@ def images_of_source(images: Sequence[CaptionedImage]) -> list[ListedImage]:
             "Expected a data set of files. Received: one that is drawn. Take "
             "python -m pipelines.extract_features"
         )
-    return [ListedImage(image.id, absolute(image.path)) for image in images]
+    return [
+        ListedImage(_unicode(image.id), absolute(image.path))
+        for image in images
+    ]
 
 
 def begin(
