@@ -49,14 +49,20 @@ def export_saved_model(
         The folder of the version.
 
     Raises:
-        UserError: The version is there, another export is writing, the
-            decoding needs chance, or the export does not pass its checks.
+        UserError: The folder cannot be made, the version is there, another
+            export is writing, the decoding needs chance, or the export does
+            not pass its checks.
     """
     decoding = decoding or captioner.decoding
     functions = signatures(captioner, decoding)
     output = os.path.abspath(output)
     created = not os.path.exists(output)
-    os.makedirs(output, exist_ok=True)
+    try:
+        os.makedirs(output, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Expected --output to be a folder. Received: {output!r} ({error})"
+        ) from error
     busy = (
         f"Another export is writing to {output!r}. Wait until it ends, or "
         "choose another --output."
@@ -135,10 +141,10 @@ def _warm_up(path: str, model: str, batch_sizes: Sequence[int]) -> None:
 def _rename(beside: str, path: str) -> None:
     """Renames a folder to where nothing is."""
     try:
-        # Made by us or not at all; renaming replaces an empty folder.
-        os.mkdir(path)
-        os.rename(beside, path)
-    except FileExistsError as error:
+        if os.path.exists(path):
+            raise FileExistsError(path)
+        os.rename(beside, path)  # Fails where a full folder has come since.
+    except OSError as error:
         raise UserError(
             f"{path!r} came into being during the export, and stays as it "
             "is. Run the same command again."
