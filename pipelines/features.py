@@ -437,7 +437,7 @@ def _extract(
                     batch = chosen[first : first + batch_size]
                     pixels = [next(ahead) for _ in batch]
                     skipped.extend(
-                        _write_batch(
+                        write_batch(
                             writer,
                             batch,
                             pixels,
@@ -496,7 +496,7 @@ def _check_skipped(
         )
 
 
-def _write_batch(
+def write_batch(
     writer: ShardWriter,
     batch: Sequence[CaptionedImage],
     pixels: Sequence[np.ndarray | str],

@@ -1,0 +1,95 @@
+r"""Extracts annotations on many workers or machines, with Apache Beam.
+
+    python -m pipelines.extract_many --images='photos/*.jpg' \
+        --annotations=annotations/photos \
+        -- --direct_running_mode=multi_processing --direct_num_workers=4
+
+writes what `pipelines.extract_features` writes, and training reads. With
+--dataset and --data_dir in place of --images, ids are those of the data set.
+What follows after -- are options of Beam, such as --runner=DataflowRunner.
+A run that was stopped goes on by the same command. Images that cannot be
+read are named in errors.jsonl.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from pipelines.commands import run
+from pipelines.errors import UserError
+from pipelines.images import GEOMETRIES
+from pipelines.metadata import PRECISIONS, Metadata
+from pipelines.sources import SOURCES, load_source
+
+_IMAGES = flags.DEFINE_string("images", None, "a glob; ** crosses folders")
+_DATASET = flags.DEFINE_enum(
+    "dataset", None, SOURCES, "in its place, a data set"
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "the folder of the data set")
+_CAPTIONS = flags.DEFINE_string(
+    "captions", None, "the file of the captions, where the data set takes one"
+)
+_ENCODER = flags.DEFINE_string("encoder", "vgg19", "vgg19, vgg16, scenes, ...")
+_LAYER = flags.DEFINE_string(
+    "encoder_layer", None, "the layer that gives the annotations"
+)
+_WEIGHTS = flags.DEFINE_string(
+    "encoder_weights", "default", "default (ImageNet, downloaded) or a file"
+)
+_GEOMETRY = flags.DEFINE_enum(
+    "geometry", "crop", GEOMETRIES, "how images are fitted"
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision", "sqrt8", PRECISIONS, "of the annotations on disk"
+)
+_ANNOTATIONS = flags.DEFINE_string(
+    "annotations", None, "the folder to write", required=True
+)
+_SHARD_SIZE = flags.DEFINE_integer(
+    "shard_size", 256, "images that a worker takes at a time", lower_bound=1
+)
+_RETRY = flags.DEFINE_bool(
+    "retry_errors", False, "do shards again that set images aside"
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Extracts, or goes on."""
+    # Here, because Beam is an extra.
+    from pipelines.sharded.annotations import (
+        ShardedExtraction,
+        build_encoder_anywhere,
+    )
+    from pipelines.sharded.files import absolute
+    from pipelines.sharded.images import images_of_glob, images_of_source
+    from pipelines.sharded.pipeline import pipeline_options, run_pipeline
+
+    options = pipeline_options(arguments)
+    if (_IMAGES.value is None) == (_DATASET.value is None):
+        raise UserError(
+            "Expected either --images or --dataset. Received: "
+            f"images={_IMAGES.value!r}, dataset={_DATASET.value!r}"
+        )
+    if _IMAGES.value is not None:
+        images = images_of_glob(_IMAGES.value)
+    else:
+        source = load_source(_DATASET.value, _DATA_DIR.value, _CAPTIONS.value)
+        images = images_of_source(source.images)
+    weights = _WEIGHTS.value
+    if weights not in ("default", "none"):
+        weights = absolute(weights)
+    encoder = build_encoder_anywhere(_ENCODER.value, _LAYER.value, weights)
+    work = ShardedExtraction(
+        absolute(_ANNOTATIONS.value),
+        Metadata.describe(encoder, _GEOMETRY.value, _PRECISION.value),
+        weights,
+        retry_errors=_RETRY.value,
+    )
+    spans = work.begin(images, _SHARD_SIZE.value)
+    print(f"{len(images)} images in {len(spans)} shards: {work.directory}")
+    summary = run_pipeline(work, spans, options)
+    print(f"{summary.done} extracted, {summary.skipped} set aside")
+
+
+if __name__ == "__main__":
+    run(main)

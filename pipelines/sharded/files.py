@@ -1,0 +1,155 @@
+"""Files wherever Beam's file systems reach: local paths, gs://, s3://, ..."""
+
+import contextlib
+import os
+import posixpath
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from pipelines.errors import UserError
+from pipelines.files import write_atomically
+from pipelines.images import MAX_BYTES, read_image_file
+
+# Nothing is unpacked by the ending of its name.
+_PLAIN = {"compression_type": CompressionTypes.UNCOMPRESSED}
+_BESIDE = ".tmp-"
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is one of this machine, without `scheme://`."""
+    return FileSystems.get_scheme(path) is None
+
+
+def absolute(path: str) -> str:
+    """Returns a path that means the same on every worker, as far as it can.
+
+    Raises:
+        UserError: Beam has no file system for it here.
+    """
+    if is_local(path):
+        return os.path.abspath(os.path.expanduser(path))
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError as error:
+        raise UserError(
+            f"Expected a path of a file system that Beam has here (gs:// "
+            f"needs apache-beam[gcp], s3:// apache-beam[aws]). Received: "
+            f"{path!r}"
+        ) from error
+    return path
+
+
+def join(directory: str, name: str) -> str:
+    """Returns the path of a name in a folder."""
+    if is_local(directory):
+        return os.path.join(directory, name)
+    return posixpath.join(directory, name)
+
+
+def matching(pattern: str) -> list[str]:
+    """Returns the files that match a glob, sorted.
+
+    `*` stays within a folder, `**` does not.
+
+    Raises:
+        UserError: They cannot be listed.
+    """
+    try:
+        (found,) = FileSystems.match([pattern])
+    except OSError as error:
+        raise UserError(f"cannot list {pattern!r}: {error}") from error
+    return sorted(file.path for file in found.metadata_list)
+
+
+def read_image(path: str) -> bytes:
+    """Reads an image file, without decoding it.
+
+    Raises:
+        UserError: It is local, and cannot be read or is no file.
+        OSError: It is elsewhere, and cannot be read.
+    """
+    if is_local(path):
+        return read_image_file(path)
+    return _read(path, MAX_BYTES + 1)
+
+
+def read_file(path: str, first: int = 0, length: int = -1) -> bytes | None:
+    """Reads a file, or a part of it; `None` where there is no such file."""
+    if not FileSystems.exists(path):
+        return None
+    return _read(path, length, first)
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Writes beside the file, then renames, so that no half is ever seen."""
+    if is_local(path):
+        write_atomically(path, data)
+        return
+    # Two attempts at one shard may run at once on different machines.
+    beside = f"{path}{_BESIDE}{uuid.uuid4().hex}"
+    with FileSystems.create(beside, **_PLAIN) as file:
+        file.write(data)
+    FileSystems.rename([beside], [path])
+
+
+def remove_file(path: str) -> None:
+    """Removes a file, if there is one."""
+    # Beam takes what it is to delete for a glob.
+    if is_local(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+    elif FileSystems.exists(path):
+        FileSystems.delete([path])
+
+
+def remove_halves(directory: str) -> None:
+    """Removes what writers that were killed have left beside files."""
+    if is_local(directory):
+        for name in os.listdir(directory):
+            if _BESIDE in name:
+                remove_file(os.path.join(directory, name))
+    else:
+        for path in matching(join(directory, f"*{_BESIDE}*")):
+            remove_file(path)
+
+
+@contextlib.contextmanager
+def local_copy(directory: str, names: Sequence[str]) -> Iterator[str]:
+    """A folder of this machine with files of a folder anywhere.
+
+    Args:
+        directory: The folder; a local one is given as it is.
+        names: The files; those that are missing are left out. If none is
+            there, all files under the folder are taken.
+
+    Yields:
+        The local folder, which is gone afterwards unless it was local before.
+
+    Raises:
+        UserError: A name leads out of the folder.
+    """
+    if is_local(directory):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as copy:
+        paths = [join(directory, name) for name in names]
+        paths = [path for path in paths if FileSystems.exists(path)]
+        for path in paths or matching(join(directory, "**")):
+            inside = path.removeprefix(directory).lstrip("/")
+            if ".." in inside.split("/"):
+                raise UserError(
+                    "Expected names that stay in their folder. Received: "
+                    f"{path!r}"
+                )
+            write_atomically(os.path.join(copy, inside), _read(path))
+        yield copy
+
+
+def _read(path: str, length: int = -1, first: int = 0) -> bytes:
+    with FileSystems.open(path, **_PLAIN) as file:
+        file.seek(first)
+        return file.read(length)
