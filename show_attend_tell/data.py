@@ -92,7 +92,7 @@ def prepare_data(config: Config, workdir: str) -> Data:
     expected = Metadata.describe(encoder, config.geometry, config.precision)
     begun = os.path.exists(os.path.join(workdir, METADATA_FILE))
     if config.warm_start and not begun:
-        check_annotations(config, _start(config, expected))
+        check_annotations(config, _start(config, cut))
     cache = open_cache(directory, expected, images) or extract(
         images, encoder, config, directory
     )
@@ -134,17 +134,14 @@ def _encoder(config: Config) -> CutEncoder:
     return CutEncoder(frozen=encoder, live=None, whole=encoder)
 
 
-def _start(config: Config, expected: Metadata) -> Metadata:
+def _start(config: Config, cut: CutEncoder) -> Metadata:
     """Describes the annotations that the model to start from was given.
 
-    Those of a model whose encoder does not learn are the whole encoder's.
+    Where its encoder did not learn, they are the whole encoder's.
     """
-    if not config.finetune or Config.load(config.warm_start).finetune:
-        return expected
-    whole = build_encoder(
-        config.encoder, config.encoder_layer, config.encoder_weights
-    )
-    return Metadata.describe(whole, config.geometry, config.precision)
+    learned = Config.load(config.warm_start).finetune
+    encoder = cut.frozen if learned else cut.whole
+    return Metadata.describe(encoder, config.geometry, config.precision)
 
 
 def prepare_split(

@@ -245,6 +245,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.proof
 def test_kills_leave_no_trace(tmp_path, encoder):
     """SIGKILL three times, wherever it hits; then the same bytes."""
     folder, directory = tmp_path / "images", tmp_path / "cache"

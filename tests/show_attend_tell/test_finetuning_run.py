@@ -14,33 +14,34 @@ from show_attend_tell import training
 from show_attend_tell.captioning import ImageCaptioner, load_model
 from show_attend_tell.config import RECIPES, Config
 from show_attend_tell.data import prepare_data
-from tests.show_attend_tell.conftest import run_command
+from tests.show_attend_tell.conftest import TINY, run_command
 from tests.show_attend_tell.test_live_encoder import uncompiled
 
-FEW = (
-    "--train_images=24",
-    "--validation_images=4",
-    "--test_images=6",
-    "--units=16",
-    "--embedding_size=8",
-    "--attention_units=8",
-    "--epochs=2",
-    "--batch_size=40",
-    "--pictures=1",
-)
+
+def _history(workdir):
+    return json.loads((workdir / "history.json").read_text())
 
 
 def encoder_weights(path):
     return load_model(str(path)).encoder.get_weights()
 
 
-def test_a_run_and_its_captions(tmp_path):
-    """As a user does it: train from a layer up, then caption files."""
+@pytest.mark.proof
+def test_a_run_and_its_captions(trained, tmp_path):
+    """As a user does it: train on from a layer up, then caption files."""
     workdir = tmp_path / "run"
-    flags = [*FEW, "--finetune=block4_conv1", "--encoder_learning_rate=1e-3"]
+    flags = [
+        *TINY,
+        f"--warm_start={trained}",
+        "--finetune=block4_conv1",
+        "--encoder_learning_rate=1e-3",
+    ]
     done = run_command("train", f"--workdir={workdir}", *flags)
     assert done.returncode == 0, done.stderr
-    assert "coordinates of 40 images" in done.stdout
+    assert "coordinates of 96 images" in done.stdout
+    # The start is the model that there was, but for how features are rounded.
+    best = max(e["BLEU-4"] for e in _history(trained))
+    assert _history(workdir)[0]["BLEU-4"] == pytest.approx(best, abs=0.02)
     described = json.loads((workdir / "encoder.json").read_text())
     assert (described["layer"], described["depth"]) == ("coordinates", 66)
     learned = encoder_weights(workdir / "last.keras")
@@ -98,6 +99,7 @@ def state(run):
     return [np.array(variable) for variable in variables]
 
 
+@pytest.mark.proof
 def test_stopped_and_gone_on_is_not_stopped(tmp_path):
     config = Config.from_dict(
         {

@@ -114,6 +114,7 @@ def weights(path):
     return [np.asarray(variable) for variable in variables]
 
 
+@pytest.mark.proof
 def test_self_critical_training_goes_on_from_a_trained_model(
     trained, tmp_path
 ):
