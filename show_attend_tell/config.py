@@ -358,6 +358,13 @@ class Config:
                 "Expected --reward_temperature to be positive. "
                 f"Received: {self.reward_temperature}"
             )
+        for name in ("label_smoothing", "scheduled_sampling"):
+            if getattr(self, name):
+                raise UserError(
+                    f"Expected --{name}=0 with --objective=self_critical, "
+                    "which learns from no one's words but its own. "
+                    f"Received: --{name}={getattr(self, name)}"
+                )
         if self.reward_samples < 2 and self.reward_baseline == "others":
             raise UserError(
                 "Expected --reward_samples of 2 or more, or "

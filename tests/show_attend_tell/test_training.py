@@ -139,12 +139,16 @@ def test_self_critical_training_goes_on_from_a_trained_model(
         ("--batching=length", "--batching=image"),
         ("--reward_samples=1", "--reward_baseline=greedy"),
         ("--reward_samples=0", "--reward_samples"),
+        ("--label_smoothing=1e-1", "--label_smoothing=0 with"),
+        ("--scheduled_sampling=1", "--scheduled_sampling=0 with"),
     ],
 )
 def test_self_critical_settings_are_checked(flag, told):
     name, _, value = flag.removeprefix("--").partition("=")
     values = {"objective": "self_critical", "warm_start": "somewhere"}
-    values[name] = int(value) if value.isdigit() else value
+    values[name] = value if value.isalpha() or "_" in value else float(value)
+    if name == "reward_samples":
+        values[name] = int(value)
     if name == "objective":
         del values["warm_start"]
     with pytest.raises(UserError, match=told):
