@@ -169,9 +169,8 @@ def spice(
     for jar in (f"{JAR}.jar", f"{JAR}-models.jar"):
         if not os.path.exists(os.path.join(folder, SPICELIB, jar)):
             raise Unavailable(
-                f"Stanford's models ({jar}) are not in "
-                f"{os.path.join(folder, SPICELIB)}; fetch them once (half a "
-                "gigabyte) by: python -m "
+                f"Stanford's models ({jar}) are not installed; fetch them "
+                "once (half a gigabyte) by: python -m "
                 "pycocoevalcap.spice.get_stanford_models"
             )
     entries = [
