@@ -112,7 +112,9 @@ class Config:
         "sum", "over locations: sum (the paper's) or mean", ("sum", "mean")
     )
     annotation_scale: float = _option(
-        0.2, "what annotations are multiplied by on entry"
+        0.0,
+        "what annotations are multiplied by on entry; 0: what gives those of "
+        "training a standard deviation of 1",
     )
 
     # Hard attention; see `show_attend_tell.model.Captioner`.

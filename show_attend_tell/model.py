@@ -4,6 +4,7 @@ import contextlib
 import typing
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -300,6 +301,33 @@ class Captioner(keras.Model):
             features = ops.stop_gradient(features)
         rows, columns, depth = features.shape[1:]
         return ops.reshape(features, (-1, rows * columns, depth))
+
+    def fit_scale(self, samples) -> None:
+        """Sets `annotation_scale` so that annotations have a deviation of 1.
+
+        Where they come near one the model learns several times faster than
+        where they are small. To three digits, so that it does not depend on
+        the order of a sum.
+
+        Args:
+            samples: Arrays `(N, L, D)` like those it will be given.
+        """
+        count, total, squares = 0, 0.0, 0.0
+        for sample in samples:
+            encoded = self._encoded(ops.convert_to_tensor(sample), False)
+            values = ops.convert_to_numpy(encoded).astype("float64")
+            count += values.size
+            total += values.sum()
+            squares += np.square(values).sum()
+        deviation = np.sqrt(squares / count - (total / count) ** 2)
+        self._set_scale(float(f"{1 / max(deviation, 1e-6):.3g}"))
+
+    def take_scale(self, other: "Captioner") -> None:
+        """Takes another's `annotation_scale`, whose weights it takes."""
+        self._set_scale(other.annotation_scale)
+
+    def _set_scale(self, scale: float) -> None:
+        self.annotation_scale = self.arguments["annotation_scale"] = scale
 
     def seed_dropout(
         self, seed: int, step: int, first: int | None = None

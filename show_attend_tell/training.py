@@ -59,6 +59,9 @@ CHECKPOINT_FILE = "last.keras"
 EPOCHS_FOLDER = "epochs"
 VERSIONS_FILE = "versions.json"
 
+# The images that tell how large annotations are.
+_FITTED = 64
+
 
 def train(config: Config, workdir: str) -> dict:
     """Runs everything: annotations, words, training, scores, pictures.
@@ -142,9 +145,11 @@ def build_captioner(config: Config, data: Data, steps: int = 0) -> Captioner:
             "encoder_pace": config.encoder_learning_rate / config.learning_rate,
             "encoder_start": config.frozen_epochs * steps,
         }
+    settings = {name: getattr(config, name) for name in MODEL_SETTINGS}
+    settings["annotation_scale"] = config.annotation_scale or 1.0
     captioner = Captioner(
         len(data.vocabulary),
-        **{name: getattr(config, name) for name in MODEL_SETTINGS},
+        **settings,
         vocabulary_digest=data.vocabulary.digest,
         dtype=config.dtype_policy,
         **learning,
@@ -354,7 +359,15 @@ class _Run:
         model.compile(optimizer=optimizer, jit_compile=False)
         if self.config.warm_start:
             self._warm_start(model)
+        elif not self.config.annotation_scale:
+            model.fit_scale(self._some_annotations())
         return model
+
+    def _some_annotations(self):
+        """Yields annotations of the first training images, a few at once."""
+        positions = [x.position for x in self.batches.examples[:_FITTED]]
+        for first in range(0, len(positions), 8):
+            yield self.data.cache.read(positions[first : first + 8])
 
     def _self_critical(self) -> SelfCritical:
         config, words = self.config, len(self.data.vocabulary)

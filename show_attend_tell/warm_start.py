@@ -56,6 +56,8 @@ def check_settings(config: Config, workdir: str) -> None:
         f"--{name}={getattr(before, name)} (received {getattr(config, name)})"
         for name in WEIGHT_SETTINGS
         if getattr(before, name) != getattr(config, name)
+        # The scale comes with the weights where nobody asks for one.
+        and (name != "annotation_scale" or config.annotation_scale)
     ]
     if other:
         raise UserError(
@@ -131,7 +133,7 @@ def take_weights(
 
 
 def copy_weights(old: Captioner, new: Captioner) -> None:
-    """Copies all weights, layer by layer, words by number.
+    """Copies all weights and the scale, layer by layer, words by number.
 
     A layer that only the new model has keeps its weights, as do the words
     that only the new model knows.
@@ -139,6 +141,7 @@ def copy_weights(old: Captioner, new: Captioner) -> None:
     Raises:
         UserError: A trained layer has no place in the new model.
     """
+    new.take_scale(old)
     homes = {layer.name: layer for layer in new.layers}
     words = (old.vocabulary_size, new.vocabulary_size)
     for layer in old.layers:

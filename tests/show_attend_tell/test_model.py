@@ -97,6 +97,17 @@ def test_call_is_the_papers_whole_loop(arguments):
     assert outputs["attention"].dtype == "float32"
 
 
+def test_fitted_scale_gives_annotations_a_deviation_of_one():
+    captioner = made()
+    samples = [batch_of(seed=seed)["annotations"] for seed in (1, 2)]
+    captioner.fit_scale(samples)
+    scale = captioner.arguments["annotation_scale"]
+    assert scale == captioner.annotation_scale != 0.5
+    assert np.std(scale * np.concatenate(samples)) == pytest.approx(1, rel=0.01)
+    again = Captioner.from_config(captioner.get_config())
+    assert again.annotation_scale == scale
+
+
 @pytest.mark.parametrize("normalization", ["sum", "mean"])
 def test_losses_are_equation_14(normalization):
     captioner = made(

@@ -73,6 +73,13 @@ def test_old_words_keep_their_weights(known, now, before, after):
     assert merged == 3
 
 
+def test_the_scale_comes_with_the_weights():
+    old, new = made(4, annotation_scale=0.3), made(5)
+    warm_start.copy_weights(old, new)
+    assert new.annotation_scale == 0.3
+    assert new.get_config()["annotation_scale"] == 0.3
+
+
 def test_soft_may_follow_hard():
     old, new = made(4, attention="hard"), made(5)
     warm_start.copy_weights(old, new)
