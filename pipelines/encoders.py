@@ -25,7 +25,7 @@ DEFAULT_LAYERS = {
     "vgg19": "block5_conv4",
     "vgg16": "block5_conv3",
     "scenes": "block4_conv2",
-    "efficientnet_lite0": "block5c_add",
+    "efficientnet_lite0": "block7a_project_bn",
 }
 
 # Side of the image that an encoder was trained on; 224 for the others.
@@ -151,9 +151,9 @@ def build_encoder(
             (for the drawn scenes).
         layer: Name of a layer with a 4-D output. By default
             `block5_conv4` of vgg19, `block5_conv3` of vgg16,
-            `block5c_add` of efficientnet_lite0, `block4_conv2` of scenes;
-            other encoders have no default.
-            `"pixels"` gives the pixels themselves, whatever the weights.
+            `block7a_project_bn` of efficientnet_lite0, `block4_conv2` of
+            scenes; other encoders have no default. `"pixels"` gives the
+            pixels themselves, whatever the weights.
         weights: `"default"` (ImageNet, downloaded once by Keras; those of
             efficientnet_lite0 and scenes come with the package), `"none"`
             (random, always the same), or an HDF5 file that `load_weights`

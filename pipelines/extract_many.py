@@ -29,7 +29,9 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "the folder of the data set")
 _CAPTIONS = flags.DEFINE_string(
     "captions", None, "the file of the captions, where the data set takes one"
 )
-_ENCODER = flags.DEFINE_string("encoder", "vgg19", "vgg19, vgg16, scenes, ...")
+_ENCODER = flags.DEFINE_string(
+    "encoder", "vgg19", "vgg19, vgg16, efficientnet_lite0, scenes, ..."
+)
 _LAYER = flags.DEFINE_string(
     "encoder_layer", None, "the layer that gives the annotations"
 )
