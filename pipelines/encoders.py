@@ -66,7 +66,6 @@ _RESCALINGS = {
 
 _WEIGHTS = pathlib.Path(__file__).parent / "weights"
 SCENES_WEIGHTS = _WEIGHTS / "scenes.weights.h5"
-LITE0_WEIGHTS = _WEIGHTS / "efficientnet_lite0.weights.h5"
 
 MAX_WEIGHTS_BYTES = 4 * 2**30
 # How many layers an error message lists.

@@ -36,7 +36,7 @@ _LAYER = flags.DEFINE_string(
     "encoder_layer", None, "the layer that gives the annotations"
 )
 _WEIGHTS = flags.DEFINE_string(
-    "encoder_weights", "default", "default (ImageNet, downloaded) or a file"
+    "encoder_weights", "default", "default (ImageNet) or a file"
 )
 _GEOMETRY = flags.DEFINE_enum(
     "geometry", "crop", GEOMETRIES, "how images are fitted"

@@ -53,7 +53,7 @@ class Config:
         None, "the layer that gives the annotations; by default the encoder's"
     )
     encoder_weights: str = _option(
-        "default", "default (ImageNet, downloaded), a .h5 file, or none"
+        "default", "default (ImageNet), a .h5 file, or none"
     )
     geometry: str = _option(
         "crop",

