@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
     whole = None
     print(
         f"{'encoder':<46}{'annotations':>14}{'parameters':>12}"
-        f"{'multiply-adds':>16}{'of VGG16':>10}"
+        f"{'multiply-adds':>16}{'VGG16 / it':>12}"
     )
     for name, layer in (*ENCODERS, *asked):
         keras.backend.clear_session()
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
         print(
             f"{name + ' at ' + encoder.layer:<46}{shape:>14}"
             f"{encoder.model.count_params():>12,}{cost:>16,}"
-            f"{f'1/{whole / cost:.1f}':>10}"
+            f"{whole / cost:>12.1f}"
         )
 
 

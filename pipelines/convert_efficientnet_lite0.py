@@ -128,7 +128,7 @@ def assign(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def save(network: keras.Model, path: str) -> None:
-    """Writes the weights as Keras reads them, an eighth smaller.
+    """Writes the weights as Keras reads them, compressed.
 
     Args:
         network: The network.
