@@ -16,8 +16,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from pipelines.efficientnet_lite0 import efficientnet_lite0
 from pipelines.errors import UserError
-from pipelines.scenes_network import IMAGE_SIZE as SCENES_IMAGE_SIZE
 from pipelines.scenes_network import scenes_network
 
 # The layer taken where none is asked for.
@@ -25,10 +25,12 @@ DEFAULT_LAYERS = {
     "vgg19": "block5_conv4",
     "vgg16": "block5_conv3",
     "scenes": "block4_conv2",
+    "efficientnet_lite0": "block7a_project_bn",
 }
 
-# Side of the image that an application was trained on; 224 for the others.
+# Side of the image that an encoder was trained on; 224 for the others.
 IMAGE_SIZES = {
+    "scenes": 112,
     "inceptionv3": 299,
     "inceptionresnetv2": 299,
     "xception": 299,
@@ -51,7 +53,19 @@ IMAGE_SIZES = {
 # In place of a layer: what the encoder is given, for one that learns.
 PIXELS = "pixels"
 
-SCENES_WEIGHTS = pathlib.Path(__file__).parent / "weights" / "scenes.weights.h5"
+# The networks of this package, which Keras does not have.
+_NETWORKS = {
+    "scenes": scenes_network,
+    "efficientnet_lite0": efficientnet_lite0,
+}
+# What they are given for a pixel x: x * scale + offset, and that in words.
+_RESCALINGS = {
+    "scenes": (1 / 127.5, -1.0, "x / 127.5 - 1"),
+    "efficientnet_lite0": (1 / 128, -127 / 128, "(x - 127) / 128"),
+}
+
+_WEIGHTS = pathlib.Path(__file__).parent / "weights"
+SCENES_WEIGHTS = _WEIGHTS / "scenes.weights.h5"
 
 MAX_WEIGHTS_BYTES = 4 * 2**30
 # How many layers an error message lists.
@@ -132,16 +146,18 @@ def build_encoder(
 
     Args:
         name: `"vgg19"`, `"vgg16"`, any other of `keras.applications` in
-            lower case, or `"scenes"` (for the drawn scenes).
+            lower case, `"efficientnet_lite0"` (for devices), or `"scenes"`
+            (for the drawn scenes).
         layer: Name of a layer with a 4-D output. By default
             `block5_conv4` of vgg19, `block5_conv3` of vgg16,
-            `block4_conv2` of scenes; other encoders have no default.
-            `"pixels"` gives the pixels themselves, whatever the weights.
+            `block7a_project_bn` of efficientnet_lite0, `block4_conv2` of
+            scenes; other encoders have no default. `"pixels"` gives the
+            pixels themselves, whatever the weights.
         weights: `"default"` (ImageNet, downloaded once by Keras; those of
-            scenes come with the package), `"none"` (random, always the
-            same), or an HDF5 file that `load_weights` of the network
-            without its top reads: `.weights.h5`, or the `_notop.h5` that
-            Keras publishes.
+            efficientnet_lite0 and scenes come with the package), `"none"`
+            (random, always the same), or an HDF5 file that `load_weights`
+            of the network without its top reads: `.weights.h5`, or the
+            `_notop.h5` that Keras publishes.
 
     Returns:
         The encoder, frozen, its batch normalisation in inference mode.
@@ -254,8 +270,8 @@ def _application(name: str) -> Callable[..., keras.Model]:
     applications = _applications()
     if name not in applications:
         raise UserError(
-            "Expected an encoder: vgg19, vgg16, scenes, or another of "
-            "keras.applications such as resnet50, mobilenetv2 or "
+            "Expected an encoder: vgg19, vgg16, efficientnet_lite0, scenes, "
+            "or another of keras.applications such as resnet50, mobilenetv2 or "
             f"efficientnetb0. Received: encoder={name!r}."
         )
     return applications[name]
@@ -272,19 +288,19 @@ def image_size(name: str) -> int:
     Raises:
         UserError: There is no such encoder.
     """
-    if name == "scenes":
-        return SCENES_IMAGE_SIZE
-    _application(name)
+    if name not in _NETWORKS:
+        _application(name)
     return IMAGE_SIZES.get(name, 224)
 
 
 def preprocessing(name: str) -> tuple[keras.layers.Layer, str]:
     """Returns the layer that prepares pixels, and what it does in words."""
-    if name == "scenes":
+    if name in _RESCALINGS:
+        scale, offset, told = _RESCALINGS[name]
         layer = keras.layers.Rescaling(
-            1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing"
+            scale, offset=offset, dtype="float32", name="preprocessing"
         )
-        return layer, "x / 127.5 - 1"
+        return layer, told
     layer = ApplicationPreprocessing(
         name, dtype="float32", name="preprocessing"
     )
@@ -302,10 +318,10 @@ def load_network(name: str, weights: str) -> keras.Model:
     Raises:
         UserError: The name or the weights cannot be had.
     """
-    if name == "scenes":
-        network = scenes_network()
+    if name in _NETWORKS:
+        network = _NETWORKS[name]()
         if weights == "default":
-            weights = os.fspath(SCENES_WEIGHTS)
+            weights = os.fspath(_WEIGHTS / f"{name}.weights.h5")
     elif weights == "default":
         return _download(name)
     else:

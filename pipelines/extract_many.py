@@ -29,12 +29,14 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "the folder of the data set")
 _CAPTIONS = flags.DEFINE_string(
     "captions", None, "the file of the captions, where the data set takes one"
 )
-_ENCODER = flags.DEFINE_string("encoder", "vgg19", "vgg19, vgg16, scenes, ...")
+_ENCODER = flags.DEFINE_string(
+    "encoder", "vgg19", "vgg19, vgg16, efficientnet_lite0, scenes, ..."
+)
 _LAYER = flags.DEFINE_string(
     "encoder_layer", None, "the layer that gives the annotations"
 )
 _WEIGHTS = flags.DEFINE_string(
-    "encoder_weights", "default", "default (ImageNet, downloaded) or a file"
+    "encoder_weights", "default", "default (ImageNet) or a file"
 )
 _GEOMETRY = flags.DEFINE_enum(
     "geometry", "crop", GEOMETRIES, "how images are fitted"

@@ -46,12 +46,14 @@ class Config:
     test_images: int = _option(0, "use this many for the scores; 0: all")
 
     # Annotations.
-    encoder: str = _option("vgg19", "vgg19, vgg16, scenes, resnet50, ...")
+    encoder: str = _option(
+        "vgg19", "vgg19, vgg16, efficientnet_lite0, scenes, resnet50, ..."
+    )
     encoder_layer: str | None = _option(
         None, "the layer that gives the annotations; by default the encoder's"
     )
     encoder_weights: str = _option(
-        "default", "default (ImageNet, downloaded), a .h5 file, or none"
+        "default", "default (ImageNet), a .h5 file, or none"
     )
     geometry: str = _option(
         "crop",

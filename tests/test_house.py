@@ -16,6 +16,7 @@ PACKAGES = ("pipelines", "show_attend_tell")
 
 # Run with `python -m`; libraries may not import them, nor may they each other.
 COMMANDS = {
+    "pipelines.convert_efficientnet_lite0",
     "pipelines.extract_features",
     "pipelines.extract_many",
     "show_attend_tell.caption",
@@ -60,7 +61,7 @@ CORE = {
     "tensorflow_datasets",
 }
 # What extras bring; only inside the function that needs it.
-OPTIONAL = {"grpc", "pycocoevalcap", "tensorflow_serving"}
+OPTIONAL = {"grpc", "pycocoevalcap", "tensorflow_serving", "torch"}
 
 # These stand on Apache Beam as a whole, and are themselves imported by others
 # only inside the function that needs them.

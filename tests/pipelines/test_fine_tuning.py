@@ -132,6 +132,21 @@ def test_mixed_precision_keeps_weights_and_nearly_the_result():
     assert 0 < error < 0.03 * expected.max()
 
 
+def test_efficientnet_lite0_is_cut_between_its_blocks():
+    cut = cut_encoder(
+        "efficientnet_lite0", None, "default", "block6d_expand_conv"
+    )
+    assert (cut.frozen.layer, cut.frozen.depth) == ("block6c_add", 192)
+    images = pixels(1, 224)
+    np.testing.assert_allclose(
+        through(cut, images), np.asarray(cut.whole.model(images)), atol=1e-4
+    )
+    # Three kernels of each of two blocks; normalisation is pretrained.
+    assert len(cut.live.trainable_variables) == 6
+    with pytest.raises(UserError, match="no path leads round.*block7a_expand"):
+        cut_encoder("efficientnet_lite0", None, "default", "block6d_dwconv")
+
+
 def test_where_it_cannot_be_cut():
     def refused(finetune, *told):
         with pytest.raises(UserError) as caught:

@@ -1,0 +1,45 @@
+"""What one image costs in a network: its multiply-adds."""
+
+import math
+
+import keras
+
+
+def multiply_adds(network: keras.Model) -> int:
+    """Counts the multiply-adds of convolutions and dense layers.
+
+    Each value of a layer's output is a sum of products, as many as its
+    kernel has for one channel; the rest (biases, activations, pools, and
+    normalization, which is folded into the kernels) is small beside them.
+
+    Args:
+        network: A functional model whose inputs have known sizes.
+
+    Returns:
+        Multiply-adds of one image.
+
+    Raises:
+        ValueError: A layer has another kind of kernel.
+    """
+    return sum(_of_layer(layer) for layer in network.layers)
+
+
+def _of_layer(layer: keras.layers.Layer) -> int:
+    if isinstance(layer, keras.Model):
+        return multiply_adds(layer)
+    kinds = (
+        keras.layers.Conv2D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.Dense,
+    )
+    if isinstance(layer, kinds):
+        # (rows, columns, in of its group, out), (rows, columns, in, out of
+        # each) and (in, out): each place of the output takes it once.
+        places = math.prod(layer.output.shape[1:-1])
+        return places * math.prod(layer.kernel.shape)
+    if any(len(weight.shape) > 1 for weight in layer.weights):
+        raise ValueError(
+            "Expected layers of Conv2D, DepthwiseConv2D and Dense. "
+            f"Received: {layer.name}, a {type(layer).__name__}."
+        )
+    return 0
