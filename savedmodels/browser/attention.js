@@ -94,7 +94,7 @@ function mixture(pixels, cells) {
  * @param {Float32Array} weights Of each location, row by row.
  * @param {[number, number]} grid Rows and columns of the locations.
  * @param {[number, number, number, number]} seen As for `light`.
- * @return {string} Such as "the lower left".
+ * @return {string} Such as "at the lower left".
  */
 export function placeOf(weights, [rows, columns], [left, top, right, bottom]) {
   const shares = new Float64Array(9);
@@ -107,6 +107,6 @@ export function placeOf(weights, [rows, columns], [left, top, right, bottom]) {
     sum += weight;
   });
   const most = shares.indexOf(Math.max(...shares));
-  const name = `the ${NAMES[most]}`;
-  return shares[most] >= CLEAR * sum ? name : `all over, most at ${name}`;
+  const place = `at the ${NAMES[most]}`;
+  return shares[most] >= CLEAR * sum ? place : `all over, most ${place}`;
 }
