@@ -16,24 +16,34 @@ from absl import flags, logging
 
 from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
-from show_attend_tell.captioning import ImageCaptioner, changed
+from show_attend_tell.captioning import ImageCaptioner
+from show_attend_tell.decoding import changed
+from show_attend_tell.exporting.device_file import PRECISIONS
 from show_attend_tell.exporting.saved_model import (
     BATCH_SIZES,
     export_saved_model,
 )
+from show_attend_tell.exporting.tflite import export_tflite
 from show_attend_tell.flags import define_decoding_flags
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder that train wrote", required=True
 )
 _FORMAT = flags.DEFINE_enum(
-    "format", "saved_model", ["saved_model"], "what to write"
+    "format",
+    "saved_model",
+    ["saved_model", "tflite"],
+    "what to write: a SavedModel for servers, or one file for devices",
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "folder of the model; its name is the one that it is served by",
+    "folder of the model, whose name is the one that it is served by; or the "
+    ".tflite file",
     required=True,
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", PRECISIONS, "tflite: of weights and arithmetic"
 )
 _VERSION = flags.DEFINE_integer(
     "version",
@@ -64,13 +74,15 @@ def main(arguments: Sequence[str]) -> None:
     captioner = ImageCaptioner.load(
         _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
     )
-    path = export_saved_model(
-        captioner,
-        _OUTPUT.value,
-        changed(captioner.decoding, _DECODING()),
-        _VERSION.value,
-        batch_sizes,
-    )
+    decoding = changed(captioner.decoding, _DECODING())
+    if _FORMAT.value == "tflite":
+        path = export_tflite(
+            captioner, _OUTPUT.value, decoding, _PRECISION.value
+        )
+    else:
+        path = export_saved_model(
+            captioner, _OUTPUT.value, decoding, _VERSION.value, batch_sizes
+        )
     print(path)
 
 
