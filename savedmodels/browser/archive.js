@@ -1,33 +1,34 @@
-// Reads small files from the zip archive at the end of another file.
+// Reads small files from the zip archive at the end of another file. They lie
+// there as they are: what is compressed is refused, as in Python.
 
 import {CaptionerError} from "./errors.js";
 
 const MOST_ENTRIES = 64;
 const END = 0x06054b50, ENTRY = 0x02014b50, LOCAL = 0x04034b50;
 const END_SIZE = 22, ENTRY_SIZE = 46, LOCAL_SIZE = 30;
-const STORED = 0, DEFLATED = 8;
+const STORED = 0;
 
 /**
  * Reads files of a zip archive.
  *
- * The archive may come after something else, such as a model. Sizes are looked
- * at before anything is unpacked, and checksums afterwards.
+ * The archive may come after something else, such as a model. Sizes and
+ * checksums are looked at.
  *
  * @param {Uint8Array} bytes The whole file.
  * @param {Object<string, number>} wanted Names, and how many bytes each may
  *     have at most.
- * @return {Promise<Object<string, Uint8Array>>} The files; those that are not
+ * @return {Object<string, Uint8Array>} The files; those that are not
  *     in the archive are left out.
  * @throws {CaptionerError} There is no archive, or it is damaged or too large.
  */
-export async function readArchive(bytes, wanted) {
+export function readArchive(bytes, wanted) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const files = {};
   try {
     for (const entry of entries(bytes, view)) {
       if (!Object.hasOwn(wanted, entry.name)) continue;
       if (Object.hasOwn(files, entry.name)) throw damaged(`${entry.name} twice`);
-      files[entry.name] = await unpack(bytes, view, entry, wanted[entry.name]);
+      files[entry.name] = unpack(bytes, view, entry, wanted[entry.name]);
     }
   } catch (error) {
     // Reads outside of the file.
@@ -58,10 +59,8 @@ function entries(bytes, view) {
     if (view.getUint32(at, true) !== ENTRY) throw damaged("its list of files is broken");
     const [nameSize, extraSize, noteSize] = [28, 30, 32].map((n) => view.getUint16(at + n, true));
     found.push({
-      encrypted: Boolean(view.getUint16(at + 8, true) & 1),
       method: view.getUint16(at + 10, true),
-      checksum: view.getUint32(at + 16, true),
-      packedSize: view.getUint32(at + 20, true),
+      expected: view.getUint32(at + 16, true),
       size: view.getUint32(at + 24, true),
       offset: begin + view.getUint32(at + 42, true),
       name: text(slice(bytes, at + ENTRY_SIZE, nameSize)),
@@ -84,46 +83,15 @@ function endRecord(view) {
     "file that `python -m show_attend_tell.export --format=tflite` wrote.");
 }
 
-async function unpack(bytes, view, entry, most) {
-  const {name, method, size, packedSize, offset} = entry;
-  if (size > most || packedSize > most) {
-    throw damaged(`${name} has ${Math.max(size, packedSize)} bytes, more than ${most}`);
-  }
-  if (entry.encrypted || (method !== STORED && method !== DEFLATED)) {
-    throw damaged(`${name} is packed in a way that this page does not know`);
-  }
+function unpack(bytes, view, {name, method, size, expected, offset}, most) {
+  if (size > most) throw damaged(`${name} has ${size} bytes, more than ${most}`);
+  if (method !== STORED) throw damaged(`${name} is compressed`);
   if (view.getUint32(offset, true) !== LOCAL) throw damaged(`${name} is not where it should be`);
   const begin = offset + LOCAL_SIZE + view.getUint16(offset + 26, true)
     + view.getUint16(offset + 28, true);
-  const packed = slice(bytes, begin, packedSize);
-  const file = method === STORED ? packed : await inflate(packed, size, name);
-  if (file.length !== size || checksum(file) !== entry.checksum) {
-    throw damaged(`${name} is not what was packed`);
-  }
+  const file = slice(bytes, begin, size);
+  if (checksum(file) !== expected) throw damaged(`${name} is not what was put there`);
   return file;
-}
-
-// Stops as soon as more comes out than was announced.
-async function inflate(packed, size, name) {
-  const file = new Uint8Array(size);
-  let filled = 0;
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  const reader = stream.getReader();
-  try {
-    for (;;) {
-      const {done, value} = await reader.read();
-      if (done) return file.subarray(0, filled);
-      if (filled + value.length > size) {
-        await reader.cancel();
-        break;
-      }
-      file.set(value, filled);
-      filled += value.length;
-    }
-  } catch {
-    throw damaged(`${name} cannot be unpacked`);
-  }
-  throw damaged(`${name} is larger than it says`);
 }
 
 function slice(bytes, begin, size) {

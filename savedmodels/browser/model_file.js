@@ -13,18 +13,18 @@ const FORMAT = 1;
  * Reads the words and the settings of a captioner.
  *
  * @param {Uint8Array} bytes The whole .tflite file.
- * @return {Promise<{words: string[], settings: Object}>} The vocabulary, where
- *     a word's index is its number, and what `captioner.json` holds.
+ * @return {{words: string[], settings: Object}} The vocabulary, where a word's
+ *     index is its number, and what `captioner.json` holds.
  * @throws {CaptionerError} It is no captioner, or one that is damaged.
  */
-export async function readModelFile(bytes) {
+export function readModelFile(bytes) {
   const magic = String.fromCharCode(...bytes.subarray(4, 8));
   if (magic !== MAGIC) {
     throw new CaptionerError(
       "This is no .tflite file. Expected one that " +
       "`python -m show_attend_tell.export --format=tflite` wrote.");
   }
-  const files = await readArchive(bytes, FILES);
+  const files = readArchive(bytes, FILES);
   for (const name of Object.keys(FILES)) {
     if (!files[name]) throw refused(`${name} is not in it`);
   }

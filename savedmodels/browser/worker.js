@@ -26,7 +26,7 @@ postMessage({ready: true});
 
 // Takes the runtime and the model's file as bytes: nothing is fetched here.
 async function load({runtime, wasm, file}) {
-  ({words, settings} = await readModelFile(file));
+  ({words, settings} = readModelFile(file));
   self.Module = {wasmBinary: wasm};
   await loadLiteRt(new URL(`vendor/${runtime}.js`, import.meta.url).href);
   try {
