@@ -144,9 +144,13 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
+    def numbers(self, words: Iterable[str]) -> list[int]:
+        """Returns the number of each word, as it is spelled."""
+        return [self._numbers.get(word, UNKNOWN) for word in words]
+
     def encode(self, caption: str) -> np.ndarray:
         """Returns start, the words, end, as int32 `(words + 2,)`."""
-        numbers = [self._numbers.get(w, UNKNOWN) for w in words_of(caption)]
+        numbers = self.numbers(words_of(caption))
         return np.array([START, *numbers, END], np.int32)
 
     def decode(self, tokens: Iterable[int]) -> list[str]:
