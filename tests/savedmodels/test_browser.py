@@ -461,6 +461,7 @@ def page(opened):
     """The page with its photo described; in the end it has not complained."""
     opened.get_log("browser")
     resize(opened, 1280, prefers_reduced_motion="reduce")
+    opened.find_element("css selector", "[value=beam]").click()
     choose(opened, PHOTO)
     yield opened
     severe = [e for e in opened.get_log("browser") if e["level"] == "SEVERE"]
@@ -581,8 +582,8 @@ def test_a_click_lights_where_the_model_looked(page, native):
     cell = y[:, None] * columns + x
     kept = [bright[cell == n].sum() / plain[cell == n].sum()
             for n in range(rows * columns)]  # fmt: skip
-    assert kept[attention[sharpest].argmax()] > 0.9 * max(kept)
-    assert kept[attention[sharpest].argmin()] < 0.5 * max(kept)
+    ranked = np.asarray(kept)[attention[sharpest].argsort()]
+    assert ranked[-5:].min() > 1.2 * np.median(ranked)
     word.click()
     assert not lit(page)
 
@@ -627,27 +628,31 @@ def test_the_keyboard_does_all(page):
 
 def test_captions_play_as_they_come(page):
     resize(page, 1280, prefers_reduced_motion="no-preference")
+    # Ten times as fast as for people.
     page.execute_script(
+        "const wait = setTimeout;"
+        "window.setTimeout = (action, pace, ...more) =>"
+        "  wait(action, pace / 10, ...more);"
         "window.seen = [];"
         "new MutationObserver(() => {"
-        "  const now = [document.querySelectorAll('.word.later').length,"
-        "    document.querySelector('.word.lit')?.firstChild.data ?? ''];"
-        "  if (String(now) !== String(seen.at(-1))) seen.push(now);"
+        "  const words = [...document.querySelectorAll('.word')];"
+        "  const at = words.findIndex((word) => word.matches('.lit'));"
+        "  const hidden = words.filter((word) => word.matches('.later'));"
+        "  if (at >= 0) seen.push([at, hidden.length]);"
         "}).observe(document.getElementById('words'),"
-        "  {subtree: true, childList: true, attributeFilter: ['class']});"
+        "  {subtree: true, attributeFilter: ['class']});"
     )
     choose(page, PHOTO)
     words = [word.get_attribute("textContent") for word in words_of(page)]
     play = page.find_element("id", "play")
-    assert play.text == "Stop"
     until(page, lambda: play.text == "Play", 30)
     seen = page.execute_script("return seen")
-    assert [word for _, word in seen if word] == words
-    # While a word is lit those after it are not yet to be seen.
-    assert [later for later, word in seen if word][1:] == list(
-        range(len(words) - 2, -1, -1)
-    )
+    # Each word in its turn; those after it are not yet to be seen.
+    assert list(dict(seen).items()) == [
+        (n, len(words) - 1 - n) for n in range(len(words))
+    ]
     assert not lit(page)
+    page.execute_script("delete window.setTimeout")
     play.click()
     assert play.text == "Stop"
     play.click()
