@@ -203,7 +203,10 @@ def convolutions_of(path):
     return set(found)
 
 
-@pytest.mark.parametrize("precision", ["float16", "dynamic"])
+@pytest.mark.parametrize(
+    "precision",
+    [pytest.param("float16", marks=pytest.mark.proof), "dynamic"],
+)
 def test_other_precisions_are_checked_and_told(precision, tmp_path):
     path, agreement = export_tflite(
         small.captioner(), tmp_path / "small.tflite", precision=precision
@@ -292,7 +295,7 @@ def test_what_devices_cannot_have_is_refused(tmp_path):
         export_tflite(captioner, tmp_path / "a.tflite")
 
 
-def converted(tmp_path, functions, flex=False):
+def converted(tmp_path, functions, custom=False):
     """Writes a file of functions as the export does, without its checks."""
     archive = keras.export.ExportArchive()
     for name, (function, takes) in functions.items():
@@ -301,8 +304,7 @@ def converted(tmp_path, functions, flex=False):
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(tmp_path / "saved"), signature_keys=list(functions)
     )
-    if flex:
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.SELECT_TF_OPS]
+    converter.allow_custom_ops = custom
     path = tmp_path / "converted.tflite"
     path.write_bytes(converter.convert())
     return path
@@ -311,8 +313,8 @@ def converted(tmp_path, functions, flex=False):
 def test_files_that_are_silently_broken_are_refused(tmp_path):
     captioner = small.captioner()
     takes = [tf.TensorSpec((1, 4), name="image")]
-    flex = {"greedy": (lambda image: {"x": tf.math.erfinv(image)}, takes)}
-    path = converted(tmp_path, flex, flex=True)
+    custom = {"greedy": (lambda image: {"x": tf.math.erfinv(image)}, takes)}
+    path = converted(tmp_path, custom, custom=True)
     with pytest.raises(UserError, match="devices lack: .*CUSTOM"):
         check(path, captioner, small.DECODING, "float32", [])
 
