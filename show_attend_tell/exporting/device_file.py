@@ -183,6 +183,11 @@ def _settings(described) -> DeviceSettings:
             raise ValueError(f"{SETTINGS_FILE} has {field.name}={value!r}")
         values[field.name] = value
     settings = DeviceSettings(**values)
+    numbers = (
+        settings.padding, settings.start, settings.end, settings.unknown
+    )  # fmt: skip
+    if numbers != (PADDING, START, END, UNKNOWN):
+        raise ValueError(f"{SETTINGS_FILE} has other numbers for its words")
     decoding = settings.decoding  # Checks its own ranges.
     sides = (settings.image_size, settings.rows, settings.columns)
     if (

@@ -11,10 +11,12 @@ from pipelines.images import Photo, fit_image, load_image
 from show_attend_tell.captioning import ImageCaptioner
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.exporting.device_answers import fresh_answers
+from show_attend_tell.exporting.device_captioner import interpreter_of
 from show_attend_tell.exporting.device_file import (
     BEAM,
     ENCODE,
     GREEDY,
+    START_CAPTION,
     STEP,
 )
 
@@ -84,7 +86,7 @@ def check(
         UserError: It has operations that devices may lack or is not of a
             plausible size, cannot be loaded, or does not answer as it should.
     """
-    _check_operations(path)
+    _check_graphs(path)
     _check_size(path, captioner, precision)
     size, geometry = captioner.encoder.image_size, captioner.speaker.geometry
     squares = np.stack(
@@ -165,10 +167,34 @@ def operations(path: str) -> set[str]:
     }
 
 
-def _check_operations(path: str) -> None:
+def passed_through(path: str) -> list[str]:
+    """Returns the signatures of which an output is an input, unchanged.
+
+    LiteRT runs them; LiteRT.js answers garbage without a word.
+
+    Args:
+        path: The file.
+    """
+    runner = interpreter_of(path).get_signature_runner
+    return [
+        name
+        for name in (GREEDY, BEAM, ENCODE, START_CAPTION, STEP)
+        if _tensors(runner(name).get_input_details())
+        & _tensors(runner(name).get_output_details())
+    ]
+
+
+def _tensors(details: dict) -> set[int]:
+    return {one["index"] for one in details.values()}
+
+
+def _check_graphs(path: str) -> None:
     odd = sorted(operations(path) & set(_REFUSED))
     if odd:
         raise _failure(f"it has operations that devices lack: {odd}")
+    odd = passed_through(path)
+    if odd:
+        raise _failure(f"an output of {odd} is one of its inputs")
 
 
 def _check_size(path: str, captioner: ImageCaptioner, precision: str) -> None:

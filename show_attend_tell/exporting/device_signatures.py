@@ -84,6 +84,9 @@ def device_signatures(
 
     def start(annotations):
         state, scaled, keys = model.start(annotations)
+        # Where their scale is one, these would be the input itself, which
+        # LiteRT.js then answers with zeros.
+        scaled = ops.minimum(scaled, 3e38)
         return {**state._asdict(), "scaled": scaled, "keys": keys}
 
     def step(token, hidden, cell, scaled, keys):

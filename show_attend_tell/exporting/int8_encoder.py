@@ -13,8 +13,8 @@ from show_attend_tell.exporting.device_file import BEAM, ENCODE, GREEDY
 INSTALL = "pip install 'show-attend-tell[int8]'"
 
 # The scope of whatever Keras runs inside a model called "encoder" or
-# "vgg16_encoder".
-_IN_ENCODER = r"encoder(_\d+)?/"
+# "vgg16_encoder". What is fused with the decoder has another name in front.
+_IN_ENCODER = r"^(\w+_)?encoder(_\d+)?/"
 
 
 def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
@@ -33,7 +33,7 @@ def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
         The TFLite file.
 
     Raises:
-        UserError: ai-edge-quantizer is missing.
+        UserError: ai-edge-quantizer is missing, or cannot convert it.
     """
     try:
         from ai_edge_quantizer import quantizer
@@ -43,27 +43,33 @@ def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
             "Expected ai-edge-quantizer, which --precision=int8 needs. "
             f"Received: {error}. Get it: {INSTALL}"
         ) from error
-    with _quiet():
-        work = quantizer.Quantizer(bytearray(model))
-        work.add_dynamic_config(
-            regex=".*",
-            operation_name=TFLOperationName.FULLY_CONNECTED,
-            num_bits=8,
-        )
-        work.add_static_config(
-            regex=_IN_ENCODER,
-            operation_name=TFLOperationName.ALL_SUPPORTED,
-            activation_num_bits=8,
-            weight_num_bits=8,
-        )
-        ranges = work.calibrate(
-            {ENCODE: [{"image": square[None]} for square in squares]}
-        )
-        for signature in (GREEDY, BEAM):
-            for known, other in _same_tensors(model, ENCODE, signature):
-                if known in ranges:
-                    ranges[other] = ranges[known]
-        return bytes(work.quantize(ranges).quantized_model)
+    work = quantizer.Quantizer(bytearray(model))
+    work.add_dynamic_config(
+        regex=".*",
+        operation_name=TFLOperationName.FULLY_CONNECTED,
+        num_bits=8,
+    )
+    work.add_static_config(
+        regex=_IN_ENCODER,
+        operation_name=TFLOperationName.ALL_SUPPORTED,
+        activation_num_bits=8,
+        weight_num_bits=8,
+    )
+    try:
+        with _quiet():
+            ranges = work.calibrate(
+                {ENCODE: [{"image": square[None]} for square in squares]}
+            )
+            for signature in (GREEDY, BEAM):
+                for known, other in _same_tensors(model, ENCODE, signature):
+                    if known in ranges:
+                        ranges[other] = ranges[known]
+            return bytes(work.quantize(ranges).quantized_model)
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        raise UserError(
+            f"This encoder cannot be had in 8-bit integers: {error}. Choose "
+            "another --precision, such as dynamic."
+        ) from error
 
 
 def _same_tensors(model: bytes, one: str, other: str):
