@@ -167,6 +167,9 @@ def pictures(size: int) -> list[np.ndarray]:
 def test_captions_are_those_of_the_native_runtime(
     captioner, native, method, signature
 ):
+    # Eight bits are rounded otherwise where activations differ in the last bit.
+    exact = native.settings["precision"] in ("float32", "float16")
+    tolerance = 1e-3 if exact else 0.05
     said = []
     for pixels in pictures(native.settings["image_size"]):
         found = captioner(
@@ -182,11 +185,9 @@ def test_captions_are_those_of_the_native_runtime(
         assert found["tokens"] == expected["tokens"]
         assert found["finished"] == expected["finished"]
         assert found["told"] == (found["tokens"] if method == "stream" else [])
-        for name, tolerance in [
-            ("logProbability", 1e-2), ("attention", 1e-3), ("gate", 1e-3)
-        ]:  # fmt: skip
+        for name in ("logProbability", "attention", "gate"):
             np.testing.assert_allclose(
-                found[name], expected[name], atol=tolerance
+                found[name], expected[name], atol=tolerance, err_msg=name
             )
         words = [native.vocabulary[token] for token in found["tokens"]]
         assert found["words"] == words
