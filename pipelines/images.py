@@ -33,6 +33,7 @@ MAX_BYTES = 4 * MAX_PIXELS + 4096
 Photo = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 FORMATS = "JPEG, PNG, WebP, GIF or BMP"
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 # Pixels that are converted to RGB at a time, so that a large image is never
 # held three times over.
@@ -114,6 +115,30 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
             f"{str(error) or type(error).__name__}. Save the image anew or "
             "leave it out."
         ) from error
+
+
+def photos_in(path: str) -> list[str]:
+    """Returns a file as it is, a folder as the images in it.
+
+    Args:
+        path: The file or folder.
+
+    Returns:
+        Paths; those of a folder are sorted, and chosen by their ending.
+
+    Raises:
+        UserError: The folder has no images.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    names = sorted(os.listdir(path))
+    found = [n for n in names if n.lower().endswith(_ENDINGS)]
+    if not found:
+        raise UserError(
+            f"Expected images ({', '.join(_ENDINGS)}) in the folder {path!r}. "
+            "Received: none"
+        )
+    return [os.path.join(path, name) for name in found]
 
 
 def load_image(photo: Photo) -> np.ndarray:

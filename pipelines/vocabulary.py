@@ -101,36 +101,56 @@ class Vocabulary:
             if os.path.getsize(path) > _LARGEST_FILE:
                 raise UserError(f"{path} is too large for a vocabulary")
             with open(path, encoding="utf-8") as file:
-                words = file.read().split("\n")
+                text = file.read()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"cannot read the vocabulary {path}: {error}"
             ) from error
+        return cls.from_text(text, path)
+
+    @classmethod
+    def from_text(cls, text: str, name: str) -> "Vocabulary":
+        """Takes what `save` wrote.
+
+        Args:
+            text: One word a line.
+            name: What error messages call the file.
+
+        Raises:
+            UserError: It does not begin with the special words.
+        """
+        words = text.split("\n")
         if tuple(words[: len(SPECIAL)]) != SPECIAL or words.pop() != "":
             raise UserError(
-                f"{path} is not a vocabulary: its first lines must be "
+                f"{name} is not a vocabulary: its first lines must be "
                 f"{', '.join(SPECIAL)}, one a line"
             )
         return cls(words[len(SPECIAL) :])
 
     def save(self, path: str) -> None:
         """Writes one word a line, UTF-8, in the order of their numbers."""
-        write_atomically(path, self._text().encode())
+        write_atomically(path, self.text.encode())
 
-    def _text(self) -> str:
+    @property
+    def text(self) -> str:
+        """What `save` writes: one word a line."""
         return "".join(f"{word}\n" for word in self.words)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the file that `save` writes."""
-        return hashlib.sha256(self._text().encode()).hexdigest()
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.words)
 
+    def numbers(self, words: Iterable[str]) -> list[int]:
+        """Returns the number of each word, as it is spelled."""
+        return [self._numbers.get(word, UNKNOWN) for word in words]
+
     def encode(self, caption: str) -> np.ndarray:
         """Returns start, the words, end, as int32 `(words + 2,)`."""
-        numbers = [self._numbers.get(w, UNKNOWN) for w in words_of(caption)]
+        numbers = self.numbers(words_of(caption))
         return np.array([START, *numbers, END], np.int32)
 
     def decode(self, tokens: Iterable[int]) -> list[str]:

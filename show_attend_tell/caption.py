@@ -6,7 +6,8 @@ prints a line for each photo or folder of photos, and with --attention=DIR
 draws where the model looked for each word. --output=FILE.csv or FILE.json
 (COCO's form, the best caption of each) writes the captions to a file. With
 --hypotheses=3 the next best follow, each with its log-probability.
---model=savedmodels/scenes/1 in place of --workdir takes an exported captioner.
+--model=savedmodels/scenes/1 in place of --workdir takes an exported captioner,
+--model=FILE.tflite one for devices, which needs no TensorFlow.
 """
 
 import csv
@@ -17,22 +18,24 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 from absl import flags
 
 from pipelines.commands import run
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
-from pipelines.images import load_image
-from show_attend_tell.captioning import Caption, ImageCaptioner
-from show_attend_tell.exporting.captioner import ExportedCaptioner
+from pipelines.images import load_image, photos_in
+from show_attend_tell.captions import Caption, PhotoCaptioner
+from show_attend_tell.exporting.device_captioner import (
+    DeviceCaptioner,
+    is_for_devices,
+)
 from show_attend_tell.flags import define_decoding_flags
 from show_attend_tell.visualization import save_picture
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder that train wrote")
 _MODEL = flags.DEFINE_string(
-    "model", None, "in its place, a version that export wrote"
+    "model", None, "in its place, a version or a file that export wrote"
 )
 _ATTENTION = flags.DEFINE_string(
     "attention", None, "draw where the model looked into this folder"
@@ -51,8 +54,6 @@ _BATCH = flags.DEFINE_integer(
 )
 _DECODING = define_decoding_flags()
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
-
 
 def main(arguments: Sequence[str]) -> None:
     """Captions every photo that can be read, and names the others."""
@@ -63,13 +64,9 @@ def main(arguments: Sequence[str]) -> None:
             "Expected --output to end in .csv or .json. "
             f"Received: {_OUTPUT.value!r}"
         )
-    paths = [path for given in arguments for path in _photos(given)]
+    paths = [path for given in arguments for path in photos_in(given)]
     captioner = _captioner()
     readable: list[str] = []
-    # A bar where the captions themselves are not printed.
-    bar = keras.utils.Progbar(
-        len(paths), verbose=int(bool(_OUTPUT.value)), unit_name="photo"
-    )
     captions = []
     batch_size = min(_BATCH.value, len(paths))
     for caption in captioner.stream(
@@ -82,7 +79,8 @@ def main(arguments: Sequence[str]) -> None:
             save_picture(caption.draw(), _picture_path(path))
         # Photos can be large, and are not kept.
         captions.append(dataclasses.replace(caption, photo=None))
-        bar.update(len(captions))
+        if _OUTPUT.value:  # The captions themselves are not printed.
+            _tell_progress(len(captions), len(paths))
     if _OUTPUT.value:
         text = _written(readable, captions)
         write_atomically(_OUTPUT.value, text.encode())
@@ -92,31 +90,30 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def _captioner() -> ImageCaptioner:
+def _captioner() -> PhotoCaptioner:
     if (_WORKDIR.value is None) == (_MODEL.value is None):
         raise UserError(
             "Expected --workdir=RUN or --model=VERSION. Received: "
             f"workdir={_WORKDIR.value!r}, model={_MODEL.value!r}"
         )
-    if _MODEL.value is not None:
-        return ExportedCaptioner(_MODEL.value)
+    path = _MODEL.value
+    if path is not None and is_for_devices(path):
+        return DeviceCaptioner(path)
+    # Here, because TensorFlow takes seconds, and devices may not have it.
+    from show_attend_tell.captioning import ImageCaptioner
+    from show_attend_tell.exporting.captioner import ExportedCaptioner
+
+    if path is not None:
+        return ExportedCaptioner(path)
     return ImageCaptioner.load(
         _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
     )
 
 
-def _photos(path: str) -> list[str]:
-    """Returns a file as it is, a folder as the images in it."""
-    if not os.path.isdir(path):
-        return [path]
-    names = sorted(os.listdir(path))
-    found = [n for n in names if n.lower().endswith(_ENDINGS)]
-    if not found:
-        raise UserError(
-            f"Expected images ({', '.join(_ENDINGS)}) in the folder {path!r}. "
-            "Received: none"
-        )
-    return [os.path.join(path, name) for name in found]
+def _tell_progress(done: int, count: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == count else ""
+        print(f"\r{done}/{count} photos", end=end, file=sys.stderr, flush=True)
 
 
 def _images(paths: Sequence[str], readable: list[str]) -> Iterator[np.ndarray]:

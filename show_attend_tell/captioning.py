@@ -5,7 +5,6 @@ import functools
 import hashlib
 import itertools
 import os
-import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
@@ -18,9 +17,9 @@ from pipelines.files import read_json
 from pipelines.images import Photo, fit_image, load_image
 from pipelines.metadata import Metadata
 from pipelines.vocabulary import Vocabulary
-from show_attend_tell.captions import Caption
+from show_attend_tell.captions import Caption, PhotoCaptioner
 from show_attend_tell.config import Config
-from show_attend_tell.decoding import Captions, Decoding
+from show_attend_tell.decoding import Captions, Decoding, changed
 from show_attend_tell.decoding.candidates import NEVER
 from show_attend_tell.decoding.decoder import decode
 from show_attend_tell.decoding.ensemble import Ensemble
@@ -137,7 +136,7 @@ def hypotheses_of(
     return dataclasses.replace(best, alternatives=tuple(others))
 
 
-class ImageCaptioner:
+class ImageCaptioner(PhotoCaptioner):
     """Captions images: encoder, captioner and words, as trained together.
 
     Args:
@@ -181,38 +180,6 @@ class ImageCaptioner:
             captioner, vocabulary, trained_on.grid, trained_on.geometry
         )
         return cls(encoder, speaker, decoding_of(config))
-
-    @typing.overload
-    def caption(
-        self, photos: Photo, batch_size: int = 8, **decoding
-    ) -> Caption: ...
-
-    @typing.overload
-    def caption(
-        self, photos: Sequence[Photo], batch_size: int = 8, **decoding
-    ) -> list[Caption]: ...
-
-    def caption(self, photos, batch_size=8, **decoding):
-        """Captions a photo, or many.
-
-        Args:
-            photos: A photo (a path, the bytes of a file, a Pillow image, or
-                a uint8 array `(H, W, 3)`), or a sequence of photos.
-            batch_size: How many go through the networks together.
-            **decoding: Settings of `Decoding` in place of those of the run,
-                such as `beam_width=3, hypotheses=3`.
-
-        Returns:
-            The `Caption` of a photo, or a list of them.
-
-        Raises:
-            UserError: A photo cannot be read, or a setting is out of range.
-        """
-        if isinstance(photos, Photo) or not isinstance(photos, Iterable):
-            return self.caption([photos], 1, **decoding)[0]
-        photos = list(photos)
-        batch_size = min(batch_size, max(len(photos), 1))
-        return list(self.stream(photos, batch_size, **decoding))
 
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 8, **decoding
@@ -275,22 +242,6 @@ def decoding_of(config: Config) -> Decoding:
         length_exponent=config.length_exponent,
         max_words=config.caption_words,
     )
-
-
-def changed(decoding: Decoding, changes: dict) -> Decoding:
-    """Returns the settings with others in their place.
-
-    Raises:
-        UserError: There is no such setting, or one is out of range.
-    """
-    names = {field.name for field in dataclasses.fields(Decoding)}
-    unknown = sorted(set(changes) - names)
-    if unknown:
-        raise UserError(
-            f"Expected settings of decoding: {', '.join(sorted(names))}. "
-            f"Received: {', '.join(unknown)}"
-        )
-    return dataclasses.replace(decoding, **changes)
 
 
 def _places(places: np.ndarray) -> tuple[int, ...] | None:

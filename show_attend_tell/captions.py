@@ -1,6 +1,8 @@
 """A caption, and where the model looked for each of its words."""
 
 import dataclasses
+import typing
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -78,3 +80,57 @@ class Caption:
         return draw_attention(
             load_image(photo), self.words, self.attention, **{**own, **style}
         )
+
+
+class PhotoCaptioner:
+    """What captions photos, wherever its model runs."""
+
+    @typing.overload
+    def caption(
+        self, photos: Photo, batch_size: int = 8, **decoding
+    ) -> Caption: ...
+
+    @typing.overload
+    def caption(
+        self, photos: Sequence[Photo], batch_size: int = 8, **decoding
+    ) -> list[Caption]: ...
+
+    def caption(self, photos, batch_size=8, **decoding):
+        """Captions a photo, or many.
+
+        Args:
+            photos: A photo (a path, the bytes of a file, a Pillow image, or
+                a uint8 array `(H, W, 3)`), or a sequence of photos.
+            batch_size: How many go through the networks together.
+            **decoding: Settings of `Decoding` in place of those of the run,
+                such as `beam_width=3, hypotheses=3`.
+
+        Returns:
+            The `Caption` of a photo, or a list of them.
+
+        Raises:
+            UserError: A photo cannot be read, or a setting is out of range.
+        """
+        if isinstance(photos, Photo) or not isinstance(photos, Iterable):
+            return self.caption([photos], 1, **decoding)[0]
+        photos = list(photos)
+        batch_size = min(batch_size, max(len(photos), 1))
+        return list(self.stream(photos, batch_size, **decoding))
+
+    def stream(
+        self, photos: Iterable[Photo], batch_size: int = 8, **decoding
+    ) -> Iterator[Caption]:
+        """Captions photos one batch after the other, without end.
+
+        Args:
+            photos: As for `caption`; read when their turn comes.
+            batch_size: How many go through the networks together.
+            **decoding: As for `caption`.
+
+        Yields:
+            The captions, in order.
+
+        Raises:
+            UserError: A photo cannot be read, or a setting is out of range.
+        """
+        raise NotImplementedError

@@ -113,7 +113,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def _score_run(workdir: str) -> None:
     # Here, because they bring TensorFlow, which files need not wait for.
-    from show_attend_tell.captioning import changed, decoding_of
+    from show_attend_tell.captioning import decoding_of
+    from show_attend_tell.decoding import changed
     from show_attend_tell.evaluation import (
         evaluate_run,
         told,

@@ -1,4 +1,4 @@
-"""Exports a trained captioner, to be served.
+r"""Exports a trained captioner, to be served or to run on devices.
 
     python -m show_attend_tell.export --workdir=runs/scenes \
         --output=savedmodels/scenes
@@ -8,6 +8,11 @@ savedmodels/scenes/1, with preprocessing, decoding and words inside. How
 captions are said is chosen now, by the same flags as for `caption`. Nothing
 is written unless the model, loaded as a server loads it, answers as the
 captioner does. savedmodels/README.md tells how to serve and ask it.
+
+    python -m show_attend_tell.export --workdir=runs/scenes \
+        --format=tflite --output=scenes.tflite
+
+writes one file for phones, browsers and small computers instead.
 """
 
 from collections.abc import Sequence
@@ -16,24 +21,32 @@ from absl import flags, logging
 
 from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
-from show_attend_tell.captioning import ImageCaptioner, changed
-from show_attend_tell.exporting.saved_model import (
-    BATCH_SIZES,
-    export_saved_model,
-)
+from pipelines.images import photos_in
+from show_attend_tell.decoding import changed
+from show_attend_tell.exporting.device_file import PRECISIONS
 from show_attend_tell.flags import define_decoding_flags
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder that train wrote", required=True
 )
 _FORMAT = flags.DEFINE_enum(
-    "format", "saved_model", ["saved_model"], "what to write"
+    "format",
+    "saved_model",
+    ["saved_model", "tflite"],
+    "what to write: a SavedModel for servers, or one file for devices",
 )
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "folder of the model; its name is the one that it is served by",
+    "folder of the model, whose name is the one that it is served by; or the "
+    ".tflite file",
     required=True,
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision", "float32", PRECISIONS, "tflite: of weights and arithmetic"
+)
+_PHOTOS = flags.DEFINE_string(
+    "photos", None, "tflite: folder of photos to check with; int8 needs them"
 )
 _VERSION = flags.DEFINE_integer(
     "version",
@@ -44,7 +57,7 @@ _VERSION = flags.DEFINE_integer(
 )
 _BATCH_SIZES = flags.DEFINE_list(
     "batch_sizes",
-    [str(size) for size in BATCH_SIZES],
+    ["1", "2", "4", "8", "16", "32"],
     "batches that a server will make; it is warmed up with each",
 )
 _WEIGHTS = flags.DEFINE_string(
@@ -58,19 +71,31 @@ _DECODING = define_decoding_flags()
 
 def main(arguments: Sequence[str]) -> None:
     """Exports what the flags say."""
+    # Here, because processes that check an export begin with this file, and
+    # for devices they must do without TensorFlow.
+    from show_attend_tell.captioning import ImageCaptioner
+
     no_arguments(arguments)
     logging.set_verbosity(logging.WARNING)
     batch_sizes = _batch_sizes()
+    photos = photos_in(_PHOTOS.value) if _PHOTOS.value else []
     captioner = ImageCaptioner.load(
         _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
     )
-    path = export_saved_model(
-        captioner,
-        _OUTPUT.value,
-        changed(captioner.decoding, _DECODING()),
-        _VERSION.value,
-        batch_sizes,
-    )
+    decoding = changed(captioner.decoding, _DECODING())
+    if _FORMAT.value == "tflite":
+        from show_attend_tell.exporting.tflite import export_tflite
+
+        path, agreement = export_tflite(
+            captioner, _OUTPUT.value, decoding, _PRECISION.value, photos
+        )
+        print(agreement)
+    else:
+        from show_attend_tell.exporting.saved_model import export_saved_model
+
+        path = export_saved_model(
+            captioner, _OUTPUT.value, decoding, _VERSION.value, batch_sizes
+        )
     print(path)
 
 

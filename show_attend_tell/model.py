@@ -478,9 +478,22 @@ class Captioner(keras.Model):
             The first state, and the scaled annotations and what is projected
             from them once, which every `step` needs.
         """
-        annotations = self.annotation_scale * ops.cast(
-            self._encoded(annotations, training=False), "float32"
-        )
+        return self.start(self.encode(annotations))
+
+    def encode(self, annotations):
+        """Takes annotations through the part of the encoder that is here.
+
+        Args:
+            annotations: As for `begin`.
+
+        Returns:
+            What the decoder attends to, not yet scaled, `(N, L, D)` float32.
+        """
+        return ops.cast(self._encoded(annotations, training=False), "float32")
+
+    def start(self, encoded):
+        """Starts captions of what `encode` returned; returns as `begin`."""
+        annotations = self.annotation_scale * encoded
         keys = self.decoder.project(annotations)
         hidden, cell = self.initial_state(annotations, training=False)
         # In mixed precision the state is float32 from the start, as later.

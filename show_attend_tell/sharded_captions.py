@@ -32,9 +32,9 @@ from show_attend_tell.captioning import (
     VOCABULARY_FILE,
     Caption,
     ImageCaptioner,
-    changed,
 )
 from show_attend_tell.config import FILE_NAME as CONFIG_FILE
+from show_attend_tell.decoding import changed
 from show_attend_tell.exporting.captioner import ExportedCaptioner, is_exported
 
 MANIFEST_FILE = "captions.json"

@@ -61,7 +61,8 @@ CORE = {
     "tensorflow_datasets",
 }
 # What extras bring; only inside the function that needs it.
-OPTIONAL = {"grpc", "pycocoevalcap", "tensorflow_serving", "torch"}
+OPTIONAL = {"ai_edge_litert", "ai_edge_quantizer", "grpc", "pycocoevalcap"}
+OPTIONAL |= {"tensorflow_serving", "torch"}
 
 # These stand on Apache Beam as a whole, and are themselves imported by others
 # only inside the function that needs them.

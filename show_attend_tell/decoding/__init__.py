@@ -11,6 +11,7 @@ from show_attend_tell.decoding.settings import (
     METHODS,
     Captions,
     Decoding,
+    changed,
 )
 
-__all__ = ["LOOKS", "METHODS", "Captions", "Decoding"]
+__all__ = ["LOOKS", "METHODS", "Captions", "Decoding", "changed"]

@@ -122,6 +122,22 @@ _EXPECTED = {
 }
 
 
+def changed(decoding: Decoding, changes: dict) -> Decoding:
+    """Returns the settings with others in their place.
+
+    Raises:
+        UserError: There is no such setting, or one is out of range.
+    """
+    names = {field.name for field in dataclasses.fields(Decoding)}
+    unknown = sorted(set(changes) - names)
+    if unknown:
+        raise UserError(
+            f"Expected settings of decoding: {', '.join(sorted(names))}. "
+            f"Received: {', '.join(unknown)}"
+        )
+    return dataclasses.replace(decoding, **changes)
+
+
 class Captions(typing.NamedTuple):
     """What was said of each of N images, and where the model looked.
 

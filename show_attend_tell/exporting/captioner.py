@@ -16,10 +16,10 @@ from pipelines.images import GEOMETRIES, Photo, load_image
 from show_attend_tell.captioning import (
     Caption,
     ImageCaptioner,
-    changed,
     hypotheses_of,
 )
 from show_attend_tell.decoding import Captions, Decoding
+from show_attend_tell.exporting.fixed_decoding import keep_decoding
 from show_attend_tell.exporting.session import FILE_NAME, SavedModelSession
 from show_attend_tell.exporting.signatures import ALL
 
@@ -79,7 +79,7 @@ class ExportedCaptioner(ImageCaptioner):
         Raises:
             UserError: A photo cannot be read, or a setting is another.
         """
-        self._check(decoding)
+        keep_decoding(self.decoding, decoding)
         photos = iter(photos)
         while given := list(itertools.islice(photos, batch_size)):
             images = [_encoded(photo) for photo in given]
@@ -93,19 +93,6 @@ class ExportedCaptioner(ImageCaptioner):
                     )
                 caption = caption_of(answer, n, self.grid, self.geometry)
                 yield dataclasses.replace(caption, photo=photo)
-
-    def _check(self, decoding: dict) -> None:
-        wanted = dataclasses.asdict(changed(self.decoding, decoding))
-        own = dataclasses.asdict(self.decoding)
-        others = [name for name in own if own[name] != wanted[name]]
-        if others:
-            raise UserError(
-                "How captions are said was chosen at export: "
-                + ", ".join(f"{name}={own[name]}" for name in others)
-                + ". Received: "
-                + ", ".join(f"{name}={wanted[name]}" for name in others)
-                + ". Export again with these flags, or use --workdir=RUN."
-            )
 
 
 def caption_of(

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from show_attend_tell.report import (
     write_report,
 )
 from show_attend_tell.truth import measure_truth
+from tests.chromium import chromium, contrast, luminance, resize, until
 
 GRID = (14, 14)
 GREY = np.full((200, 300, 3), 150, np.uint8)
@@ -375,51 +375,10 @@ def test_text_from_data_is_never_html(tmp_path):
 
 # ---------------------------------------------------------- In a browser
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """A headless Chromium that nothing is downloaded for."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("chromium or chromedriver is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in FLAGS:
-        options.add_argument(flag)
-    profile = tmp_path_factory.mktemp("profile")
-    options.add_argument(f"--user-data-dir={profile}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(driver))
-    yield browser
-    browser.quit()
-
-
-def resize(browser, width: int, height: int = 900, **features: str) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1,
-         "mobile": width < 500},
-    )  # fmt: skip
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": name.replace("_", "-"), "value": value}
-                      for name, value in features.items()]},
-    )  # fmt: skip
+    with chromium(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -512,13 +471,6 @@ def card(page, name: str):
 
 def words(page, name: str) -> list:
     return card(page, name).find_elements("css selector", ".word")
-
-
-def until(page, condition):
-    """Waits until what happens soon has happened; returns it."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    return WebDriverWait(page, 5, 0.02).until(lambda _: condition())
 
 
 def pixels(page, name: str) -> np.ndarray:
@@ -867,22 +819,6 @@ def test_text_is_legible_by_day_and_night(page, scheme):
     assert not faint
     ground = luminance(pairs[0][0])
     assert ground > 0.8 if scheme == "light" else ground < 0.05
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of WCAG 2, of `rgb(r, g, b)`."""
-    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-    linear = [
-        p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4
-        for p in parts
-    ]
-    red, green, blue = linear
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one: str, other: str) -> float:
-    low, high = sorted(map(luminance, (one, other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_motion_is_left_out_where_it_disturbs(page):

@@ -8,6 +8,7 @@ from pipelines.vocabulary import Vocabulary
 from show_attend_tell.captioning import ImageCaptioner, Speaker
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.model import Captioner
+from tests.show_attend_tell.exporting import small
 
 
 @pytest.fixture
@@ -25,3 +26,14 @@ def untrained():
     speaker = Speaker(captioner, vocabulary, (14, 14), "squash")
     decoding = Decoding("greedy", max_words=4)
     return ImageCaptioner(build_encoder("scenes"), speaker, decoding)
+
+
+@pytest.fixture(scope="session")
+def device_file(tmp_path_factory):
+    """The small captioner, as a file for devices."""
+    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
+    from show_attend_tell.exporting.tflite import export_tflite
+
+    path = tmp_path_factory.mktemp("devices") / "small.tflite"
+    export_tflite(small.captioner(), path)
+    return path

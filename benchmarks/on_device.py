@@ -1,0 +1,187 @@
+r"""How fast, how large and how faithful captioners for devices are.
+
+    python -m benchmarks.on_device --photos=FOLDER \
+        --workdirs=RUN,RUN A.tflite B.tflite ...
+
+captions photos with every file, in a process of its own, with one and two
+threads, greedily and by beam search, and prints a line for each file. All
+take turns photo by photo, so that other work on the machine meets all alike;
+the least and the median time of a caption count. `ratio` is the least time of
+`encode` beside that of the first line. `peak MB` is all that a process of
+Python ever held which says one greedy caption. Agreement is with the trained
+captioner in Keras that has the same words and encoder, if one of --workdirs
+has.
+"""
+
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+import statistics
+import time
+
+import numpy as np
+from absl import app, flags
+
+from pipelines.images import photos_in
+from show_attend_tell.exporting.device_captioner import DeviceCaptioner
+from show_attend_tell.exporting.device_file import BEAM, ENCODE, GREEDY
+
+_PHOTOS = flags.DEFINE_string("photos", None, "A folder.", required=True)
+_COUNT = flags.DEFINE_integer("count", 32, "Photos of it.", lower_bound=1)
+_WORKDIRS = flags.DEFINE_list("workdirs", [], "Runs to compare with.")
+_WEIGHTS = flags.DEFINE_list("encoder_weights", [], "Of each run, if moved.")
+
+_SIGNATURES = (ENCODE, GREEDY, BEAM)
+_THREADS = (1, 2)
+
+
+def main(arguments):
+    files = arguments[1:]
+    if not files:
+        raise app.UsageError("Expected .tflite files.")
+    photos = photos_in(_PHOTOS.value)
+    photos = photos[:: max(1, len(photos) // _COUNT.value)][: _COUNT.value]
+    contestants = [
+        Contestant(file, threads) for file in files for threads in _THREADS
+    ]
+    for one in contestants:
+        one.caption(photos[0])  # Warms up.
+        one.forget()
+    for photo in photos:
+        for one in contestants:
+            one.caption(photo)
+    expected = {
+        run: said_by_keras(run, weights, photos)
+        for run, weights in zip(_WORKDIRS.value, weights_of(), strict=True)
+    }
+    print(f"{len(photos)} photos; ms, least/median")
+    print(
+        "| file | MB | threads | encode | ratio | greedy | beam | peak MB "
+        "| as Keras, greedy | beam |\n|---|---|---|---|---|---|---|---|---|---|"
+    )
+    first = min(contestants[0].times[ENCODE])
+    for one in contestants:
+        print(one.line(first, expected))
+
+
+class Contestant:
+    """A file in a process of its own, that has nothing else in memory."""
+
+    def __init__(self, file: str, threads: int):
+        self.file, self.threads = file, threads
+        self.forget()
+        self._process = process()
+        self.digest = self._do(_load, file, threads)
+
+    def _do(self, *call):
+        return self._process.submit(*call).result()
+
+    def forget(self) -> None:
+        """Starts its records anew."""
+        self.times = {name: [] for name in _SIGNATURES}
+        self.said = {name: [] for name in (GREEDY, BEAM)}
+
+    def caption(self, photo: str) -> None:
+        """Takes a turn with every signature."""
+        for name in _SIGNATURES:
+            milliseconds, words = self._do(_timed, name, photo)
+            self.times[name].append(milliseconds)
+            if name != ENCODE:
+                self.said[name].append(words)
+
+    def line(self, first: float, expected: dict) -> str:
+        """Returns its line of the table."""
+        times = {
+            name: f"{min(all):.1f}/{statistics.median(all):.1f}"
+            for name, all in self.times.items()
+        }
+        ratio = min(self.times[ENCODE]) / first
+        cells = [
+            os.path.basename(self.file),
+            f"{os.path.getsize(self.file) / 1e6:.1f}",
+            str(self.threads),
+            times[ENCODE],
+            f"{ratio:.3f}",
+            times[GREEDY],
+            times[BEAM],
+            f"{peak_of(self.file, self.threads):.0f}",
+            *(self._agreement(name, expected) for name in (GREEDY, BEAM)),
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    def _agreement(self, method: str, expected: dict) -> str:
+        for digest, said in expected.values():
+            if digest == self.digest:
+                pairs = zip(self.said[method], said[method], strict=True)
+                return f"{sum(a == b for a, b in pairs)}/{len(said[method])}"
+        return ""
+
+
+def process():
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(1, context)
+
+
+def peak_of(file: str, threads: int) -> float:
+    with process() as fresh:
+        return fresh.submit(_peak, file, threads).result()
+
+
+def weights_of():
+    return _WEIGHTS.value or [None] * len(_WORKDIRS.value)
+
+
+def said_by_keras(run: str, weights: str | None, photos: list[str]):
+    """Returns what tells a captioner from others, and its captions."""
+    # Here, so that the processes above begin without TensorFlow.
+    from show_attend_tell.captioning import ImageCaptioner
+
+    captioner = ImageCaptioner.load(run, weights or None)
+    digest = captioner.speaker.vocabulary.digest, captioner.encoder.digest
+    said = {
+        method: [c.words for c in captioner.caption(photos, method=method)]
+        for method in (GREEDY, BEAM)
+    }
+    return digest, said
+
+
+# What follows runs in the process of a contestant.
+@functools.cache
+def _held() -> list:
+    return []
+
+
+def _load(file, threads):
+    captioner = DeviceCaptioner(file, threads)
+    _held().append(captioner)
+    settings = captioner.settings
+    return settings.vocabulary_digest, settings.encoder_digest
+
+
+def _timed(signature, photo):
+    (captioner,) = _held()
+    image = captioner.image_of(photo)
+    run = captioner.interpreter.get_signature_runner(signature)
+    before = time.perf_counter()
+    said = run(image=image)
+    milliseconds = 1000 * (time.perf_counter() - before)
+    if signature == ENCODE:
+        return milliseconds, None
+    words = captioner.vocabulary.decode(said["tokens"][0].tolist())
+    return milliseconds, tuple(words)
+
+
+def _peak(file, threads):
+    """Returns the most memory that it takes to say a caption, in MB."""
+    captioner = DeviceCaptioner(file, threads)
+    size = captioner.settings.image_size
+    captioner.caption(np.zeros((size, size, 3), np.uint8), method=GREEDY)
+    # Not `getrusage`, which knows what the parent held as well.
+    with open("/proc/self/status", encoding="utf-8") as file:
+        (kilobytes,) = [x.split()[1] for x in file if x.startswith("VmHWM")]
+    return int(kilobytes) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,116 @@
+"""A file's encoder in 8-bit integers, weights and activations."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipelines.errors import UserError
+from show_attend_tell.exporting.device_file import BEAM, ENCODE, GREEDY
+
+INSTALL = "pip install 'show-attend-tell[int8]'"
+
+# The scope of whatever Keras runs inside a model called "encoder" or
+# "vgg16_encoder". What is fused with the decoder has another name in front.
+_IN_ENCODER = r"^(\w+_)?encoder(_\d+)?/"
+
+
+def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
+    """Converts the encoder in every signature, and the decoder's weights.
+
+    The encoder then runs in integers from its first convolution to its last;
+    the range of each of its tensors is that on the given images. The matrices
+    of the decoder, which runs in loops that no range is known of, become
+    integers with activations quantised as they come (dynamic range).
+
+    Args:
+        model: A TFLite file in float32, of `device_signatures`.
+        squares: Images like those that it will see, uint8 `(S, S, 3)`.
+
+    Returns:
+        The TFLite file.
+
+    Raises:
+        UserError: ai-edge-quantizer is missing, or cannot convert it.
+    """
+    try:
+        from ai_edge_quantizer import quantizer
+        from ai_edge_quantizer.qtyping import TFLOperationName
+    except ImportError as error:
+        raise UserError(
+            "Expected ai-edge-quantizer, which --precision=int8 needs. "
+            f"Received: {error}. Get it: {INSTALL}"
+        ) from error
+    work = quantizer.Quantizer(bytearray(model))
+    work.add_dynamic_config(
+        regex=".*",
+        operation_name=TFLOperationName.FULLY_CONNECTED,
+        num_bits=8,
+    )
+    work.add_static_config(
+        regex=_IN_ENCODER,
+        operation_name=TFLOperationName.ALL_SUPPORTED,
+        activation_num_bits=8,
+        weight_num_bits=8,
+    )
+    try:
+        with _quiet():
+            ranges = work.calibrate(
+                {ENCODE: [{"image": square[None]} for square in squares]}
+            )
+            for signature in (GREEDY, BEAM):
+                for known, other in _same_tensors(model, ENCODE, signature):
+                    if known in ranges:
+                        ranges[other] = ranges[known]
+            return bytes(work.quantize(ranges).quantized_model)
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        raise UserError(
+            f"This encoder cannot be had in 8-bit integers: {error}. Choose "
+            "another --precision, such as dynamic."
+        ) from error
+
+
+def _same_tensors(model: bytes, one: str, other: str):
+    """Yields the names of tensors that two signatures compute alike.
+
+    Both begin with the encoder, whose operations come in the same order; the
+    converter only gives their tensors other names.
+    """
+    first, second = (_operations(model, name) for name in (one, other))
+    for (code, names), (as_code, as_names) in zip(first, second, strict=False):
+        if code != as_code:
+            return
+        yield from zip(names, as_names, strict=True)
+
+
+def _operations(model: bytes, signature: str):
+    """Yields the code of each operation and the names of its outputs."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    root = schema.Model.GetRootAs(model, 0)
+    definitions = map(root.SignatureDefs, range(root.SignatureDefsLength()))
+    index = next(
+        one.SubgraphIndex()
+        for one in definitions
+        if one.SignatureKey().decode() == signature
+    )
+    graph = root.Subgraphs(index)
+    for operator in map(graph.Operators, range(graph.OperatorsLength())):
+        outputs = map(operator.Outputs, range(operator.OutputsLength()))
+        names = [graph.Tensors(n).Name().decode() for n in outputs]
+        yield operator.OpcodeIndex(), names
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps the library's progress and advice from the user's screen."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()):
+                yield
+    finally:
+        logging.root.setLevel(level)

@@ -1,0 +1,185 @@
+"""Writes a captioner as one file for devices."""
+
+import os
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipelines.errors import UserError
+from pipelines.images import Photo, fit_image, load_image
+from show_attend_tell.captioning import ImageCaptioner
+from show_attend_tell.decoding import Decoding
+from show_attend_tell.exporting.device_file import (
+    ENDING,
+    DeviceSettings,
+    append_tail,
+)
+from show_attend_tell.exporting.device_gate import Agreement, check
+from show_attend_tell.exporting.device_signatures import device_signatures
+from show_attend_tell.exporting.gate import drawn_photos
+from show_attend_tell.exporting.int8_encoder import with_int8_encoder
+from show_attend_tell.exporting.session import quiet
+
+_DRAWN, _MOST = 16, 64
+
+
+def export_tflite(
+    captioner: ImageCaptioner,
+    output: str,
+    decoding: Decoding | None = None,
+    precision: str = "float32",
+    photos: Sequence[str] = (),
+) -> tuple[str, Agreement]:
+    """Writes a file, whole or not at all.
+
+    It is written beside its place, checked (see `device_gate`), and linked to
+    its name. A file that is there is never touched.
+
+    Args:
+        captioner: The captioner.
+        output: The file, which ends in `.tflite` and is not there.
+        decoding: How captions are said; the captioner's own by default.
+        precision: Of the weights: `"float32"`; `"float16"`, computed with in
+            float32; `"dynamic"`, 8 bits, activations quantised as they come;
+            `"int8"`, the encoder in integers as a whole, the rest dynamic.
+        photos: Files to be checked with. Drawn scenes are in any case. For
+            `"int8"`, photos such as it will see, two or more: every second
+            one gives the ranges, the others check.
+
+    Returns:
+        The file, and how its captions agree with Keras's.
+
+    Raises:
+        UserError: The file is there or cannot be written, or the captioner
+            cannot be had on devices.
+    """
+    decoding = decoding or captioner.decoding
+    functions = device_signatures(captioner, decoding)
+    output = os.path.abspath(output)
+    _check_output(output)
+    photos, like_these = _shared_out(photos, precision)
+    beside = f"{output}.tmp-{os.getpid()}"
+    try:
+        model = _converted(functions, precision)
+        if precision == "int8":
+            squares = [_square(captioner, photo) for photo in like_these]
+            model = with_int8_encoder(model, squares)
+        pathlib.Path(beside).write_bytes(model)
+        append_tail(
+            beside,
+            _settings(captioner, decoding, precision, output),
+            captioner.speaker.vocabulary,
+        )
+        agreement = check(beside, captioner, decoding, precision, photos)
+        # A link, unlike a renaming, takes nobody's place.
+        os.link(beside, output)
+    except FileExistsError as error:
+        raise _is_there(output) from error
+    finally:
+        pathlib.Path(beside).unlink(missing_ok=True)
+    return output, agreement
+
+
+def _check_output(output: str) -> None:
+    if not output.endswith(ENDING):
+        raise UserError(
+            f"Expected --output to end in {ENDING}. Received: {output!r}"
+        )
+    if os.path.lexists(output):
+        raise _is_there(output)
+    try:
+        os.makedirs(os.path.dirname(output), exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Expected --output to be a file in a folder. Received: "
+            f"{output!r} ({error})"
+        ) from error
+
+
+def _is_there(output: str) -> UserError:
+    return UserError(
+        f"{output!r} is there already and stays as it is. Choose another "
+        "--output."
+    )
+
+
+def _shared_out(
+    photos: Sequence[str], precision: str
+) -> tuple[list[Photo], list[Photo]]:
+    """Returns the photos to check with, and those that give ranges."""
+    like_these: Sequence[str] = ()
+    if precision == "int8":
+        if len(photos) < 2:
+            raise UserError(
+                "Expected --photos=FOLDER with photos such as the captioner "
+                "will see, for --precision=int8: their ranges become those of "
+                f"its integers. Received: {len(photos)}"
+            )
+        photos, like_these = photos[::2], photos[1::2]
+    return [*_spread(photos), *drawn_photos(_DRAWN)], _spread(like_these)
+
+
+def _spread(photos: Sequence[str]) -> list[str]:
+    """Returns some of many, evenly."""
+    return list(photos[:: -(-len(photos) // _MOST) or 1])
+
+
+def _square(captioner: ImageCaptioner, photo: Photo) -> np.ndarray:
+    return fit_image(
+        load_image(photo),
+        captioner.encoder.image_size,
+        captioner.speaker.geometry,
+    )
+
+
+def _converted(functions: dict, precision: str) -> bytes:
+    """Converts to TFLite's builtin operations; weights are shared."""
+    # By way of a SavedModel, whose signatures share their weights. See
+    # `saved_model` for why it is written by this class.
+    archive = keras.export.ExportArchive()
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        for name, (function, specifications) in functions.items():
+            archive.add_endpoint(name, function, specifications)
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=list(functions)
+        )
+        # The default; saying so makes any other operation an error.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if precision in ("float16", "dynamic"):
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+def _settings(
+    captioner: ImageCaptioner, decoding: Decoding, precision: str, output: str
+) -> DeviceSettings:
+    encoder, speaker = captioner.encoder, captioner.speaker
+    rows, columns = (int(side) for side in speaker.grid)
+    return DeviceSettings(
+        name=pathlib.Path(output).stem,
+        precision=precision,
+        image_size=encoder.image_size,
+        geometry=speaker.geometry,
+        rows=rows,
+        columns=columns,
+        caption_words=decoding.max_words,
+        method=decoding.method,
+        beam_width=decoding.beam_width,
+        length_exponent=decoding.length_exponent,
+        min_words=decoding.min_words,
+        banned_repeat=decoding.banned_repeat,
+        unknown_allowed=decoding.unknown,
+        look=decoding.look,
+        encoder=encoder.name,
+        encoder_layer=encoder.layer,
+        encoder_digest=encoder.digest,
+        vocabulary_digest=speaker.vocabulary.digest,
+        versions={"tensorflow": tf.__version__, "keras": keras.__version__},
+    )

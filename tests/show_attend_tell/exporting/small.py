@@ -1,0 +1,62 @@
+"""A captioner of which every number is known, small enough to convert."""
+
+import keras
+import numpy as np
+
+from pipelines.encoders import Encoder
+from pipelines.vocabulary import Vocabulary
+from show_attend_tell.captioning import ImageCaptioner, Speaker
+from show_attend_tell.decoding import Decoding
+from tests.show_attend_tell.decoding import plain
+from tests.show_attend_tell.layers.checks import drawn
+from tests.show_attend_tell.test_model import D, L
+
+SIZE, PATCH = 10, (10, 10 // L)  # One row of L patches.
+WORDS = ["a", "café", "犬", "on", "grass", "red", "ball"]
+DECODING = Decoding(beam_width=3, max_words=5)
+SCALE = 3.0
+
+
+def kernel():
+    return drawn(*PATCH, 3, D, seed=5, scale=0.3)
+
+
+def encoder(name="small_encoder"):
+    images = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="images")
+    pixels = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(images)
+    convolution = keras.layers.Conv2D(
+        D, PATCH, PATCH, use_bias=False, activation="relu"
+    )
+    found = keras.layers.Reshape((L, D))(convolution(pixels))
+    convolution.set_weights([kernel()])
+    return Encoder(
+        "small", "conv", SIZE, (1, L), D, "0" * 64,
+        keras.Model(images, found, name=name), "x / 127.5 - 1",
+    )  # fmt: skip
+
+
+def annotations_of(square):
+    """The encoder in NumPy, scaled: `(S, S, 3)` -> `(L, D)`."""
+    pixels = square.astype(np.float64) / 127.5 - 1
+    rows, columns = PATCH
+    patches = pixels.reshape(rows, L, columns, 3).transpose(1, 0, 2, 3)
+    found = patches.reshape(L, -1) @ kernel().astype(np.float64).reshape(-1, D)
+    return SCALE * np.maximum(found, 0)
+
+
+def captioner(decoding=DECODING, geometry="squash", **arguments):
+    vocabulary = Vocabulary(WORDS)
+    model = plain.talkative(
+        annotation_scale=SCALE,
+        vocabulary_digest=vocabulary.digest,
+        **arguments,
+    )
+    speaker = Speaker(model, vocabulary, (1, L), geometry)
+    return ImageCaptioner(encoder(), speaker, decoding)
+
+
+def squares(count):
+    """Images of the size that the encoder takes, each patch of a colour."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (count, 1, L, 3), np.uint8)
+    return colours.repeat(PATCH[0], axis=1).repeat(PATCH[1], axis=2)

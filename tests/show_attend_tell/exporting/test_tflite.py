@@ -1,0 +1,336 @@
+"""A file for devices says what the paper's equations say."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.encoders import build_encoder
+from pipelines.errors import UserError
+from pipelines.vocabulary import END
+from show_attend_tell.captioning import ImageCaptioner, Speaker
+from show_attend_tell.decoding import Decoding
+from show_attend_tell.decoding.ensemble import Ensemble
+from show_attend_tell.exporting import device_gate, tflite
+from show_attend_tell.exporting.device_captioner import DeviceCaptioner
+from show_attend_tell.exporting.device_file import read_tail
+from show_attend_tell.exporting.device_gate import check, operations
+from show_attend_tell.exporting.device_signatures import device_signatures
+from show_attend_tell.exporting.tflite import export_tflite
+from tests.show_attend_tell.decoding import plain
+from tests.show_attend_tell.exporting import small
+from tests.show_attend_tell.test_model import SMALL, D, L, V
+
+pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
+
+W = small.DECODING.max_words
+U, A = SMALL["units"], SMALL["attention_units"]
+
+
+@pytest.fixture(scope="module")
+def device(device_file):
+    return DeviceCaptioner(device_file)
+
+
+@pytest.fixture(scope="module")
+def oracles():
+    """Squares, and for each what the equations say of it, in NumPy."""
+    captioner = small.captioner().speaker.captioner
+    squares = small.squares(8)
+    return [
+        (square, plain.Oracle(captioner, small.annotations_of(square)))
+        for square in squares
+    ]
+
+
+def asked(device, signature, **inputs):
+    return device.interpreter.get_signature_runner(signature)(**inputs)
+
+
+def test_signatures_have_the_names_and_fixed_shapes(device):
+    said = {
+        "tokens": ((1, W), "int32"), "length": ((1,), "int32"),
+        "finished": ((1,), "int32"), "log_probability": ((1,), "float32"),
+        "score": ((1,), "float32"), "attention": ((1, W, L), "float32"),
+        "gate": ((1, W), "float32"),
+    }  # fmt: skip
+    image = {"image": ((1, small.SIZE, small.SIZE, 3), "uint8")}
+    annotations = {"annotations": ((1, L, D), "float32")}
+    state = {name: ((1, U), "float32") for name in ("hidden", "cell")}
+    known = {
+        "scaled": ((1, L, D), "float32"), "keys": ((1, L, A), "float32")
+    }  # fmt: skip
+    step = {"log_probabilities": ((1, V), "float32"), **state}
+    step |= {"attention": ((1, L), "float32"), "gate": ((1, 1), "float32")}
+    expected = {
+        "greedy": (image, said),
+        "beam": (image, said),
+        "encode": (image, annotations),
+        "start": (annotations, state | known),
+        "step": ({"token": ((1,), "int32")} | state | known, step),
+    }
+    assert set(device.interpreter.get_signature_list()) == set(expected)
+    for name, wanted in expected.items():
+        run = device.interpreter.get_signature_runner(name)
+        found = tuple(
+            {
+                key: (tuple(one["shape"]), np.dtype(one["dtype"]).name)
+                for key, one in details.items()
+            }
+            for details in (run.get_input_details(), run.get_output_details())
+        )
+        assert found == wanted, name
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam"])
+def test_captions_are_those_of_the_equations(device, oracles, method):
+    lengths = set()
+    for square, oracle in oracles:
+        if method == "beam":
+            said = plain.beam(oracle, small.DECODING)[0]
+        else:
+            said = plain.greedy(oracle, small.DECODING)
+        found = asked(device, method, image=square[None])
+        words = [word for word in said.words if word != END]
+        rest = [0] * (W - len(words))
+        assert found["tokens"][0].tolist() == words + rest
+        assert found["length"] == len(words)
+        assert bool(found["finished"][0]) == said.finished
+        np.testing.assert_allclose(
+            found["log_probability"], said.log_probability, atol=1e-4
+        )
+        np.testing.assert_allclose(
+            found["score"], said.score(small.DECODING), atol=1e-4
+        )
+        n = len(words)
+        np.testing.assert_allclose(
+            found["attention"][0, :n],
+            oracle.attention(tuple(words)).reshape(n, L),
+            atol=1e-5,
+        )
+        assert not found["attention"][0, n:].any()
+        assert not found["gate"][0, n:].any()
+        lengths.add((n, said.finished))
+    assert len(lengths) > 2  # Of several lengths, cut ones among them.
+    assert {finished for _, finished in lengths} == {True, False}
+
+
+def test_annotations_and_steps_are_those_of_the_equations(device, oracles):
+    for square, oracle in oracles:
+        encoded = asked(device, "encode", image=square[None])["annotations"]
+        scaled = small.annotations_of(square)
+        np.testing.assert_allclose(
+            small.SCALE * encoded[0], scaled, rtol=1e-5, atol=1e-5
+        )
+        state = asked(device, "start", annotations=encoded)
+        np.testing.assert_allclose(
+            state["scaled"][0], scaled, rtol=1e-5, atol=1e-5
+        )
+        known = {name: state[name] for name in ("scaled", "keys")}
+        token, words = 1, ()
+        for _ in range(3):
+            carried = {name: state[name] for name in ("hidden", "cell")}
+            state = asked(
+                device, "step", token=np.array([token], np.int32),
+                **carried, **known,
+            )  # fmt: skip
+            expected, attention = oracle.look(words)
+            log_p = state["log_probabilities"][0]
+            may = plain.allowed(words, small.DECODING)
+            np.testing.assert_allclose(log_p[may], expected[may], atol=1e-4)
+            assert log_p[[w for w in range(V) if w not in may]].max() < -1e8
+            np.testing.assert_allclose(
+                state["attention"][0], attention, atol=1e-5
+            )
+            token = 6
+            words = (*words, token)
+
+
+def test_all_that_it_needs_are_builtin_operations(device_file):
+    found = operations(device_file)
+    assert {"WHILE", "CONV_2D", "TOPK_V2"} <= found
+    assert not found & {"CUSTOM", "VAR_HANDLE"}
+
+
+def test_the_tail_tells_what_a_host_has_to_know(device_file):
+    settings, vocabulary = read_tail(device_file)
+    assert vocabulary.words[4:] == tuple(small.WORDS)
+    assert settings.decoding == small.DECODING
+    assert (settings.name, settings.precision) == ("small", "float32")
+    assert (settings.rows, settings.columns) == (1, L)
+    assert (settings.image_size, settings.geometry) == (small.SIZE, "squash")
+    assert (settings.padding, settings.start) == (0, 1)
+    assert (settings.end, settings.unknown) == (2, 3)
+
+
+def test_8_bit_files_are_smaller_and_mostly_agree(device_file, tmp_path):
+    pytest.importorskip("ai_edge_quantizer", reason="needs [int8]")
+    from show_attend_tell.exporting.int8_encoder import with_int8_encoder
+
+    model = device_file.read_bytes()
+    integers = with_int8_encoder(model, small.squares(16))
+    path = tmp_path / "int8.tflite"
+    path.write_bytes(integers)
+    assert convolutions_of(device_file) == {"float32"}
+    assert convolutions_of(path) == {"int8"}
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = Interpreter(str(path)).get_signature_runner("encode")
+    for square in small.squares(20)[16:]:
+        found = small.SCALE * run(image=square[None])["annotations"][0]
+        expected = small.annotations_of(square)
+        # 8 bits: a few parts in 256 of the range.
+        assert np.abs(found - expected).max() < 0.03 * expected.max()
+        assert np.abs(found - expected).max() > 0
+
+
+def convolutions_of(path):
+    """Returns the types of what convolutions give, in all signatures."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {v: k.lower() for k, v in vars(schema.TensorType).items()}
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    found = [
+        names[graph.tensors[operator.outputs[0]].type]
+        for graph in model.subgraphs
+        for operator in graph.operators
+        if model.operatorCodes[operator.opcodeIndex].builtinCode
+        == schema.BuiltinOperator.CONV_2D
+    ]
+    assert len(found) == 3  # greedy, beam, encode
+    return set(found)
+
+
+@pytest.mark.parametrize(
+    "precision",
+    [pytest.param("float16", marks=pytest.mark.proof), "dynamic"],
+)
+def test_other_precisions_are_checked_and_told(precision, tmp_path):
+    path, agreement = export_tflite(
+        small.captioner(), tmp_path / "small.tflite", precision=precision
+    )
+    assert agreement.photos == 16
+    assert 0.7 < agreement.words <= 1
+    assert read_tail(path)[0].precision == precision
+    assert os.listdir(tmp_path) == ["small.tflite"]
+
+
+def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
+    """`--finetune`: it lies in the captioner, behind pixels."""
+    frozen = build_encoder("scenes", "pixels")
+    pixels = keras.Input((frozen.grid[0] ** 2, 3))
+    grid = keras.layers.Reshape((*frozen.grid, 3))(pixels)
+    found = keras.layers.Conv2D(D, 56, 56, activation="relu")(
+        keras.layers.Rescaling(1 / 255)(grid)
+    )
+    captioner = plain.talkative(
+        encoder=keras.Model(pixels, found, name="encoder")
+    )
+    vocabulary = small.captioner().speaker.vocabulary
+    speaker = Speaker(captioner, vocabulary, (112, 112), "squash")
+    whole = ImageCaptioner(frozen, speaker, Decoding("greedy", max_words=4))
+    path, agreement = export_tflite(whole, tmp_path / "whole.tflite")
+    assert agreement.greedy == agreement.beam == 1
+    device = DeviceCaptioner(path)
+    square = np.zeros((112, 112, 3), np.uint8)
+    assert device.caption(square).attention.shape[1:] == (2, 2)
+    annotations = asked(device, "encode", image=square[None])["annotations"]
+    assert annotations.shape == (1, 4, D)
+
+
+def test_what_is_there_stays(tmp_path, monkeypatch):
+    there = tmp_path / "there.tflite"
+    there.write_bytes(b"in use")
+    with pytest.raises(UserError, match="stays as it is"):
+        export_tflite(small.captioner(), there)
+
+    def overtaken(*_):
+        """Somebody else writes the same file in the meantime."""
+        (tmp_path / "new.tflite").write_bytes(b"in use")
+
+    monkeypatch.setattr(tflite, "_converted", lambda *_: b"    TFL3")
+    monkeypatch.setattr(tflite, "check", overtaken)
+    with pytest.raises(UserError, match="stays as it is"):
+        export_tflite(small.captioner(), tmp_path / "new.tflite")
+    assert sorted(os.listdir(tmp_path)) == ["new.tflite", "there.tflite"]
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"in use"}
+
+
+def test_what_fails_its_check_leaves_nothing(
+    device_file, tmp_path, monkeypatch
+):
+    model = device_file.read_bytes()
+    monkeypatch.setattr(tflite, "_converted", lambda *_: model)
+    # A captioner that is not the one in the file.
+    other = small.captioner(seed=12)
+    with pytest.raises(UserError, match="not fit for devices"):
+        export_tflite(other, tmp_path / "new.tflite")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"method": "sample"}, "--method=beam or greedy"),
+        ({"look": "drawn"}, "--look=expected"),
+        ({"hypotheses": 2}, "--hypotheses=1"),
+    ],
+)
+def test_chance_and_several_captions_are_refused(changes, message, tmp_path):
+    decoding = Decoding(**changes)
+    with pytest.raises(UserError, match=message):
+        device_signatures(small.captioner(), decoding)
+
+
+def test_what_devices_cannot_have_is_refused(tmp_path):
+    captioner = small.captioner()
+    with pytest.raises(UserError, match="end in .tflite"):
+        export_tflite(captioner, tmp_path / "model")
+    with pytest.raises(UserError, match="--photos=FOLDER"):
+        export_tflite(captioner, tmp_path / "a.tflite", precision="int8")
+    captioner.speaker.captioner = Ensemble([captioner.speaker.captioner])
+    with pytest.raises(UserError, match="--ensemble"):
+        export_tflite(captioner, tmp_path / "a.tflite")
+
+
+def converted(tmp_path, functions, custom=False):
+    """Writes a file of functions as the export does, without its checks."""
+    archive = keras.export.ExportArchive()
+    for name, (function, takes) in functions.items():
+        archive.add_endpoint(name, function, takes)
+    archive.write_out(tmp_path / "saved", verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(tmp_path / "saved"), signature_keys=list(functions)
+    )
+    converter.allow_custom_ops = custom
+    path = tmp_path / "converted.tflite"
+    path.write_bytes(converter.convert())
+    return path
+
+
+def test_files_that_are_silently_broken_are_refused(tmp_path):
+    captioner = small.captioner()
+    takes = [tf.TensorSpec((1, 4), name="image")]
+    custom = {"greedy": (lambda image: {"x": tf.math.erfinv(image)}, takes)}
+    path = converted(tmp_path, custom, custom=True)
+    with pytest.raises(UserError, match="devices lack: .*CUSTOM"):
+        check(path, captioner, small.DECODING, "float32", [])
+
+    names = ("greedy", "beam", "encode", "start", "step")
+    same = {
+        name: (lambda image: {"x": image, "y": 2 * image}, takes)
+        for name in names
+    }
+    path = converted(tmp_path / "same", same)
+    with pytest.raises(UserError, match="output of .*'start'.* its inputs"):
+        check(path, captioner, small.DECODING, "float32", [])
+
+    changed = {name: (lambda image: {"x": 2 * image}, takes) for name in names}
+    path = converted(tmp_path / "empty", changed)
+    big = small.captioner()
+    big.encoder = build_encoder("scenes")  # More weights than the file has.
+    with pytest.raises(UserError, match="bytes, for .* weights"):
+        check(path, big, small.DECODING, "float32", [])
+    assert device_gate.passed_through(path) == []
