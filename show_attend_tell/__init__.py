@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    path: str,
+    path: str | None = None,
     encoder_weights: str | None = None,
     ensemble: Sequence[str] = (),
 ) -> "PhotoCaptioner":
@@ -23,7 +23,8 @@ def load(
     Args:
         path: The workdir of a training, or the folder of an exported
             version, such as `"savedmodels/scenes/1"`, or a `.tflite` file
-            for devices, which needs no TensorFlow.
+            for devices, which needs no TensorFlow. By default the captioner
+            of photos that comes with the project.
         encoder_weights: A file, where the encoder's weights have moved. An
             exported captioner has them inside.
         ensemble: Workdirs, or `.keras` files in them, of models that say
@@ -40,7 +41,9 @@ def load(
         DeviceCaptioner,
         is_for_devices,
     )
+    from show_attend_tell.shipped import shipped_model
 
+    path = path or shipped_model()
     if is_for_devices(path):
         return DeviceCaptioner(path)
     from show_attend_tell.captioning import ImageCaptioner

@@ -1,13 +1,15 @@
-"""Captions photos with a captioner that was trained or exported.
+"""Captions photos.
 
-    python -m show_attend_tell.caption --workdir=runs/scenes PHOTO...
+    python -m show_attend_tell.caption PHOTO...
 
-prints a line for each photo or folder of photos, and with --attention=DIR
-draws where the model looked for each word. --output=FILE.csv or FILE.json
-(COCO's form, the best caption of each) writes the captions to a file. With
+takes the captioner that comes with the project; --workdir=runs/scenes takes
+one that was trained here, --model=savedmodels/scenes/1 an exported one, and
+--model=FILE.tflite one for devices. The first and the last need no TensorFlow.
+
+A line is printed for each photo or folder of photos. --attention=DIR draws
+where the model looked for each word. --output=FILE.csv or FILE.json (COCO's
+form, the best caption of each) writes the captions to a file. With
 --hypotheses=3 the next best follow, each with its log-probability.
---model=savedmodels/scenes/1 in place of --workdir takes an exported captioner,
---model=FILE.tflite one for devices, which needs no TensorFlow.
 """
 
 import csv
@@ -31,6 +33,7 @@ from show_attend_tell.exporting.device_captioner import (
     is_for_devices,
 )
 from show_attend_tell.flags import define_decoding_flags
+from show_attend_tell.shipped import shipped_model
 from show_attend_tell.visualization import save_picture
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder that train wrote")
@@ -91,12 +94,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _captioner() -> PhotoCaptioner:
-    if (_WORKDIR.value is None) == (_MODEL.value is None):
-        raise UserError(
-            "Expected --workdir=RUN or --model=VERSION. Received: "
-            f"workdir={_WORKDIR.value!r}, model={_MODEL.value!r}"
-        )
     path = _MODEL.value
+    if path is not None and _WORKDIR.value is not None:
+        raise UserError(
+            "Expected --workdir=RUN or --model=VERSION, not both. Received: "
+            f"workdir={_WORKDIR.value!r}, model={path!r}"
+        )
+    if path is None and _WORKDIR.value is None:
+        path = shipped_model()
     if path is not None and is_for_devices(path):
         return DeviceCaptioner(path)
     # Here, because TensorFlow takes seconds, and devices may not have it.

@@ -32,7 +32,8 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries", "weight_average", "rewards", "steps", "captions"},
+    | {"summaries", "weight_average", "rewards", "steps", "captions"}
+    | {"shipped"},
     {"hard_attention", "scheduled_sampling", "scoring", "serving"},
     {"model"},
     {"decoding"},
