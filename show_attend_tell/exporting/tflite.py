@@ -20,11 +20,15 @@ from show_attend_tell.exporting.device_file import (
 )
 from show_attend_tell.exporting.device_gate import Agreement, check
 from show_attend_tell.exporting.device_signatures import device_signatures
+from show_attend_tell.exporting.full_precision import in_float32
 from show_attend_tell.exporting.gate import drawn_photos
 from show_attend_tell.exporting.int8_encoder import with_int8_encoder
 from show_attend_tell.exporting.session import quiet
 
+# Drawn scenes, and given photos at most, to check with.
 _DRAWN, _MOST = 16, 64
+# Of what the converter tells, which can be pages.
+_TOLD = 500
 
 
 def export_tflite(
@@ -58,6 +62,7 @@ def export_tflite(
             cannot be had on devices.
     """
     decoding = decoding or captioner.decoding
+    captioner = in_float32(captioner)
     functions = device_signatures(captioner, decoding)
     output = os.path.abspath(output)
     _check_output(output)
@@ -154,7 +159,13 @@ def _converted(functions: dict, precision: str) -> bytes:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+        try:
+            return converter.convert()
+        except Exception as error:  # The converter raises many kinds.
+            raise UserError(
+                "This captioner has operations that devices lack: "
+                f"{str(error).strip()[:_TOLD]}. Choose another encoder."
+            ) from error
 
 
 def _settings(

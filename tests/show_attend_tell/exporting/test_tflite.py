@@ -203,10 +203,8 @@ def convolutions_of(path):
     return set(found)
 
 
-@pytest.mark.parametrize(
-    "precision",
-    [pytest.param("float16", marks=pytest.mark.proof), "dynamic"],
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("precision", ["float16", "dynamic"])
 def test_other_precisions_are_checked_and_told(precision, tmp_path):
     path, agreement = export_tflite(
         small.captioner(), tmp_path / "small.tflite", precision=precision
