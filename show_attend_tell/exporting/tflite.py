@@ -37,7 +37,7 @@ def export_tflite(
     decoding: Decoding | None = None,
     precision: str = "float32",
     photos: Sequence[str] = (),
-) -> tuple[str, Agreement]:
+) -> tuple[str, dict[str, Agreement]]:
     """Writes a file, whole or not at all.
 
     It is written beside its place, checked (see `device_gate`), and linked to
@@ -55,7 +55,8 @@ def export_tflite(
             one gives the ranges, the others check.
 
     Returns:
-        The file, and how its captions agree with Keras's.
+        The file, and how its captions agree with Keras's, on drawn scenes
+        and on the photos.
 
     Raises:
         UserError: The file is there or cannot be written, or the captioner
@@ -79,14 +80,14 @@ def export_tflite(
             _settings(captioner, decoding, precision, output),
             captioner.speaker.vocabulary,
         )
-        agreement = check(beside, captioner, decoding, precision, photos)
+        agreements = check(beside, captioner, decoding, precision, photos)
         # A link, unlike a renaming, takes nobody's place.
         os.link(beside, output)
     except FileExistsError as error:
         raise _is_there(output) from error
     finally:
         pathlib.Path(beside).unlink(missing_ok=True)
-    return output, agreement
+    return output, agreements
 
 
 def _check_output(output: str) -> None:
@@ -114,8 +115,8 @@ def _is_there(output: str) -> UserError:
 
 def _shared_out(
     photos: Sequence[str], precision: str
-) -> tuple[list[Photo], list[Photo]]:
-    """Returns the photos to check with, and those that give ranges."""
+) -> tuple[dict[str, Sequence[Photo]], list[str]]:
+    """Returns the images to check with, and the photos that give ranges."""
     like_these: Sequence[str] = ()
     if precision == "int8":
         if len(photos) < 2:
@@ -125,7 +126,10 @@ def _shared_out(
                 f"its integers. Received: {len(photos)}"
             )
         photos, like_these = photos[::2], photos[1::2]
-    return [*_spread(photos), *drawn_photos(_DRAWN)], _spread(like_these)
+    groups = {"drawn scenes": drawn_photos(_DRAWN)}
+    if photos:
+        groups["photos"] = _spread(photos)
+    return groups, _spread(like_these)
 
 
 def _spread(photos: Sequence[str]) -> list[str]:
