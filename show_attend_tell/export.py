@@ -86,10 +86,11 @@ def main(arguments: Sequence[str]) -> None:
     if _FORMAT.value == "tflite":
         from show_attend_tell.exporting.tflite import export_tflite
 
-        path, agreement = export_tflite(
+        path, agreements = export_tflite(
             captioner, _OUTPUT.value, decoding, _PRECISION.value, photos
         )
-        print(agreement)
+        for name, agreement in agreements.items():
+            print(f"{name}: {agreement}")
     else:
         from show_attend_tell.exporting.saved_model import export_saved_model
 

@@ -51,7 +51,7 @@ class Agreement:
 
     def __str__(self):
         return (
-            f"{self.photos} photos: captions as Keras's {self.greedy:.1%} "
+            f"{self.photos} images: captions as Keras's {self.greedy:.1%} "
             f"greedily, {self.beam:.1%} by beam search ({self.words:.1%} of "
             f"its words); where they are, attention differs by at most "
             f"{self.attention:.1e}, log-probability by "
@@ -64,8 +64,8 @@ def check(
     captioner: ImageCaptioner,
     decoding: Decoding,
     precision: str,
-    photos: Sequence[Photo],
-) -> Agreement:
+    photos: dict[str, Sequence[Photo]],
+) -> dict[str, Agreement]:
     """Checks a file against the captioner that it was made of.
 
     A process of its own, without TensorFlow, captions photos with every
@@ -77,10 +77,10 @@ def check(
         captioner: What it was made of.
         decoding: How it says captions.
         precision: Of the file.
-        photos: The photos.
+        photos: The photos, in groups by name.
 
     Returns:
-        The agreement on these photos.
+        The agreement on each group.
 
     Raises:
         UserError: It has operations that devices may lack or is not of a
@@ -89,15 +89,16 @@ def check(
     _check_graphs(path)
     _check_size(path, captioner, precision)
     size, geometry = captioner.encoder.image_size, captioner.speaker.geometry
+    everything = [photo for group in photos.values() for photo in group]
     squares = np.stack(
-        [fit_image(load_image(p), size, geometry) for p in photos]
+        [fit_image(load_image(p), size, geometry) for p in everything]
     )
     answers = fresh_answers(path, squares)
     for answer in answers:
         _check_answer(answer, decoding)
     expected = {
         method: captioner.caption(
-            list(photos),
+            everything,
             **dataclasses.asdict(dataclasses.replace(decoding, method=method)),
         )
         for method in (GREEDY, BEAM)
@@ -107,11 +108,19 @@ def check(
         method: [_Said.by_keras(c, captioner) for c in captions]
         for method, captions in expected.items()
     }
-    agreement = _agreement(said, wanted)
+    agreements, first = {}, 0
+    for name, group in photos.items():
+        own = slice(first, first + len(group))
+        agreements[name] = _agreement(
+            {method: all[own] for method, all in said.items()},
+            {method: all[own] for method, all in wanted.items()},
+        )
+        first += len(group)
     if precision == "float32":
-        _check_exact(agreement)
+        for name, agreement in agreements.items():
+            _check_exact(name, agreement)
         _check_annotations(answers, squares, captioner)
-    return agreement
+    return agreements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,13 +281,13 @@ def _agreement(said: dict, wanted: dict) -> Agreement:
     )
 
 
-def _check_exact(agreement: Agreement) -> None:
+def _check_exact(name: str, agreement: Agreement) -> None:
     if (
         min(agreement.greedy, agreement.beam) < 1
         or agreement.attention > _ATTENTION_TOLERANCE
         or agreement.log_probability > 10 * _TOLERANCE
     ):
-        raise _failure(f"it does not answer as Keras does. Of {agreement}")
+        raise _failure(f"it is not Keras's equal on {name}, {agreement}")
 
 
 def _check_annotations(answers, squares, captioner: ImageCaptioner) -> None:

@@ -20,11 +20,15 @@ from show_attend_tell.exporting.device_file import (
 )
 from show_attend_tell.exporting.device_gate import Agreement, check
 from show_attend_tell.exporting.device_signatures import device_signatures
+from show_attend_tell.exporting.full_precision import in_float32
 from show_attend_tell.exporting.gate import drawn_photos
 from show_attend_tell.exporting.int8_encoder import with_int8_encoder
 from show_attend_tell.exporting.session import quiet
 
+# Drawn scenes, and given photos at most, to check with.
 _DRAWN, _MOST = 16, 64
+# Of what the converter tells, which can be pages.
+_TOLD = 500
 
 
 def export_tflite(
@@ -33,7 +37,7 @@ def export_tflite(
     decoding: Decoding | None = None,
     precision: str = "float32",
     photos: Sequence[str] = (),
-) -> tuple[str, Agreement]:
+) -> tuple[str, dict[str, Agreement]]:
     """Writes a file, whole or not at all.
 
     It is written beside its place, checked (see `device_gate`), and linked to
@@ -51,13 +55,15 @@ def export_tflite(
             one gives the ranges, the others check.
 
     Returns:
-        The file, and how its captions agree with Keras's.
+        The file, and how its captions agree with Keras's, on drawn scenes
+        and on the photos.
 
     Raises:
         UserError: The file is there or cannot be written, or the captioner
             cannot be had on devices.
     """
     decoding = decoding or captioner.decoding
+    captioner = in_float32(captioner)
     functions = device_signatures(captioner, decoding)
     output = os.path.abspath(output)
     _check_output(output)
@@ -74,14 +80,14 @@ def export_tflite(
             _settings(captioner, decoding, precision, output),
             captioner.speaker.vocabulary,
         )
-        agreement = check(beside, captioner, decoding, precision, photos)
+        agreements = check(beside, captioner, decoding, precision, photos)
         # A link, unlike a renaming, takes nobody's place.
         os.link(beside, output)
     except FileExistsError as error:
         raise _is_there(output) from error
     finally:
         pathlib.Path(beside).unlink(missing_ok=True)
-    return output, agreement
+    return output, agreements
 
 
 def _check_output(output: str) -> None:
@@ -109,8 +115,8 @@ def _is_there(output: str) -> UserError:
 
 def _shared_out(
     photos: Sequence[str], precision: str
-) -> tuple[list[Photo], list[Photo]]:
-    """Returns the photos to check with, and those that give ranges."""
+) -> tuple[dict[str, Sequence[Photo]], list[str]]:
+    """Returns the images to check with, and the photos that give ranges."""
     like_these: Sequence[str] = ()
     if precision == "int8":
         if len(photos) < 2:
@@ -120,7 +126,10 @@ def _shared_out(
                 f"its integers. Received: {len(photos)}"
             )
         photos, like_these = photos[::2], photos[1::2]
-    return [*_spread(photos), *drawn_photos(_DRAWN)], _spread(like_these)
+    groups = {"drawn scenes": drawn_photos(_DRAWN)}
+    if photos:
+        groups["photos"] = _spread(photos)
+    return groups, _spread(like_these)
 
 
 def _spread(photos: Sequence[str]) -> list[str]:
@@ -154,7 +163,13 @@ def _converted(functions: dict, precision: str) -> bytes:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+        try:
+            return converter.convert()
+        except Exception as error:  # The converter raises many kinds.
+            raise UserError(
+                "This captioner has operations that devices lack: "
+                f"{str(error).strip()[:_TOLD]}. Choose another encoder."
+            ) from error
 
 
 def _settings(

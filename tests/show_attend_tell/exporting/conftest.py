@@ -32,8 +32,11 @@ def untrained():
 def device_file(tmp_path_factory):
     """The small captioner, as a file for devices."""
     pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
-    from show_attend_tell.exporting.tflite import export_tflite
+    from show_attend_tell.exporting import tflite
 
     path = tmp_path_factory.mktemp("devices") / "small.tflite"
-    export_tflite(small.captioner(), path)
+    with pytest.MonkeyPatch.context() as patch:
+        # The tests check it, and more sharply.
+        patch.setattr(tflite, "check", lambda *_: None)
+        tflite.export_tflite(small.captioner(), path)
     return path

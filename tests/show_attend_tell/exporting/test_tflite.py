@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from pipelines.encoders import build_encoder
 from pipelines.errors import UserError
@@ -203,14 +204,13 @@ def convolutions_of(path):
     return set(found)
 
 
-@pytest.mark.parametrize(
-    "precision",
-    [pytest.param("float16", marks=pytest.mark.proof), "dynamic"],
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("precision", ["float16", "dynamic"])
 def test_other_precisions_are_checked_and_told(precision, tmp_path):
-    path, agreement = export_tflite(
+    path, agreements = export_tflite(
         small.captioner(), tmp_path / "small.tflite", precision=precision
     )
+    (agreement,) = agreements.values()
     assert agreement.photos == 16
     assert 0.7 < agreement.words <= 1
     assert read_tail(path)[0].precision == precision
@@ -231,7 +231,17 @@ def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
     vocabulary = small.captioner().speaker.vocabulary
     speaker = Speaker(captioner, vocabulary, (112, 112), "squash")
     whole = ImageCaptioner(frozen, speaker, Decoding("greedy", max_words=4))
-    path, agreement = export_tflite(whole, tmp_path / "whole.tflite")
+    photos = [str(tmp_path / f"{n}.png") for n in range(3)]
+    for photo, square in zip(photos, small.squares(3), strict=True):
+        Image.fromarray(square).save(photo)
+    path, agreements = export_tflite(
+        whole, tmp_path / "whole.tflite", photos=photos
+    )
+    assert {name: one.photos for name, one in agreements.items()} == {
+        "drawn scenes": 16,
+        "photos": 3,
+    }
+    agreement = agreements["photos"]
     assert agreement.greedy == agreement.beam == 1
     device = DeviceCaptioner(path)
     square = np.zeros((112, 112, 3), np.uint8)
@@ -316,7 +326,7 @@ def test_files_that_are_silently_broken_are_refused(tmp_path):
     custom = {"greedy": (lambda image: {"x": tf.math.erfinv(image)}, takes)}
     path = converted(tmp_path, custom, custom=True)
     with pytest.raises(UserError, match="devices lack: .*CUSTOM"):
-        check(path, captioner, small.DECODING, "float32", [])
+        check(path, captioner, small.DECODING, "float32", {})
 
     names = ("greedy", "beam", "encode", "start", "step")
     same = {
@@ -325,12 +335,12 @@ def test_files_that_are_silently_broken_are_refused(tmp_path):
     }
     path = converted(tmp_path / "same", same)
     with pytest.raises(UserError, match="output of .*'start'.* its inputs"):
-        check(path, captioner, small.DECODING, "float32", [])
+        check(path, captioner, small.DECODING, "float32", {})
 
     changed = {name: (lambda image: {"x": 2 * image}, takes) for name in names}
     path = converted(tmp_path / "empty", changed)
     big = small.captioner()
     big.encoder = build_encoder("scenes")  # More weights than the file has.
     with pytest.raises(UserError, match="bytes, for .* weights"):
-        check(path, big, small.DECODING, "float32", [])
+        check(path, big, small.DECODING, "float32", {})
     assert device_gate.passed_through(path) == []

@@ -1,0 +1,49 @@
+"""What was trained in mixed precision computes in float32 on devices."""
+
+import keras
+import numpy as np
+
+from show_attend_tell.captioning import ImageCaptioner, Speaker
+from show_attend_tell.decoding.decoder import decode
+from show_attend_tell.exporting.full_precision import in_float32
+from tests.show_attend_tell.decoding import plain
+from tests.show_attend_tell.exporting import small
+from tests.show_attend_tell.test_model import D, L
+
+
+def test_it_says_what_the_equations_say():
+    mixed = small.captioner(dtype="mixed_float16")
+    captioner = in_float32(mixed)
+    assert mixed.speaker.captioner.output_layer.compute_dtype == "float16"
+    model = captioner.speaker.captioner
+    for square in small.squares(3):
+        # In float16 the oracle would be missed by a thousandth.
+        oracle = plain.Oracle(model, small.annotations_of(square))
+        given = small.annotations_of(square) / small.SCALE
+        said = decode(model, given[None].astype("float32"), small.DECODING)
+        expected = plain.beam(oracle, small.DECODING)[:1]
+        plain.assert_said(said, 0, expected, small.DECODING, oracle)
+        np.testing.assert_allclose(
+            said.log_probability[0, 0], expected[0].log_probability, atol=1e-5
+        )
+
+
+def test_so_does_the_part_of_the_encoder_that_learns():
+    features = keras.Input((L, 7))
+    dense = keras.layers.Dense(D, dtype="mixed_float16", name="dense")
+    grid = keras.layers.Reshape((1, L, D))(dense(features))
+    encoder = keras.Model(features, grid, name="encoder")
+    model = plain.talkative(encoder=encoder, dtype="mixed_float16")
+    plain.fill(encoder)
+    speaker = Speaker(model, small.captioner().speaker.vocabulary, (1, L), "")
+    captioner = ImageCaptioner(small.encoder(), speaker, small.DECODING)
+    given = np.random.default_rng(0).normal(size=(1, L, 7)).astype("float32")
+    kernel, bias = (np.asarray(w) for w in dense.weights)
+    found = in_float32(captioner).speaker.captioner.encode(given)
+    np.testing.assert_allclose(found, given @ kernel + bias, atol=1e-6)
+    assert np.abs(model.encode(given) - found).max() > 1e-5
+
+
+def test_what_computes_in_float32_stays():
+    captioner = small.captioner()
+    assert in_float32(captioner) is captioner
