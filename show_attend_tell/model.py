@@ -16,6 +16,7 @@ from show_attend_tell.layers import (
     LSTMDecoder,
 )
 from show_attend_tell.losses import caption_nll, smoothing
+from show_attend_tell.replicas import at_once, total
 from show_attend_tell.scheduled_sampling import ScheduledSampling
 from show_attend_tell.steps import take_step
 from show_attend_tell.weight_average import WeightAverage
@@ -355,7 +356,8 @@ class Captioner(keras.Model):
                 outputs["logits"], targets, mask
             )
         real = ops.cast(ops.any(mask, axis=-1), "float32")
-        loss = ops.sum((nll + penalty) * real) / ops.maximum(ops.sum(real), 1)
+        captions = ops.maximum(total(ops.sum(real)), 1)
+        loss = ops.sum((nll + penalty) * real) / captions
         if draws:
             loss = loss + self.hard.loss(nll, outputs, mask)
         words = ops.sum(ops.cast(mask, "float32"))
@@ -384,7 +386,11 @@ class Captioner(keras.Model):
         gradients = tape.gradient(scaled, self.learning_variables)
         # The embedding's comes as rows, one for each time a word occurs, and
         # Keras's clipping and Adam would square those before adding them up.
-        self.apply_gradients([tf.convert_to_tensor(g) for g in gradients])
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
+        if tf.distribute.has_strategy():
+            at_once(self._update, gradients)
+        else:
+            self.apply_gradients(gradients)
         return self._update_metrics(loss, nll, words)
 
     @property
@@ -411,6 +417,9 @@ class Captioner(keras.Model):
     @tf.function(jit_compile=True, autograph=False)
     def apply_gradients(self, gradients):
         """Updates all weights that learn, given one tensor for each."""
+        self._update(gradients)
+
+    def _update(self, gradients):
         take_step(
             self.optimizer,
             gradients,
@@ -436,6 +445,7 @@ class Captioner(keras.Model):
         return self._update_metrics(*self.losses_of(inputs, training=False))
 
     def _update_metrics(self, loss, nll, words):
+        loss, nll, words = total([loss, nll, words])
         self.loss_metric.update_state(loss)
         self.nll_metric.update_state(nll / ops.maximum(words, 1), words)
         return {metric.name: metric.result() for metric in self.metrics}
