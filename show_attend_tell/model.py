@@ -307,6 +307,8 @@ class Captioner(keras.Model):
     ) -> None:
         """Makes all chance from now on follow from a seed and a step.
 
+        On several devices each has its own.
+
         A `.keras` file does not hold the state of random generators.
 
         Args:
@@ -326,7 +328,12 @@ class Captioner(keras.Model):
         first = step if first is None else first
         for number, (generator, uses) in enumerate(generators):
             count = first + uses * (step - first)
-            generator.state.assign([(1000 * seed + number) % 2**31, count])
+            states = self.distribute_strategy.experimental_local_results(
+                generator.state.value
+            )
+            for replica, state in enumerate(states):
+                own = 1000 * seed + 100 * replica + number
+                state.assign([own % 2**31, count])
 
     def losses_of(self, inputs, training=None):
         """Returns the terms of equation 14 for a batch.
@@ -388,7 +395,7 @@ class Captioner(keras.Model):
         # Keras's clipping and Adam would square those before adding them up.
         gradients = [tf.convert_to_tensor(g) for g in gradients]
         if tf.distribute.has_strategy():
-            at_once(self._update, gradients)
+            at_once(self._take_step, gradients)
         else:
             self.apply_gradients(gradients)
         return self._update_metrics(loss, nll, words)
@@ -417,9 +424,9 @@ class Captioner(keras.Model):
     @tf.function(jit_compile=True, autograph=False)
     def apply_gradients(self, gradients):
         """Updates all weights that learn, given one tensor for each."""
-        self._update(gradients)
+        self._take_step(gradients)
 
-    def _update(self, gradients):
+    def _take_step(self, gradients):
         take_step(
             self.optimizer,
             gradients,
@@ -433,9 +440,13 @@ class Captioner(keras.Model):
                 self.trainable_variables, self.optimizer.iterations
             )
 
+    def steps_taken(self) -> int:
+        """Returns how many steps the optimizer has taken."""
+        return int(ops.convert_to_numpy(self.optimizer.iterations))
+
     def averaged(self) -> contextlib.AbstractContextManager:
         """Lends the model the average of its weights, if it keeps one."""
-        if not self.average or not int(self.optimizer.iterations):
+        if not self.average or not self.steps_taken():
             return contextlib.nullcontext()
         return self.average.in_place_of(self.trainable_variables)
 

@@ -31,8 +31,8 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries", "weight_average", "rewards", "steps", "captions"},
-    {"hard_attention", "scheduled_sampling", "scoring", "serving"},
+    | {"summaries", "weight_average", "rewards", "captions", "replicas"},
+    {"hard_attention", "scheduled_sampling", "scoring", "serving", "steps"},
     {"model"},
     {"decoding"},
     {"captioning"},
