@@ -191,7 +191,12 @@ def strategy_of(config: Config) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([x.name for x in devices])
 
 
-def _check_shares(batches: TrainingBatches, devices: int) -> None:
+def check_shares(batches: TrainingBatches, devices: int) -> None:
+    """Checks that each device gets as many images of a batch.
+
+    Raises:
+        UserError: They do not divide evenly.
+    """
     images, captions = batches.images_per_batch(), batches.captions_per_image()
     if images % devices:
         fits = captions * devices * max(1, round(images / devices))
@@ -252,7 +257,7 @@ class _Run:
         # The measure by which epochs are compared.
         self.chosen_by = "BLEU-4"
         strategy = strategy_of(config)
-        _check_shares(self.batches, strategy.num_replicas_in_sync)
+        check_shares(self.batches, strategy.num_replicas_in_sync)
         with strategy.scope():
             self.model = self._load_or_build()
             if config.objective == "self_critical":

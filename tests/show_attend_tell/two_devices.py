@@ -1,10 +1,10 @@
 """Runs on two logical CPU devices, which a process has from its start.
 
-    python -m tests.show_attend_tell.two_devices compare
+    python -m tests.show_attend_tell.two_devices compare PART...
     python -m tests.show_attend_tell.two_devices train --workdir=...
 
-The first prints, as JSON, how far training on both is from training on one;
-the second is the command of that name.
+The first prints, as JSON, how far training on both is from training on one,
+for each of `PARTS` that is named; the second is the command of that name.
 """
 
 import contextlib
@@ -30,12 +30,6 @@ LENGTHS = (
     ((4, 2), (0, 0), (0, 0), (0, 0)),
     ((1, 3), (4, 0), (5, 5), (2, 1)),
 )
-EVERYTHING = {
-    "dropout": 0.0,
-    "regularizer_weight": 1.0,
-    "label_smoothing": 0.1,
-    "ema": 0.9,
-}
 
 
 def batches() -> list[dict[str, np.ndarray]]:
@@ -78,8 +72,17 @@ def dataset() -> tf.data.Dataset:
     return tf.data.Dataset.range(STEPS).map(load)
 
 
-def built(**arguments) -> Captioner:
+def encoder() -> keras.Model:
+    """One that learns, more slowly than the rest."""
+    pixels = keras.Input((L, D))
+    features = keras.layers.Dense(D, activation="relu")(pixels)
+    return keras.Model(pixels, keras.layers.Reshape((L, 1, D))(features))
+
+
+def built(learns=False, **arguments) -> Captioner:
     keras.utils.set_random_seed(1)
+    if learns:
+        arguments |= {"encoder": encoder(), "encoder_pace": 0.3}
     captioner = Captioner(
         V,
         embedding_size=4,
@@ -100,7 +103,7 @@ def built(**arguments) -> Captioner:
 
 
 def trained(scope, self_critical=False, **arguments):
-    """Returns the model after three steps, and its means of them."""
+    """Returns the model after three steps, its means, and how it began."""
     with scope:
         model = built(**arguments)
         if self_critical:
@@ -109,9 +112,9 @@ def trained(scope, self_critical=False, **arguments):
                 for _ in range(N)
             ]
             model.objective = SelfCritical(model, captions, 4, 3)
-    model.seed_dropout(7, 0)
+    start = numbers(model)[:1]
     means = model.fit(dataset(), steps_per_epoch=STEPS, verbose=0).history
-    return model, means
+    return model, means, start
 
 
 def numbers(model: Captioner) -> list[np.ndarray]:
@@ -128,36 +131,62 @@ def largest_difference(left, right) -> float:
 
 
 def difference(one, two) -> dict[str, float]:
-    (one, one_means), (two, two_means) = one, two
-    means = ([np.array(m[name]) for name in sorted(m)]
-             for m in (one_means, two_means))
+    (one, one_means, start), (two, two_means, _) = one, two
+    names = sorted(one_means)
     return {
         "weights": largest_difference(numbers(one), numbers(two)),
-        "means": largest_difference(*means),
-        "moved": largest_difference(
-            numbers(one)[:1], numbers(built())[:1]
+        "means": largest_difference(
+            *[[np.array(m[x]) for x in names] for m in (one_means, two_means)]
         ),
+        "moved": largest_difference(numbers(one)[:1], start),
         "steps": two.steps_taken(),
     }
 
 
-def dropout(strategy) -> dict[str, bool]:
-    """Whether chance comes again, and is not the same on both devices."""
-    runs = [trained(strategy.scope(), dropout=0.5)[0] for _ in range(2)]
-    model, first = runs[0], batches()[0]
+def dropout(strategy) -> dict[str, float]:
+    """How far logits are from each other that only chance makes differ."""
+    with strategy.scope():
+        model = built(dropout=0.5)
+    batch = batches()[0]
 
     @tf.function
-    def loss():
-        return strategy.run(lambda: model(first, training=True)["logits"])
+    def run():
+        return strategy.run(lambda: model(batch, training=True)["logits"])
 
-    left, right = strategy.experimental_local_results(loss())
+    def logits(step):
+        model.seed_dropout(7, step)
+        return [x.numpy() for x in strategy.experimental_local_results(run())]
+
+    first, again, later = logits(0), logits(0), logits(1)
     return {
-        "comes_again": largest_difference(*map(numbers, runs)) == 0,
-        "differs": bool(np.abs(left - right).max() > 1e-3),
+        "again": largest_difference(first, again),
+        "later": largest_difference(first, later),
+        "other_device": largest_difference(first[:1], first[1:]),
     }
 
 
-def hard(strategy, scale: str) -> dict[str, float]:
+def likelihood(strategy) -> dict[str, float]:
+    arguments = {
+        "dropout": 0.0,
+        "regularizer_weight": 1.0,
+        "label_smoothing": 0.1,
+        "ema": 0.9,
+        "learns": True,
+    }
+    return difference(
+        trained(contextlib.nullcontext(), **arguments),
+        trained(strategy.scope(), **arguments),
+    )
+
+
+def self_critical(strategy) -> dict[str, float]:
+    return difference(
+        trained(contextlib.nullcontext(), self_critical=True),
+        trained(strategy.scope(), self_critical=True),
+    )
+
+
+def hard(strategy, scale: str = "caption") -> dict[str, float]:
     """The loss of places in three batches, and the moving baseline."""
     rng = np.random.default_rng(2)
     shape, half = (N, K, 6, L), N // 2
@@ -201,20 +230,19 @@ def hard(strategy, scale: str) -> dict[str, float]:
     }
 
 
-def compare() -> dict:
+def released(strategy) -> dict[str, float]:
+    return hard(strategy, "released")
+
+
+PARTS = {
+    part.__name__: part
+    for part in (likelihood, self_critical, hard, released, dropout)
+}
+
+
+def compare(names) -> dict[str, dict[str, float]]:
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    found = {
-        f"hard_{scale}": hard(strategy, scale)
-        for scale in ("caption", "released")
-    }
-    for name, arguments in {
-        "likelihood": EVERYTHING,
-        "self_critical": {"dropout": 0.5, "self_critical": True},
-    }.items():
-        one = trained(contextlib.nullcontext(), **arguments)
-        two = trained(strategy.scope(), **arguments)
-        found[name] = difference(one, two)
-    return {**found, "dropout": dropout(strategy)}
+    return {name: PARTS[name](strategy) for name in names}
 
 
 if __name__ == "__main__":
@@ -224,7 +252,7 @@ if __name__ == "__main__":
     )
     del sys.argv[0]
     if sys.argv[0] == "compare":
-        print(json.dumps(compare()))
+        print(json.dumps(compare(sys.argv[1:])))
     else:
         runpy.run_module(
             f"show_attend_tell.{sys.argv[0]}", run_name="__main__"
