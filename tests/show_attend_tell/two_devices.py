@@ -107,9 +107,9 @@ def trained(scope, self_critical=False, **arguments):
     with scope:
         model = built(**arguments)
         if self_critical:
-            captions = [
-                [np.array([START, *words, END]) for words in ([4, 5], [6, 4])]
-                for _ in range(N)
+            captions = [  # Of each image other words, or all score nothing.
+                [np.array([START, *words, END]) for words in ([n, 7], [n])]
+                for n in range(3, 3 + N)
             ]
             model.objective = SelfCritical(model, captions, 4, 3)
     start = numbers(model)[:1]
@@ -140,6 +140,7 @@ def difference(one, two) -> dict[str, float]:
         ),
         "moved": largest_difference(numbers(one)[:1], start),
         "steps": two.steps_taken(),
+        "reward": two_means.get("reward", [0.0])[0],
     }
 
 
