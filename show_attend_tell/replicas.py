@@ -58,7 +58,8 @@ def reduce_and_apply(optimizer, gradients, variables) -> None:
     To be called `at_once`.
 
     Args:
-        optimizer: Of Keras, built with at least these weights.
+        optimizer: Of Keras, built with at least these weights. Of what all
+            optimizers can do to a gradient, it may clip the norm of all.
         gradients: One value of all replicas for each weight.
         variables: The weights.
     """
