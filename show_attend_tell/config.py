@@ -177,6 +177,11 @@ class Config:
         ("image", "length"),
     )
     length_step: int = _option(4, "lengths are padded to multiples of this")
+    strategy: str = _option(
+        "none",
+        "mirrored: on all GPUs of this machine, each with a share of a batch",
+        ("none", "mirrored"),
+    )
     optimizer: str = _option(
         "adam", "what takes the step", ("adam", "rmsprop")
     )
@@ -342,8 +347,24 @@ class Config:
                 "Expected --attention_temperature to be positive. "
                 f"Received: {self.attention_temperature}"
             )
+        if self.strategy == "mirrored":
+            self._check_mirrored()
         if self.objective == "self_critical":
             self._check_self_critical()
+
+    def _check_mirrored(self) -> None:
+        if self.compute == "float16":
+            raise UserError(
+                "Expected --compute=bfloat16 or float32 with "
+                "--strategy=mirrored. Received: --compute=float16"
+            )
+        if self.finetune and self.encoder_weights == "none":
+            raise UserError(
+                "Expected pretrained --encoder_weights with "
+                "--strategy=mirrored: batch normalisation that learns would "
+                "need the statistics of all devices. "
+                "Received: --encoder_weights=none"
+            )
 
     def _check_self_critical(self) -> None:
         if not self.warm_start:

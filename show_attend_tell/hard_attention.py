@@ -5,6 +5,7 @@ from keras import ops
 
 from show_attend_tell.layers.recurrence import Draws
 from show_attend_tell.losses import log_probability_of_places, negative_entropy
+from show_attend_tell.replicas import total
 
 SCALES = ("caption", "released")
 
@@ -47,7 +48,11 @@ class HardAttention(keras.layers.Layer):
         # The moving average, and how much of it is there already: it starts
         # from nothing.
         self.average = self.add_weight(
-            name="average", shape=(2,), initializer="zeros", trainable=False
+            name="average",
+            shape=(2,),
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",  # All have the same.
         )
         self.built = True
 
@@ -102,21 +107,21 @@ class HardAttention(keras.layers.Layer):
             added = added + (
                 self.reinforce_weight * learned * advantage * places
             )
-        total = ops.sum(added * real)
+        whole = ops.sum(added * real)
         if self.scale == "released":
-            return total
-        return total / ops.maximum(ops.sum(real), 1.0)
+            return whole
+        return whole / ops.maximum(total(ops.sum(real)), 1.0)
 
     def _advantage(self, reward, learned):
         """Returns `R - b`, and moves the average on."""
         if self.samples > 1:
             n, k = ops.shape(reward)
             groups = ops.reshape(reward, (n, -1, self.samples))
-            total = ops.sum(groups, axis=-1, keepdims=True)
-            others = (total - groups) / (self.samples - 1)
+            each = ops.sum(groups, axis=-1, keepdims=True)
+            others = (each - groups) / (self.samples - 1)
             return ops.reshape(groups - others, (n, k))
-        count = ops.sum(learned)
-        now = ops.sum(reward * learned) / ops.maximum(count, 1.0)
+        rewards, count = total([ops.sum(reward * learned), ops.sum(learned)])
+        now = rewards / ops.maximum(count, 1.0)
         average, part = self.average[0], self.average[1]
         # The first batch has nothing to be compared with, and teaches nothing.
         baseline = average / ops.maximum(part, 1e-9)

@@ -17,6 +17,7 @@ from show_attend_tell.layers import (
     LSTMDecoder,
 )
 from show_attend_tell.losses import caption_nll, smoothing
+from show_attend_tell.replicas import at_once, total
 from show_attend_tell.scheduled_sampling import ScheduledSampling
 from show_attend_tell.steps import take_step
 from show_attend_tell.weight_average import WeightAverage
@@ -334,6 +335,8 @@ class Captioner(keras.Model):
     ) -> None:
         """Makes all chance from now on follow from a seed and a step.
 
+        On several devices each has its own.
+
         A `.keras` file does not hold the state of random generators.
 
         Args:
@@ -353,7 +356,12 @@ class Captioner(keras.Model):
         first = step if first is None else first
         for number, (generator, uses) in enumerate(generators):
             count = first + uses * (step - first)
-            generator.state.assign([(1000 * seed + number) % 2**31, count])
+            states = self.distribute_strategy.experimental_local_results(
+                generator.state.value
+            )
+            for replica, state in enumerate(states):
+                own = 1000 * seed + 100 * replica + number
+                state.assign([own % 2**31, count])
 
     def losses_of(self, inputs, training=None):
         """Returns the terms of equation 14 for a batch.
@@ -383,7 +391,8 @@ class Captioner(keras.Model):
                 outputs["logits"], targets, mask
             )
         real = ops.cast(ops.any(mask, axis=-1), "float32")
-        loss = ops.sum((nll + penalty) * real) / ops.maximum(ops.sum(real), 1)
+        captions = ops.maximum(total(ops.sum(real)), 1)
+        loss = ops.sum((nll + penalty) * real) / captions
         if draws:
             loss = loss + self.hard.loss(nll, outputs, mask)
         words = ops.sum(ops.cast(mask, "float32"))
@@ -412,7 +421,11 @@ class Captioner(keras.Model):
         gradients = tape.gradient(scaled, self.learning_variables)
         # The embedding's comes as rows, one for each time a word occurs, and
         # Keras's clipping and Adam would square those before adding them up.
-        self.apply_gradients([tf.convert_to_tensor(g) for g in gradients])
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
+        if tf.distribute.has_strategy():
+            at_once(self._take_step, gradients)
+        else:
+            self.apply_gradients(gradients)
         return self._update_metrics(loss, nll, words)
 
     @property
@@ -439,6 +452,9 @@ class Captioner(keras.Model):
     @tf.function(jit_compile=True, autograph=False)
     def apply_gradients(self, gradients):
         """Updates all weights that learn, given one tensor for each."""
+        self._take_step(gradients)
+
+    def _take_step(self, gradients):
         take_step(
             self.optimizer,
             gradients,
@@ -452,9 +468,13 @@ class Captioner(keras.Model):
                 self.trainable_variables, self.optimizer.iterations
             )
 
+    def steps_taken(self) -> int:
+        """Returns how many steps the optimizer has taken."""
+        return int(ops.convert_to_numpy(self.optimizer.iterations))
+
     def averaged(self) -> contextlib.AbstractContextManager:
         """Lends the model the average of its weights, if it keeps one."""
-        if not self.average or not int(self.optimizer.iterations):
+        if not self.average or not self.steps_taken():
             return contextlib.nullcontext()
         return self.average.in_place_of(self.trainable_variables)
 
@@ -464,6 +484,7 @@ class Captioner(keras.Model):
         return self._update_metrics(*self.losses_of(inputs, training=False))
 
     def _update_metrics(self, loss, nll, words):
+        loss, nll, words = total([loss, nll, words])
         self.loss_metric.update_state(loss)
         self.nll_metric.update_state(nll / ops.maximum(words, 1), words)
         return {metric.name: metric.result() for metric in self.metrics}

@@ -20,6 +20,7 @@ from show_attend_tell.decoding.candidates import NEVER, silence
 from show_attend_tell.decoding.decoder import decode
 from show_attend_tell.losses import caption_nll
 from show_attend_tell.model import Captioner
+from show_attend_tell.replicas import own_rows, total
 from show_attend_tell.rewards import References
 
 BASELINES = ("others", "greedy")
@@ -123,9 +124,15 @@ class SelfCritical:
         """
         annotations, examples = inputs["annotations"], inputs["examples"]
         n, steps = ops.shape(annotations)[0], self.drawing.steps
-        noise = tf.random.stateless_uniform(
-            (n, self.samples, steps, 2),
-            [self.seed, tf.cast(self.captioner.optimizer.iterations, tf.int32)],
+        seed = [
+            self.seed,
+            tf.cast(self.captioner.optimizer.iterations, tf.int32),
+        ]
+        noise = own_rows(
+            lambda n: tf.random.stateless_uniform(
+                (n, self.samples, steps, 2), seed
+            ),
+            n,
         )
         tokens, finished = self._say(annotations, noise, self.drawing)
         rewards = self._rewards(tokens, examples)
@@ -133,8 +140,8 @@ class SelfCritical:
             best, _ = self._say(annotations, noise, self.greedy)
             baseline = self._rewards(best, examples)
         else:
-            total = ops.sum(rewards, axis=1, keepdims=True)
-            baseline = (total - rewards) / (self.samples - 1)
+            each = ops.sum(rewards, axis=1, keepdims=True)
+            baseline = (each - rewards) / (self.samples - 1)
         real = ops.expand_dims(examples >= 0, 1)
         self.metrics[0].update_state(
             ops.mean(rewards, axis=1), ops.cast(real[:, 0], "float32")
@@ -182,7 +189,8 @@ class SelfCritical:
         penalty = self.captioner.regularizer(outputs["attention"], mask)
         loss = ops.sum((advantage * nll + penalty) * real)
         words = ops.sum(ops.cast(mask, "float32"))
-        return loss / ops.maximum(ops.sum(real), 1), ops.sum(nll), words
+        captions = ops.maximum(total(ops.sum(real)), 1)
+        return loss / captions, ops.sum(nll), words
 
     def _decoded(self, annotations, noise, decoding):
         said = decode(self.captioner, annotations, decoding, noise)

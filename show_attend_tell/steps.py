@@ -1,7 +1,10 @@
 """A step of the optimizer, in which some weights learn more slowly."""
 
 import keras
+import tensorflow as tf
 from keras import ops
+
+from show_attend_tell.replicas import reduce_and_apply
 
 
 def take_step(
@@ -22,7 +25,10 @@ def take_step(
     """
     before = [ops.copy(variable) for variable in slow_variables]
     step = ops.copy(optimizer.iterations)
-    optimizer.apply(gradients, variables)
+    if tf.distribute.in_cross_replica_context():
+        reduce_and_apply(optimizer, gradients, variables)
+    else:
+        optimizer.apply(gradients, variables)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         # A step that was left out for too large a gradient is one all the
         # same: a run counts its batches by it.

@@ -138,10 +138,12 @@ def build_captioner(config: Config, data: Data, steps: int = 0) -> Captioner:
         data: What it is trained on.
         steps: Of an epoch.
     """
-    learning = {}
-    if data.encoder is not None:
+    learning, encoder = {}, data.encoder
+    if encoder is not None:
+        if tf.distribute.has_strategy():
+            encoder = _rebuilt(encoder)
         learning = {
-            "encoder": data.encoder,
+            "encoder": encoder,
             "encoder_pace": config.encoder_learning_rate / config.learning_rate,
             "encoder_start": config.frozen_epochs * steps,
         }
@@ -177,6 +179,46 @@ def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
     return kinds[config.optimizer](
         rate, global_clipnorm=config.clip_norm or None
     )
+
+
+def strategy_of(config: Config) -> tf.distribute.Strategy:
+    """Returns what shares out the training among devices.
+
+    That is nothing but TensorFlow's default where there is one alone.
+    """
+    if config.strategy == "none":
+        return tf.distribute.get_strategy()
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    devices = tf.config.list_logical_devices(kind)
+    print(f"trains on {len(devices)} {kind}{'s' * (len(devices) > 1)}")
+    if len(devices) == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([x.name for x in devices])
+
+
+def check_shares(batches: TrainingBatches, devices: int) -> None:
+    """Checks that each device gets as many images of a batch.
+
+    Raises:
+        UserError: They do not divide evenly.
+    """
+    images, captions = batches.images_per_batch(), batches.captions_per_image()
+    if images % devices:
+        fits = captions * devices * max(1, round(images / devices))
+        raise UserError(
+            f"Expected a batch that {devices} devices can share. Received: "
+            f"--batch_size={batches.batch_size}, which is {images} images of "
+            f"{captions} captions. Give --batch_size={fits}"
+        )
+
+
+def _rebuilt(model: keras.Model) -> keras.Model:
+    """Returns a copy whose weights are created where this is called."""
+    copy = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(model)
+    )
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def scheduled_share(config: Config, epoch: int) -> float:
@@ -217,12 +259,15 @@ class _Run:
             augmentation=_augmentation(config),
         )
         self.steps = self.batches.steps()
-        self.model = self._load_or_build()
         # The measure by which epochs are compared.
         self.chosen_by = "BLEU-4"
-        if config.objective == "self_critical":
-            self.chosen_by = "CIDEr-D"
-            self.model.objective = self._self_critical()
+        strategy = strategy_of(config)
+        check_shares(self.batches, strategy.num_replicas_in_sync)
+        with strategy.scope():
+            self.model = self._load_or_build()
+            if config.objective == "self_critical":
+                self.chosen_by = "CIDEr-D"
+                self.model.objective = self._self_critical()
         self.history = self._load_history()
         self.summaries = Summaries(os.path.join(workdir, "tensorboard"))
         self.speaker = Speaker(
@@ -339,7 +384,7 @@ class _Run:
         return since >= self.config.patience
 
     def _step(self) -> int:
-        return int(self.model.optimizer.iterations)
+        return self.model.steps_taken()
 
     def save(self) -> None:
         """Writes the checkpoint."""
@@ -350,8 +395,7 @@ class _Run:
         if os.path.exists(path):
             model = load_model(path)
             check_vocabulary(model, self.data.vocabulary, path)
-            step = int(model.optimizer.iterations)
-            print(f"goes on from step {step} of {path}")
+            print(f"goes on from step {model.steps_taken()} of {path}")
             return model
         model = build_captioner(self.config, self.data, self.steps)
         optimizer = _optimizer(self.config, self.steps * self.config.epochs)

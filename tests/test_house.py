@@ -32,9 +32,9 @@ COMMANDS = {
 # this table. A new module is given its place here.
 LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries", "weight_average", "rewards", "steps", "captions"}
+    | {"summaries", "weight_average", "rewards", "captions", "replicas"}
     | {"shipped"},
-    {"hard_attention", "scheduled_sampling", "scoring", "serving"},
+    {"hard_attention", "scheduled_sampling", "scoring", "serving", "steps"},
     {"model"},
     {"decoding"},
     {"captioning"},

@@ -22,20 +22,24 @@ TINY = (
 )
 
 
-def run_command(module: str, *arguments: str, **options):
-    """Runs `python -m show_attend_tell.MODULE`; returns what came of it.
+def command_environment() -> dict[str, str]:
+    """Returns the environment that commands are run in.
 
     Java is not found there: METEOR takes long to start, and is tested for
     itself.
     """
-    environment = {
+    return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "PATH": os.path.dirname(sys.executable),
     }
+
+
+def run_command(module: str, *arguments: str, **options):
+    """Runs `python -m show_attend_tell.MODULE`; returns what came of it."""
     return subprocess.run(
         [sys.executable, "-m", f"show_attend_tell.{module}", *arguments],
-        env=environment,
+        env=command_environment(),
         capture_output=True,
         text=True,
         timeout=600,
