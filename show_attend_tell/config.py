@@ -494,7 +494,7 @@ _PHOTOS = Config(
     attention_units=256,
     regularizer_normalization="mean",
     epochs=8,
-    learning_rate=8e-4,
+    learning_rate=2e-3,
 )
 # Of the larger data sets, as the authors have it.
 _COCO = Config(
