@@ -73,9 +73,8 @@ def device_signatures(
         settings = dataclasses.replace(decoding, method=method)
 
         def caption(image):
-            # The model's own part of the encoder is inside `decode`.
-            annotations = encoder(image, training=False)
-            return _best(decode(model, annotations, settings))
+            encoded = _apart(encode(image))
+            return _best(decode(_Decoder(model), encoded, settings))
 
         return caption
 
@@ -83,10 +82,7 @@ def device_signatures(
         return {"annotations": encode(image)}
 
     def start(annotations):
-        state, scaled, keys = model.start(annotations)
-        # Where their scale is one, these would be the input itself, which
-        # LiteRT.js then answers with zeros.
-        scaled = ops.minimum(scaled, 3e38)
+        state, scaled, keys = model.start(_apart(annotations))
         return {**state._asdict(), "scaled": scaled, "keys": keys}
 
     def step(token, hidden, cell, scaled, keys):
@@ -127,6 +123,25 @@ def device_signatures(
         START_CAPTION: (start, [annotations]),
         STEP: (step, carried),
     }
+
+
+class _Decoder:
+    """What `decode` needs of a captioner, for annotations already encoded."""
+
+    def __init__(self, captioner: Captioner):
+        self.begin, self.step = captioner.start, captioner.step
+        self.vocabulary_size = captioner.vocabulary_size
+
+
+def _apart(annotations):
+    """Keeps the encoder and the decoder apart; changes no number.
+
+    Otherwise the converter melts the decoder's scale into the encoder's last
+    convolution, which signatures then have no longer in common, and which is
+    no longer the encoder's to quantise. And where the scale is one, `start`
+    would give back its input itself, for which LiteRT.js answers zeros.
+    """
+    return ops.minimum(annotations, 3e38)
 
 
 def _check(model, decoding: Decoding) -> None:

@@ -13,7 +13,7 @@ from show_attend_tell.exporting.device_file import BEAM, ENCODE, GREEDY
 INSTALL = "pip install 'show-attend-tell[int8]'"
 
 # The scope of whatever Keras runs inside a model called "encoder" or
-# "vgg16_encoder". What is fused with the decoder has another name in front.
+# "vgg16_encoder".
 _IN_ENCODER = r"^(\w+_)?encoder(_\d+)?/"
 
 
@@ -36,20 +36,21 @@ def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
         UserError: ai-edge-quantizer is missing, or cannot convert it.
     """
     try:
-        from ai_edge_quantizer import quantizer
+        from ai_edge_quantizer import calibrator, quantizer, recipe_manager
         from ai_edge_quantizer.qtyping import TFLOperationName
+        from ai_edge_quantizer.utils import qsv_utils
     except ImportError as error:
         raise UserError(
             "Expected ai-edge-quantizer, which --precision=int8 needs. "
             f"Received: {error}. Get it: {INSTALL}"
         ) from error
-    work = quantizer.Quantizer(bytearray(model))
-    work.add_dynamic_config(
+    recipe = recipe_manager.RecipeManager()
+    recipe.add_dynamic_config(
         regex=".*",
         operation_name=TFLOperationName.FULLY_CONNECTED,
         num_bits=8,
     )
-    work.add_static_config(
+    recipe.add_static_config(
         regex=_IN_ENCODER,
         operation_name=TFLOperationName.ALL_SUPPORTED,
         activation_num_bits=8,
@@ -57,19 +58,43 @@ def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
     )
     try:
         with _quiet():
-            ranges = work.calibrate(
-                {ENCODE: [{"image": square[None]} for square in squares]}
+            # The least and the greatest of all images. By default it is a
+            # moving average, in which the first image outweighs dozens.
+            calibration = calibrator.Calibrator(
+                bytearray(model), qsv_update_func=qsv_utils.min_max_update
             )
+            calibration.calibrate(
+                {ENCODE: [{"image": square[None]} for square in squares]},
+                recipe,
+            )
+            ranges = calibration.get_model_qsvs()
             for signature in (GREEDY, BEAM):
                 for known, other in _same_tensors(model, ENCODE, signature):
                     if known in ranges:
                         ranges[other] = ranges[known]
-            return bytes(work.quantize(ranges).quantized_model)
+            work = quantizer.Quantizer(
+                bytearray(model), recipe.get_quantization_recipe()
+            )
+            return _in_one_piece(work.quantize(ranges).quantized_model)
     except (ValueError, NotImplementedError, RuntimeError) as error:
         raise UserError(
             f"This encoder cannot be had in 8-bit integers: {error}. Choose "
             "another --precision, such as dynamic."
         ) from error
+
+
+def _in_one_piece(model: bytearray) -> bytes:
+    """Puts weights inside the flatbuffer, where all runtimes look for them.
+
+    The quantizer writes them behind it, as for models beyond 2 GB.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    whole = flatbuffer_utils.read_model_from_bytearray(model)
+    for buffer in whole.buffers:
+        if buffer.data is not None:  # Of other types it is slow with.
+            buffer.data = np.frombuffer(buffer.data, np.uint8)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(whole))
 
 
 def _same_tensors(model: bytes, one: str, other: str):

@@ -24,9 +24,8 @@ def kernel():
 def encoder(name="small_encoder"):
     images = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="images")
     pixels = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(images)
-    convolution = keras.layers.Conv2D(
-        D, PATCH, PATCH, use_bias=False, activation="relu"
-    )
+    # Linear, so that the converter could melt the scale into it.
+    convolution = keras.layers.Conv2D(D, PATCH, PATCH, use_bias=False)
     found = keras.layers.Reshape((L, D))(convolution(pixels))
     convolution.set_weights([kernel()])
     return Encoder(
@@ -41,7 +40,7 @@ def annotations_of(square):
     rows, columns = PATCH
     patches = pixels.reshape(rows, L, columns, 3).transpose(1, 0, 2, 3)
     found = patches.reshape(L, -1) @ kernel().astype(np.float64).reshape(-1, D)
-    return SCALE * np.maximum(found, 0)
+    return SCALE * found
 
 
 def captioner(decoding=DECODING, geometry="squash", **arguments):

@@ -114,8 +114,9 @@ def test_captions_are_those_of_the_equations(device, oracles, method):
         assert not found["attention"][0, n:].any()
         assert not found["gate"][0, n:].any()
         lengths.add((n, said.finished))
-    assert len(lengths) > 2  # Of several lengths, cut ones among them.
-    assert {finished for _, finished in lengths} == {True, False}
+    assert len(lengths) > 2
+    # A beam seldom ends without one that ends.
+    assert method == "beam" or {end for _, end in lengths} == {True, False}
 
 
 def test_annotations_and_steps_are_those_of_the_equations(device, oracles):
@@ -179,12 +180,15 @@ def test_8_bit_files_are_smaller_and_mostly_agree(device_file, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
     run = Interpreter(str(path)).get_signature_runner("encode")
-    for square in small.squares(20)[16:]:
+    # Integers reach as far as the images that gave the ranges, and no further.
+    seen = [small.annotations_of(square) for square in small.squares(16)]
+    least, most = np.min(seen), np.max(seen)
+    for square in small.squares(20):
         found = small.SCALE * run(image=square[None])["annotations"][0]
-        expected = small.annotations_of(square)
-        # 8 bits: a few parts in 256 of the range.
-        assert np.abs(found - expected).max() < 0.03 * expected.max()
-        assert np.abs(found - expected).max() > 0
+        expected = np.clip(small.annotations_of(square), least, most)
+        # 8 bits, of pixels, weights and results: a few parts in 256.
+        apart = np.abs(found - expected).max()
+        assert 0 < apart < 0.02 * (most - least)
 
 
 def convolutions_of(path):
@@ -201,6 +205,7 @@ def convolutions_of(path):
         == schema.BuiltinOperator.CONV_2D
     ]
     assert len(found) == 3  # greedy, beam, encode
+    assert not any(buffer.offset for buffer in model.buffers)
     return set(found)
 
 
