@@ -9,6 +9,7 @@ batches follows from the seed and the step, and a checkpoint holds all else
 import dataclasses
 import os
 import platform
+import random
 import time
 
 import keras
@@ -213,11 +214,16 @@ def check_shares(batches: TrainingBatches, devices: int) -> None:
 
 
 def _rebuilt(model: keras.Model) -> keras.Model:
-    """Returns a copy whose weights are created where this is called."""
+    """Returns a copy whose weights are created where this is called.
+
+    It draws no chance: whatever is drawn later is the same without it.
+    """
+    chance = random.getstate()  # Of the seeds that Keras gives initializers.
     copy = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(model)
     )
     copy.set_weights(model.get_weights())
+    random.setstate(chance)
     return copy
 
 
