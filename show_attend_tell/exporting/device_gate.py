@@ -22,11 +22,6 @@ from show_attend_tell.exporting.device_file import (
 
 _ATTENTION_TOLERANCE = 1e-5
 _TOLERANCE = 1e-4  # Of annotations and log-probabilities, relative.
-# Of log-probabilities that two graphs of one file give. In 8 bits, activations
-# are quantised as they come, and those of two graphs differ in rounding.
-_STEPS_TOLERANCE = {
-    "float32": 1e-3, "float16": 1e-3, "dynamic": 2e-2, "int8": 2e-2
-}  # fmt: skip
 # Bytes of a weight. What is small, or looked up, stays in more of them.
 _BYTES = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
 _REFUSED = ("CUSTOM", "DELEGATE", "VAR_HANDLE")
@@ -45,6 +40,8 @@ class Agreement:
         attention: The greatest difference in attention where beam search
             gave the same caption.
         log_probability: The same of log-probabilities.
+        steps: The share whose steps say what `greedy` says, with about the
+            same probability.
     """
 
     photos: int
@@ -53,6 +50,7 @@ class Agreement:
     words: float
     attention: float
     log_probability: float
+    steps: float
 
     def __str__(self):
         return (
@@ -60,7 +58,7 @@ class Agreement:
             f"greedily, {self.beam:.1%} by beam search ({self.words:.1%} of "
             f"its words); where they are, attention differs by at most "
             f"{self.attention:.1e}, log-probability by "
-            f"{self.log_probability:.1e}"
+            f"{self.log_probability:.1e}; steps as `greedy` {self.steps:.1%}"
         )
 
 
@@ -75,7 +73,8 @@ def check(
 
     A process of its own, without TensorFlow, captions photos with every
     signature. float32 must say Keras's words; of other precisions it is told
-    how often they do.
+    how often they do. In float32 and float16 steps must say what `greedy`
+    says.
 
     Args:
         path: The file.
@@ -100,7 +99,7 @@ def check(
     )
     answers = fresh_answers(path, squares)
     for answer in answers:
-        _check_answer(answer, decoding, precision)
+        _check_answer(answer, decoding)
     expected = {
         method: captioner.caption(
             everything,
@@ -119,8 +118,16 @@ def check(
         agreements[name] = _agreement(
             {method: all[own] for method, all in said.items()},
             {method: all[own] for method, all in wanted.items()},
+            [_steps_agree(answer) for answer in answers[own]],
         )
         first += len(group)
+    # Constraints beyond these are left to whoever takes the steps. In 8 bits
+    # rounding turns a change of 1e-7 into one of 1e-2: told, not required.
+    plain = decoding.min_words <= 1 and not decoding.banned_repeat
+    if plain and precision in ("float32", "float16"):
+        for name, agreement in agreements.items():
+            if agreement.steps < 1:
+                raise _failure(f"its steps are others on {name}, {agreement}")
     if precision == "float32":
         for name, agreement in agreements.items():
             _check_exact(name, agreement)
@@ -230,7 +237,7 @@ def _check_size(path: str, captioner: ImageCaptioner, precision: str) -> None:
         )
 
 
-def _check_answer(answer: dict, decoding: Decoding, precision: str) -> None:
+def _check_answer(answer: dict, decoding: Decoding) -> None:
     for method in (GREEDY, BEAM):
         given = answer[method]
         length = int(given["length"])
@@ -242,22 +249,19 @@ def _check_answer(answer: dict, decoding: Decoding, precision: str) -> None:
             or not -np.inf < given["log_probability"] <= 0
         ):
             raise _failure(f"{method} answers {given}")
-    greedy = _Said.of(answer[GREEDY])
-    stepped = answer[STEP]
-    # Constraints beyond these are left to whoever takes the steps.
-    if decoding.min_words <= 1 and not decoding.banned_repeat:
-        if tuple(stepped["tokens"]) != greedy.tokens or not np.isclose(
-            stepped["log_probability"],
-            greedy.log_probability,
-            rtol=_STEPS_TOLERANCE[precision],
-        ):
-            raise _failure(
-                f"its steps say {stepped}, while {GREEDY} says "
-                f"{greedy.tokens}, {greedy.log_probability}"
-            )
 
 
-def _agreement(said: dict, wanted: dict) -> Agreement:
+def _steps_agree(answer: dict) -> bool:
+    """Whether greedy steps say what `greedy` says."""
+    greedy, stepped = _Said.of(answer[GREEDY]), answer[STEP]
+    return tuple(stepped["tokens"]) == greedy.tokens and bool(
+        np.isclose(
+            stepped["log_probability"], greedy.log_probability, rtol=1e-3
+        )
+    )
+
+
+def _agreement(said: dict, wanted: dict, steps: list[bool]) -> Agreement:
     same = {
         method: [
             one.same(other)
@@ -285,6 +289,7 @@ def _agreement(said: dict, wanted: dict) -> Agreement:
             (abs(a.log_probability - b.log_probability) for a, b in alike),
             default=0.0,
         ),
+        steps=float(np.mean(steps)),
     )
 
 
