@@ -1,10 +1,12 @@
-"""CIDEr-D and smoothed BLEU-4 of single captions, in no time.
+"""CIDEr-D, smoothed BLEU-4 and METEOR of single captions, in no time.
 
 Words are numbers, and an n-gram is one number of 64 bits, so that counting
-and comparing is sorting and searching, which NumPy does by itself. Figures
-are those of pycocoevalcap's `CiderScorer` and of `scores.smoothed_bleu`.
+and comparing is sorting and searching, which NumPy does by itself. CIDEr-D
+and BLEU-4 are those of pycocoevalcap's `CiderScorer` and of
+`scores.smoothed_bleu`; METEOR is that of words that are the same.
 """
 
+import typing
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,8 +20,27 @@ _BITS = 16
 _SIGMA = 6.0
 _SCALE = 10.0
 
+# METEOR 1.5's for English (Denkowski and Lavie 2014, section 4): what recall
+# counts beside precision, and what is taken off for words out of order.
+_RECALL_SHARE = 0.85
+_PENALTY, _PENALTY_POWER = 0.6, 0.2
+
 # Words are numbers from 1 to this; an n-gram of four then fits 64 bits.
 LARGEST_WORD = 2**_BITS - 1
+
+
+class Rewards(typing.NamedTuple):
+    """What captions are worth, each `(B,)` float64.
+
+    Attributes:
+        cider: CIDEr-D, from 0 to 10.
+        bleu: Smoothed BLEU-4, from 0 to 1.
+        meteor: METEOR of words that are the same, from 0 to 1.
+    """
+
+    cider: np.ndarray
+    bleu: np.ndarray
+    meteor: np.ndarray
 
 
 class References:
@@ -90,37 +111,25 @@ class References:
         Returns:
             `(B,)` float64, from 0 to 10.
         """
-        return self._compare(captions, images)[0]
+        return self.rewards(captions, images).cider
 
-    def bleu(self, captions: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Computes `scores.smoothed_bleu` of each caption.
+    def rewards(self, captions: np.ndarray, images: np.ndarray) -> Rewards:
+        """Computes all there is of each caption.
 
-        Args:
-            captions: As for `cider_d`.
-            images: As for `cider_d`.
+        BLEU-4 is `scores.smoothed_bleu`. Of METEOR (Denkowski and Lavie
+        2014) it is what counts words that are the same, all alike: with m
+        matches of the P = m / l(c) and R = m / l(r) and their chunks,
 
-        Returns:
-            `(B,)` float64, from 0 to 1.
-        """
-        return self._compare(captions, images)[1]
+            METEOR = (1 - 0.6 (chunks / m)^0.2) P R / (0.85 P + 0.15 R)
 
-    def reward(
-        self, captions: np.ndarray, images: np.ndarray, bleu_weight: float
-    ) -> np.ndarray:
-        """Computes `CIDEr-D + bleu_weight * BLEU-4` of each caption.
+        of the reference that gives most. Chunks are taken as the matches
+        less the pairs of words that match, which they are but where words
+        come twice.
 
         Args:
             captions: As for `cider_d`.
             images: As for `cider_d`.
-            bleu_weight: What BLEU-4 counts beside CIDEr-D.
-
-        Returns:
-            `(B,)` float64.
         """
-        cider, bleu = self._compare(captions, images)
-        return cider + bleu_weight * bleu
-
-    def _compare(self, captions, images):
         captions, images = np.asarray(captions), np.asarray(images)
         size, row = len(captions), np.nonzero(captions)[0]
         distinct, row, which, count = _counted(captions[captions != 0], row)
@@ -134,13 +143,17 @@ class References:
         in_references[here] = self._counts[entry[here]]
         slot = _ORDERS * row + _order(distinct[which])
         rarity = self._rarity[ngram]
-        both = np.minimum(count[:, None], in_references) * in_references
-        similarity = [
-            _summed(column * rarity**2, slot, size) for column in both.T
-        ]
+        clipped = np.minimum(count[:, None], in_references)
+        weighted = clipped * in_references * rarity[:, None] ** 2
+
+        def by_reference(columns):
+            each = [_summed(column, slot, size) for column in columns.T]
+            return np.stack(each, 1)  # (B, K, 4)
+
         norm = np.sqrt(_summed((count * rarity) ** 2, slot, size))
         length = np.count_nonzero(captions, axis=1)
-        cider = self._cider(np.stack(similarity, 1), norm, length, images)
+        cider = self._cider(by_reference(weighted), norm, length, images)
+        meteor = self._meteor(by_reference(clipped), length, images)
 
         matches = np.minimum(count, in_references.max(axis=1))
         counts = np.concatenate(
@@ -152,7 +165,7 @@ class References:
             ],
             axis=1,
         )
-        return cider, smoothed_bleu(counts)
+        return Rewards(cider, smoothed_bleu(counts), meteor)
 
     def _cider(self, similarity, norm, length, images):
         """Returns CIDEr-D of products of n-grams `(B, K, 4)`."""
@@ -163,6 +176,20 @@ class References:
         likeness = np.exp(-(apart**2) / (2 * _SIGMA**2))
         total = np.sum(cosine.mean(axis=-1) * likeness, axis=-1)
         return _SCALE * total / self._count[images]
+
+    def _meteor(self, matches, length, images):
+        """Returns METEOR of matching n-grams `(B, K, 4)`."""
+        words = matches[:, :, 0]
+        some = np.maximum(words, 1)
+        chunks = np.maximum(words - matches[:, :, 1], 1)
+        # m / (0.85 l(r) + 0.15 l(c)) is the mean of P and R.
+        lengths = (
+            _RECALL_SHARE * self._length[images]
+            + (1 - _RECALL_SHARE) * length[:, None]
+        )
+        mean = words / np.maximum(lengths, 1)
+        penalty = _PENALTY * (chunks / some) ** _PENALTY_POWER
+        return np.max((1 - penalty) * mean, axis=1)
 
     def _closest(self, length, images):
         """Returns the length of the closest reference; ties: the shorter."""

@@ -33,10 +33,11 @@ class SelfCritical:
 
         -stop(r - b) log p(w) + penalty
 
-    with `r` its CIDEr-D and `bleu_weight` times its BLEU-4 against the
-    captions that people wrote of the image, and the penalty that of the
-    captioner. In all of them the end counts as a word: without it captions
-    that stop after "a" score best.
+    with `r` its CIDEr-D, `bleu_weight` times its BLEU-4 and `meteor_weight`
+    times its METEOR (`rewards.References.rewards`) against the captions that
+    people wrote of the image, and the penalty that of the captioner. In all of
+    them the end counts as a word: without it captions that stop after "a"
+    score best.
 
     Captions are drawn as they are said later: without dropout, from the
     expected annotation (also where attention is hard), and never with an
@@ -58,6 +59,7 @@ class SelfCritical:
             or `"greedy"` (the paper's), the reward of the caption that takes
             the likeliest word at every step.
         bleu_weight: What BLEU-4 counts beside CIDEr-D.
+        meteor_weight: What METEOR counts beside CIDEr-D.
         temperature: What logits are divided by, both to draw captions and in
             `p`: below one, captions are nearer to the likeliest ones, which
             are those that are said later.
@@ -74,6 +76,7 @@ class SelfCritical:
         samples: int = 5,
         baseline: str = "others",
         bleu_weight: float = 0.0,
+        meteor_weight: float = 0.0,
         temperature: float = 1.0,
         length_step: int = 4,
         seed: int = 0,
@@ -93,7 +96,7 @@ class SelfCritical:
             [[caption[1:] for caption in each] for each in captions]
         )
         self.samples, self.baseline = samples, baseline
-        self.bleu_weight = bleu_weight
+        self.bleu_weight, self.meteor_weight = bleu_weight, meteor_weight
         self.length_step, self.seed = length_step, seed
         self.drawing = Decoding(
             "sample",
@@ -207,8 +210,11 @@ class SelfCritical:
         n, k, steps = tokens.shape
         # An empty row is compared with the first example, and never counted.
         images = np.repeat(np.maximum(examples, 0), k)
-        rewards = self.references.reward(
-            tokens.reshape(-1, steps), images, self.bleu_weight
+        each = self.references.rewards(tokens.reshape(-1, steps), images)
+        rewards = (
+            each.cider
+            + self.bleu_weight * each.bleu
+            + self.meteor_weight * each.meteor
         )
         return rewards.reshape(n, k).astype(np.float32)
 

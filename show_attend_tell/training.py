@@ -40,7 +40,6 @@ from show_attend_tell.captioning import (
 from show_attend_tell.config import FILE_NAME, MODEL_SETTINGS, Config
 from show_attend_tell.curves import draw_curves
 from show_attend_tell.data import Data, prepare_data
-from show_attend_tell.decoding import Decoding
 from show_attend_tell.evaluation import (
     HISTORY_FILE,
     caption_split,
@@ -279,8 +278,9 @@ class _Run:
         self.speaker = Speaker(
             self.model, data.vocabulary, data.grid, config.geometry
         )
-        # Epochs are compared by the fastest way to say a caption.
-        self.decoding = Decoding("greedy", max_words=config.caption_words)
+        # Epochs are compared by what users will be told: on photos greedy
+        # captions get no better long before those of beam search do.
+        self.decoding = decoding_of(config)
 
     def train(self) -> None:
         """Trains epoch by epoch until the last, or until it gets no better."""
@@ -374,12 +374,11 @@ class _Run:
         scores = quick_scores(
             captions, images, self.config.dataset == "scenes"
         )
-        if self.config.objective == "self_critical":
-            each = cider_d(
-                [caption.words for caption in captions],
-                [[words_of(c) for c in image.captions] for image in images],
-            )
-            scores["CIDEr-D"] = float(each.mean())
+        each = cider_d(
+            [caption.words for caption in captions],
+            [[words_of(c) for c in image.captions] for image in images],
+        )
+        scores["CIDEr-D"] = float(each.mean())
         return images, captions, scores
 
     def _is_over(self) -> bool:
@@ -434,6 +433,7 @@ class _Run:
             config.reward_samples,
             config.reward_baseline,
             config.reward_bleu,
+            config.reward_meteor,
             config.reward_temperature,
             config.length_step,
             config.seed,

@@ -1,5 +1,6 @@
-"""CIDEr-D and BLEU-4 against pycocoevalcap, plain counting and by hand."""
+"""Rewards against pycocoevalcap, plain counting and by hand."""
 
+import shutil
 import time
 
 import numpy as np
@@ -102,12 +103,54 @@ def test_bleu_is_that_of_plain_counting():
             [[r.tolist() for r in each] for each in references],
         )
     )
-    found = known.bleu(filled(candidates), images)
+    found = known.rewards(filled(candidates), images)
     assert len(set(expected)) > 20
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-    rewards = known.reward(filled(candidates), images, 0.5)
+    np.testing.assert_allclose(found.bleu, expected, rtol=0, atol=1e-12)
     cider = by_pycocoevalcap(candidates, references)
-    np.testing.assert_allclose(rewards, cider + 0.5 * expected, atol=1e-9)
+    np.testing.assert_allclose(found.cider, cider, rtol=0, atol=1e-9)
+
+
+def test_meteor_by_hand():
+    # "a dog runs on grass" beside "a dog is on the grass" (four words match,
+    # in the chunks "a dog", "on" and "grass") and "the dog runs" (one chunk of
+    # two words): the first gives more.
+    a, dog, runs, on, grass, is_, the = range(1, 8)
+    references = [[[a, dog, is_, on, the, grass], [the, dog, runs]]]
+    known = References([[np.array(r) for r in each] for each in references])
+    found = known.rewards(np.array([[a, dog, runs, on, grass, 0]]), [0])
+    precision, recall = 4 / 5, 4 / 6
+    mean = precision * recall / (0.85 * precision + 0.15 * recall)
+    expected = (1 - 0.6 * (3 / 4) ** 0.2) * mean
+    np.testing.assert_allclose(found.meteor, [expected], rtol=1e-12)
+    nothing = known.rewards(np.array([[9, 9], [0, 0]]), [0, 0])
+    np.testing.assert_array_equal(nothing.meteor, [0, 0])
+
+
+def test_meteor_is_that_of_its_own_program_but_for_stems_and_kinds_of_words():
+    """Where words are numbers, METEOR's program finds the same ones too."""
+    pytest.importorskip("pycocoevalcap")
+    if shutil.which("java") is None:
+        pytest.skip("METEOR needs Java")
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    rng = np.random.default_rng(6)
+    # No word twice in a caption, so that nothing can be matched two ways.
+    references = [
+        [1 + rng.permutation(WORDS)[: rng.integers(4, 11)] for _ in range(4)]
+        for _ in range(IMAGES)
+    ]
+    candidates = [
+        1 + rng.permutation(WORDS)[: rng.integers(4, 11)]
+        for _ in range(IMAGES)
+    ]
+    known = References(references)
+    found = known.rewards(filled(candidates), np.arange(IMAGES)).meteor
+    _, expected = Meteor().compute_score(
+        {i: [text(r) for r in each] for i, each in enumerate(references)},
+        {i: [text(c)] for i, c in enumerate(candidates)},
+    )
+    assert np.std(expected) > 0.02
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def test_words_of_the_largest_vocabulary_are_told_apart():
@@ -144,7 +187,7 @@ def test_a_batch_takes_no_time(flickr8k_dir):
     times = []
     for _ in range(20):
         began = time.perf_counter()
-        rewards = known.reward(said, chosen, 1.0)
+        rewards = known.rewards(said, chosen).cider
         times.append(time.perf_counter() - began)
     assert rewards.shape == (65,) and rewards.min() > 1
     print(f"{1000 * min(times):.1f} ms a batch")

@@ -1,5 +1,6 @@
 """Self-critical training against every caption that there is."""
 
+import collections
 import functools
 
 import keras
@@ -17,7 +18,7 @@ from tests.show_attend_tell.layers.checks import drawn, named_weights
 
 L, D, V = 3, 2, 6
 WORDS, MAX_WORDS = (4, 5), 3  # And the end: 22 captions, 8 of them cut.
-BLEU_WEIGHT = 2.0
+BLEU_WEIGHT, METEOR_WEIGHT = 2.0, 3.0
 # Of three images; unknown words too, which are never said.
 CAPTIONS = [
     [[START, 4, 5, END], [START, 5, 3, 4, END]],
@@ -59,6 +60,7 @@ def objective_of(captioner, **arguments):
             "max_words": MAX_WORDS,
             "samples": 3,
             "bleu_weight": BLEU_WEIGHT,
+            "meteor_weight": METEOR_WEIGHT,
             **arguments,
         },
     )
@@ -87,7 +89,28 @@ def reward_of(caption, example):
         scorer += (said, [text(c[1:]) for c in captions])
     cider = scorer.compute_score()[1][example]
     counts = bleu_counts([caption], [[c[1:] for c in CAPTIONS[example]]])
-    return cider + BLEU_WEIGHT * smoothed_bleu(counts)[0]
+    bleu = smoothed_bleu(counts)[0]
+    meteor = max(meteor_of(caption, c[1:]) for c in CAPTIONS[example])
+    return cider + BLEU_WEIGHT * bleu + METEOR_WEIGHT * meteor
+
+
+def meteor_of(caption, reference):
+    """Counts plainly what `References.rewards` describes."""
+
+    def matches(n):
+        said, written = (
+            collections.Counter(zip(*(x[i:] for i in range(n)), strict=False))
+            for x in (caption, reference)
+        )
+        return (said & written).total()
+
+    words = matches(1)
+    if not words:
+        return 0.0
+    precision, recall = words / len(caption), words / len(reference)
+    mean = precision * recall / (0.85 * precision + 0.15 * recall)
+    chunks = max(words - matches(2), 1)
+    return (1 - 0.6 * (chunks / words) ** 0.2) * mean
 
 
 def expected_reward(annotations, w, example, temperature):
