@@ -16,7 +16,8 @@ whatever else the machine does disturbs them alike:
 A step is: forward, backward, clipping by the global norm, Adam, on random
 annotations and words, for batches of single captions (as in the paper) and
 batches of images with all their captions (the default of `train`). With
-`--profile` our step is taken apart instead.
+`--profile` our step is taken apart instead, and compared with what its matrix
+products alone would take.
 
 Measure on a machine that does nothing else: PyTorch's threads wait for each
 other busily, so that other work slows it down far more than it does ours. The
@@ -335,12 +336,46 @@ def race(names: list[str], shape: Shape) -> None:
         )
 
 
+def multiply_adds(shape: Shape) -> int:
+    """Counts those of the matrix products in a step.
+
+    Each product is taken once forward and once for each of its factors, but
+    for annotations, which do not learn.
+    """
+    sizes = shape.sizes
+    embedding, units, depth = (
+        sizes[name] for name in ("embedding", "units", "depth")
+    )
+    attention, inputs = sizes["attention_units"], embedding + units + depth
+    a_word = (
+        inputs * 4 * units
+        + units * attention
+        + shape.locations * depth
+        + (units + depth) * embedding
+        + embedding * sizes["vocabulary"]
+    )
+    projection = shape.images * shape.locations * depth * attention
+    words = shape.images * shape.captions * shape.words
+    return 3 * words * a_word + 2 * projection
+
+
+def _large_product() -> tuple[Callable[[], object], int]:
+    """Returns a product that runs as fast as any, and its multiply-adds."""
+    import tensorflow as tf
+
+    size = 2048
+    left, right = (tf.random.normal((size, size)) for _ in range(2))
+    return lambda: tf.linalg.matmul(left, right), size**3
+
+
 def profile(shape: Shape) -> None:
     """Prints where the time of our step goes."""
     from benchmarks import step_parts
 
     ours = Ours(shape)
     parts = {"whole step": ours.step} | step_parts.parts(ours.model, ours.batch)
+    product, product_cost = _large_product()
+    parts["one product of 2048 x 2048 numbers"] = product
     times = {name: [] for name in parts}
     for _ in range(_ROUNDS.value):
         for name, call in parts.items():
@@ -356,6 +391,14 @@ def profile(shape: Shape) -> None:
         )
         least = 1000 * min(rows)[0]
         print(f"{name:40s} {least:8.1f} {wall:6.1f} {processor:11.1f}")
+    cost, step = multiply_adds(shape), min(times["whole step"])[0]
+    at_best = min(rows)[0] * cost / product_cost
+    print(
+        f"The step's products, {cost / 1e9:.1f} G multiply-adds, would take "
+        f"{1000 * at_best:.0f} ms at the speed of the last: "
+        f"{at_best / step:.0%} of the step",
+        flush=True,
+    )
 
 
 def _shapes() -> list[Shape]:
