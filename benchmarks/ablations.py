@@ -44,9 +44,14 @@ VARIATIONS = {
     "label_smoothing": ("--label_smoothing=0.1",),
     "scheduled_sampling": ("--scheduled_sampling=0.25",),
     "average": ("--ema=0.99",),
+    "sharper": ("--attention_temperature=0.25",),
     "reinforce": ("--attention=hard", "--regularizer_weight=0"),
     "gumbel": (
         "--attention=hard", "--regularizer_weight=0", "--relaxation=1",
+    ),
+    "sharper_gumbel": (
+        "--attention=hard", "--regularizer_weight=0", "--relaxation=1",
+        "--attention_temperature=0.25",
     ),
 }
 _MEASURES = ("BLEU-4", "METEOR", "CIDEr", "vocabulary")
