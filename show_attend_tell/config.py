@@ -553,8 +553,9 @@ RECIPES = {
     "flickr8k_best": Recipe(
         _BEST,
         "--recipe=flickr8k_best --data_dir=FLICKR8K --warm_start=RUN",
-        "",
-        reproduced=False,
+        "VGG16, validation, from flickr8k_soft: BLEU-4 0.208, METEOR 0.201, "
+        "CIDEr 0.522",
+        reproduced=True,
     ),
     "flickr30k_soft": Recipe(
         dataclasses.replace(_PHOTOS, dataset="flickr30k"),
