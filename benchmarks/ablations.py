@@ -6,10 +6,9 @@ r"""What each ingredient brings: short trainings that differ in one thing.
 
 What stands behind `--` is given to every training. A training that is done is
 not repeated, and one that was stopped goes on, so that the command can be
-stopped and given again; the table has all that is done.
+stopped and given again; the table comes when all are done.
 """
 
-import json
 import os
 import statistics
 import subprocess
@@ -17,68 +16,55 @@ import sys
 
 from absl import app, flags
 
+from pipelines.files import read_json
+
 _OUTPUT = flags.DEFINE_string("output", "ablations", "Folder of the runs.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of each training.")
 _ONLY = flags.DEFINE_list("only", [], "Trainings, by name; by default all.")
 
 # Minutes, not an hour: a third of Flickr8k's photos.
-_BUDGET = (
-    "--recipe=flickr8k_soft", "--train_images=2000", "--epochs=5",
-    "--pictures=0",
-)
+_BUDGET = ("--train_images=2000", "--epochs=5", "--pictures=0")
+_SOFT, _HARD = "--recipe=flickr8k_soft", "--recipe=flickr8k_hard"
+_GUMBEL, _SHARPER = "--relaxation=1", "--attention_temperature=0.25"
 VARIATIONS = {
-    "recipe": (),
-    "no_gate": ("--gate=none",),
-    "vector_gate": ("--gate=vector",),
-    "no_penalty": ("--regularizer_weight=0",),
+    "recipe": (_SOFT,),
+    "no_gate": (_SOFT, "--gate=none"),
+    "vector_gate": (_SOFT, "--gate=vector"),
+    "no_penalty": (_SOFT, "--regularizer_weight=0"),
     "penalty_as_sum": (
-        "--regularizer_normalization=sum", "--regularizer_weight=0.1",
+        _SOFT, "--regularizer_normalization=sum", "--regularizer_weight=0.1",
     ),
-    "linear_output": ("--activation=linear",),
-    "attention_of_128": ("--attention_units=128",),
-    "attention_of_512": ("--attention_units=512",),
-    "no_dropout": ("--dropout=0",),
-    "dropout_of_0.3": ("--dropout=0.3",),
-    "one_length": ("--batching=length", "--length_step=2"),
-    "unscaled": ("--annotation_scale=1",),
-    "label_smoothing": ("--label_smoothing=0.1",),
-    "scheduled_sampling": ("--scheduled_sampling=0.25",),
-    "average": ("--ema=0.99",),
-    "sharper": ("--attention_temperature=0.25",),
-    "reinforce": ("--attention=hard", "--regularizer_weight=0"),
-    "gumbel": (
-        "--attention=hard", "--regularizer_weight=0", "--relaxation=1",
-    ),
-    "sharper_gumbel": (
-        "--attention=hard", "--regularizer_weight=0", "--relaxation=1",
-        "--attention_temperature=0.25",
-    ),
+    "linear_output": (_SOFT, "--activation=linear"),
+    "attention_of_128": (_SOFT, "--attention_units=128"),
+    "attention_of_512": (_SOFT, "--attention_units=512"),
+    "no_dropout": (_SOFT, "--dropout=0"),
+    "dropout_of_0.3": (_SOFT, "--dropout=0.3"),
+    "one_length": (_SOFT, "--batching=length", "--length_step=2"),
+    "unscaled": (_SOFT, "--annotation_scale=1"),
+    "label_smoothing": (_SOFT, "--label_smoothing=0.1"),
+    "scheduled_sampling": (_SOFT, "--scheduled_sampling=0.25"),
+    "average": (_SOFT, "--ema=0.99"),
+    "sharper": (_SOFT, _SHARPER),
+    "reinforce": (_HARD,),
+    "gumbel": (_HARD, _GUMBEL),
+    "sharper_gumbel": (_HARD, _GUMBEL, _SHARPER),
 }
 _MEASURES = ("BLEU-4", "METEOR", "CIDEr", "vocabulary")
 
 
-def _scores(workdir: str) -> dict | None:
-    """Reads the scores of a training, if it is done."""
-    path = os.path.join(workdir, "scores.json")
-    if not os.path.exists(path):
-        return None
-    with open(path) as file:
-        return json.load(file)
-
-
-def _train(workdir: str, seed: str, arguments: list[str]) -> None:
-    """Trains, unless that is done; what it prints goes into a file."""
-    if _scores(workdir):
-        return
-    os.makedirs(_OUTPUT.value, exist_ok=True)
-    command = [
-        sys.executable, "-m", "show_attend_tell.train", *_BUDGET,
-        *arguments, f"--seed={seed}", f"--workdir={workdir}",
-    ]
-    print(" ".join(command[1:]), flush=True)
-    with open(f"{workdir}.log", "a") as log:
-        if subprocess.call(command, stdout=log, stderr=log):
-            raise SystemExit(f"error: see {workdir}.log")
+def _trained(workdir: str, arguments: list[str]) -> dict:
+    """Trains, unless that is done, and returns the scores."""
+    scores = os.path.join(workdir, "scores.json")
+    if not os.path.exists(scores):
+        command = [
+            sys.executable, "-m", "show_attend_tell.train",
+            *arguments, f"--workdir={workdir}",
+        ]
+        print(" ".join(command[1:]), flush=True)
+        with open(f"{workdir}.log", "a") as log:
+            if subprocess.call(command, stdout=log, stderr=log):
+                raise SystemExit(f"error: see {workdir}.log")
+    return read_json(scores)
 
 
 def _row(name: str, runs: list[dict]) -> str:
@@ -104,20 +90,18 @@ def main(arguments: list[str]) -> None:
             f"error: expected --only to be of {', '.join(VARIATIONS)}. "
             f"Received: {', '.join(sorted(unknown))}"
         )
-    # Seed by seed, so that a table of all is there as early as can be.
+    os.makedirs(_OUTPUT.value, exist_ok=True)
+    # Seed by seed, so that all have one as early as can be.
+    runs: dict[str, list[dict]] = {name: [] for name in names}
     for seed in _SEEDS.value:
         for name in names:
             workdir = os.path.join(_OUTPUT.value, f"{name}_{seed}")
-            _train(workdir, seed, [*VARIATIONS[name], *arguments[1:]])
+            settings = [*VARIATIONS[name], *_BUDGET, f"--seed={seed}"]
+            runs[name].append(_trained(workdir, [*settings, *arguments[1:]]))
     print("| | seeds | " + " | ".join(_MEASURES) + " |")
     print("|---" * (2 + len(_MEASURES)) + "|")
     for name in names:
-        runs = [
-            scores
-            for seed in _SEEDS.value
-            if (scores := _scores(f"{_OUTPUT.value}/{name}_{seed}"))
-        ]
-        print(_row(name, runs))
+        print(_row(name, runs[name]))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
 
 Runs the commands that users run, each in a process of its own, on drawn
 scenes (which need no download): extraction of annotations, one epoch of
-training, captions of a folder of images. What a command takes at the start
-whatever the data, such as importing and compiling, is the first figure of its
-row; the others tell whether time grows with the images alone, and memory not
-at all.
+training, captions of a folder of images. "An image more" is what a command
+takes for each image that it did not have in the row of the same name above, so
+that what it takes whatever the data, such as importing and compiling, drops
+out: where it stays the same, time grows with the images alone.
 """
 
 import csv

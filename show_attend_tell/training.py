@@ -374,11 +374,12 @@ class _Run:
         scores = quick_scores(
             captions, images, self.config.dataset == "scenes"
         )
-        each = cider_d(
-            [caption.words for caption in captions],
-            [[words_of(c) for c in image.captions] for image in images],
-        )
-        scores["CIDEr-D"] = float(each.mean())
+        if self.config.objective == "self_critical":
+            each = cider_d(
+                [caption.words for caption in captions],
+                [[words_of(c) for c in image.captions] for image in images],
+            )
+            scores["CIDEr-D"] = float(each.mean())
         return images, captions, scores
 
     def _is_over(self) -> bool:
