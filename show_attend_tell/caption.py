@@ -13,7 +13,6 @@ form, the best caption of each) writes the captions to a file. With
 """
 
 import csv
-import dataclasses
 import io
 import json
 import os
@@ -70,23 +69,23 @@ def main(arguments: Sequence[str]) -> None:
     paths = [path for given in arguments for path in photos_in(given)]
     captioner = _captioner()
     readable: list[str] = []
-    captions = []
+    # Words alone: photos and attention are large, and are not kept.
+    rows: list[tuple] = []
     batch_size = min(_BATCH.value, len(paths))
-    for caption in captioner.stream(
+    captions = captioner.stream(
         _images(paths, readable), batch_size, **_DECODING()
-    ):
-        path = readable[len(captions)]
-        if not _OUTPUT.value:
-            print(_line(path, caption), flush=True)
+    )
+    for done, caption in enumerate(captions, 1):
+        path = readable[done - 1]
         if _ATTENTION.value and caption.words:
             save_picture(caption.draw(), _picture_path(path))
-        # Photos can be large, and are not kept.
-        captions.append(dataclasses.replace(caption, photo=None))
-        if _OUTPUT.value:  # The captions themselves are not printed.
-            _tell_progress(len(captions), len(paths))
+        if _OUTPUT.value:
+            rows.extend(_rows(path, caption))
+            _tell_progress(done, len(paths))
+        else:
+            print(_line(path, caption), flush=True)
     if _OUTPUT.value:
-        text = _written(readable, captions)
-        write_atomically(_OUTPUT.value, text.encode())
+        write_atomically(_OUTPUT.value, _written(rows).encode())
     failed = len(paths) - len(readable)
     if failed:
         print(f"{failed} of {len(paths)} not captioned", file=sys.stderr)
@@ -155,20 +154,24 @@ def _picture_path(path: str) -> str:
     return os.path.join(_ATTENTION.value, f"{name}.png")
 
 
-def _written(paths: Sequence[str], captions: Sequence[Caption]) -> str:
+def _rows(path: str, caption: Caption) -> Iterator[tuple]:
+    for rank, one in enumerate((caption, *caption.alternatives), 1):
+        numbers = f"{one.log_probability:.6f}", f"{one.score:.6f}"
+        yield path, rank, one.text, *numbers
+
+
+def _written(rows: Sequence[tuple]) -> str:
     if _OUTPUT.value.endswith(".json"):
         entries = [
-            {"image_id": os.path.basename(path), "caption": caption.text}
-            for path, caption in zip(paths, captions, strict=True)
+            {"image_id": os.path.basename(path), "caption": text}
+            for path, rank, text, *_ in rows
+            if rank == 1
         ]
         return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(["file", "rank", "caption", "log_probability", "score"])
-    for path, caption in zip(paths, captions, strict=True):
-        for rank, one in enumerate((caption, *caption.alternatives), 1):
-            numbers = f"{one.log_probability:.6f}", f"{one.score:.6f}"
-            writer.writerow([path, rank, one.text, *numbers])
+    writer.writerows(rows)
     return file.getvalue()
 
 

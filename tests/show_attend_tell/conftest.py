@@ -1,6 +1,7 @@
 """A captioner that was really trained, for a moment, and exported."""
 
 import dataclasses
+import fcntl
 import os
 import pathlib
 import subprocess
@@ -47,13 +48,32 @@ def run_command(module: str, *arguments: str, **options):
     )
 
 
+def made_once(tmp_path_factory, name: str, make) -> pathlib.Path:
+    """Returns a folder that the first of the testing processes makes.
+
+    The others wait for it, so a test must leave in it what it found.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # That of all processes of this run.
+    folder, made = base / name, base / f"{name}.made"
+    with open(base / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """The workdir of a small run on scenes."""
-    workdir = tmp_path_factory.mktemp("runs") / "scenes"
-    done = run_command("train", f"--workdir={workdir}", *TINY)
-    assert done.returncode == 0, done.stderr
-    return workdir
+
+    def make(workdir):
+        done = run_command("train", f"--workdir={workdir}", *TINY)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "trained", make)
 
 
 SETTINGS = {"beam_width": 3, "hypotheses": 2, "max_words": 8}
@@ -62,19 +82,20 @@ SETTINGS = {"beam_width": 3, "hypotheses": 2, "max_words": 8}
 @pytest.fixture(scope="session")
 def exported(trained, tmp_path_factory):
     """The folder of version 1 of a captioner, with two captions an image."""
-    output = tmp_path_factory.mktemp("savedmodels") / "scenes"
     flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    done = run_command(
-        "export",
-        f"--workdir={trained}",
-        f"--output={output}",
-        "--batch_sizes=2,1",
-        *flags,
-    )
-    assert done.returncode == 0, done.stderr
-    path = pathlib.Path(done.stdout.strip().splitlines()[-1])
-    assert path == output / "1"
-    return path
+
+    def make(output):
+        done = run_command(
+            "export",
+            f"--workdir={trained}",
+            f"--output={output}",
+            "--batch_sizes=2,1",
+            *flags,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip().splitlines()[-1] == str(output / "1")
+
+    return made_once(tmp_path_factory, "exported", make) / "1"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,120 @@
+r"""How near extraction comes to what convolutions can do on this machine.
+
+    python -m benchmarks.extraction --photos=FOLDER \
+        [--encoder=vgg16 --encoder_weights=none]
+
+In turns: one large convolution, the like of those that VGG spends most of its
+time in; the encoder alone, on pixels that lie ready; and the extraction, from
+the files to the cache on disk. What they are compared by is multiply-adds a
+second. Weights do not matter for the time.
+"""
+
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from pipelines.captions import CaptionedImage
+from pipelines.encoders import build_encoder
+from pipelines.features import extract_annotations
+from pipelines.images import decode_image, fit_image
+from pipelines.multiply_adds import multiply_adds
+
+_PHOTOS = flags.DEFINE_string(
+    "photos", None, "Folder of JPEG photos.", required=True
+)
+_ENCODER = flags.DEFINE_string("encoder", "vgg16", "Name of the encoder.")
+_LAYER = flags.DEFINE_string("encoder_layer", None, "Its layer.")
+_WEIGHTS = flags.DEFINE_string("encoder_weights", "none", "Its weights.")
+_IMAGES = flags.DEFINE_integer(
+    "images", 64, "Photos of one turn.", lower_bound=16
+)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1)
+
+_GEOMETRY = "squash"
+_BATCH_SIZE = 16  # of `extract_annotations`
+_SIDE, _CHANNELS, _KERNEL = 56, 256, 3
+
+
+def _large_convolution():
+    """Returns a convolution, and its multiply-adds."""
+    images = tf.random.normal((_BATCH_SIZE, _SIDE, _SIDE, _CHANNELS))
+    kernel = tf.random.normal((_KERNEL, _KERNEL, _CHANNELS, _CHANNELS))
+    cost = _BATCH_SIZE * (_SIDE * _KERNEL * _CHANNELS) ** 2
+    return lambda: tf.nn.conv2d(images, kernel, 1, "SAME"), cost
+
+
+def _encoding(encoder, images):
+    """Returns the encoder on all photos, a batch at a time."""
+    side = encoder.image_size
+    pixels = np.stack(
+        [fit_image(decode_image(i.read()), side, _GEOMETRY) for i in images]
+    )
+
+    def encode():
+        for first in range(0, len(pixels), _BATCH_SIZE):
+            encoder.model.predict_on_batch(pixels[first : first + _BATCH_SIZE])
+
+    return encode
+
+
+def _extraction(encoder, images):
+    """Returns the extraction of all photos into a folder of its own."""
+
+    def extract():
+        with tempfile.TemporaryDirectory() as folder:
+            extract_annotations(
+                images, encoder, _GEOMETRY, folder, verbose=False
+            )
+
+    return extract
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the table."""
+    del arguments
+    paths = sorted(pathlib.Path(_PHOTOS.value).glob("*.jpg"))[: _IMAGES.value]
+    images = [CaptionedImage(p.name, "train", (), str(p)) for p in paths]
+    if len(images) < _BATCH_SIZE:
+        raise SystemExit(
+            f"error: expected {_BATCH_SIZE} or more photos named *.jpg in "
+            f"--photos={_PHOTOS.value}. Received: {len(images)}"
+        )
+    encoder = build_encoder(_ENCODER.value, _LAYER.value, _WEIGHTS.value)
+    cost = len(images) * multiply_adds(encoder.model)
+    rows = {
+        "one large convolution": _large_convolution(),
+        "encoder": (_encoding(encoder, images), cost),
+        "extraction": (_extraction(encoder, images), cost),
+    }
+    times = {name: [] for name in rows}
+    for turn in range(_ROUNDS.value + 1):
+        for name, (call, _) in rows.items():
+            began = time.perf_counter()
+            call()
+            if turn:  # The first one compiles.
+                times[name].append(time.perf_counter() - began)
+    print(
+        f"{encoder.name} at {encoder.layer}, {len(images)} photos, "
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n"
+        "G multiply-adds/s         most  median   images/s   of the first"
+    )
+    peak = rows["one large convolution"][1] / min(
+        times["one large convolution"]
+    )
+    for name, (_, cost) in rows.items():
+        best, usual = min(times[name]), statistics.median(times[name])
+        speed = "" if "one" in name else f"{len(images) / best:.2f}"
+        print(
+            f"{name:22s} {cost / best / 1e9:8.1f} {cost / usual / 1e9:7.1f} "
+            f"{speed:>10s} {cost / best / peak:13.0%}"
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)
