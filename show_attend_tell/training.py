@@ -10,6 +10,8 @@ import dataclasses
 import os
 import platform
 import random
+import resource
+import sys
 import time
 
 import keras
@@ -92,7 +94,8 @@ def train(config: Config, workdir: str) -> dict:
         data = prepare_data(config, workdir)
         _Run(config, workdir, data).train()
         scores = _final_scores(config, workdir)
-    print(f"\n{_minutes(time.monotonic() - started)} in all; see {workdir}")
+    took = _minutes(time.monotonic() - started)
+    print(f"\n{took} in all, {_peak_memory()} of memory; see {workdir}")
     return scores
 
 
@@ -523,3 +526,10 @@ def _told(scores: dict[str, float]) -> str:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes"
+
+
+def _peak_memory() -> str:
+    """Returns the most memory that this process has held at once."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 2**10  # macOS counts bytes
+    return f"{peak * unit / 1e9:.1f} GB"
