@@ -112,6 +112,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _score_run(workdir: str) -> None:
+    config = _config(workdir)
     # Here, because they bring TensorFlow, which files need not wait for.
     from show_attend_tell.captioning import decoding_of
     from show_attend_tell.decoding import changed
@@ -122,7 +123,6 @@ def _score_run(workdir: str) -> None:
     )
     from show_attend_tell.run_report import report_run
 
-    config = _config(workdir)
     decoding = changed(decoding_of(config), _DECODING())
     splits = [_ALSO.get(s, s) for s in (_SPLIT.value or "").split(",") if s]
     others = read_predictions(_COMPARE.value) if _COMPARE.value else None

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from absl import flags
 
 from pipelines.commands import no_arguments, run
-from show_attend_tell import training
 from show_attend_tell.flags import define_config_flags
 
 _WORKDIR = flags.DEFINE_string(
@@ -29,7 +28,10 @@ def main(arguments: Sequence[str]) -> None:
     no_arguments(arguments)
     recipe, config = _CONFIG()
     workdir = _WORKDIR.value or os.path.join("runs", recipe)
-    training.train(config, workdir)
+    # Here, because TensorFlow takes seconds: help and mistakes come at once.
+    from show_attend_tell.training import train
+
+    train(config, workdir)
 
 
 if __name__ == "__main__":
