@@ -84,7 +84,8 @@ def exported(trained, tmp_path_factory):
     """The folder of version 1 of a captioner, with two captions an image."""
     flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
 
-    def make(output):
+    def make(folder):
+        output = folder / "scenes"
         done = run_command(
             "export",
             f"--workdir={trained}",
@@ -95,7 +96,8 @@ def exported(trained, tmp_path_factory):
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip().splitlines()[-1] == str(output / "1")
 
-    return made_once(tmp_path_factory, "exported", make) / "1"
+    folder = made_once(tmp_path_factory, "savedmodels", make)
+    return folder / "scenes" / "1"
 
 
 @pytest.fixture(scope="session")
