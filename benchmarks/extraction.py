@@ -10,23 +10,24 @@ second. Weights do not matter for the time.
 """
 
 import os
-import pathlib
 import statistics
 import tempfile
 import time
 
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from pipelines.captions import CaptionedImage
+from pipelines.commands import run
 from pipelines.encoders import build_encoder
+from pipelines.errors import UserError
 from pipelines.features import extract_annotations
-from pipelines.images import decode_image, fit_image
+from pipelines.images import fit_image, load_image, photos_in
 from pipelines.multiply_adds import multiply_adds
 
 _PHOTOS = flags.DEFINE_string(
-    "photos", None, "Folder of JPEG photos.", required=True
+    "photos", None, "Folder of photos.", required=True
 )
 _ENCODER = flags.DEFINE_string("encoder", "vgg16", "Name of the encoder.")
 _LAYER = flags.DEFINE_string("encoder_layer", None, "Its layer.")
@@ -37,8 +38,9 @@ _IMAGES = flags.DEFINE_integer(
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1)
 
 _GEOMETRY = "squash"
-_BATCH_SIZE = 16  # of `extract_annotations`
+_BATCH_SIZE = 16
 _SIDE, _CHANNELS, _KERNEL = 56, 256, 3
+_PEAK = "one large convolution"
 
 
 def _large_convolution():
@@ -53,7 +55,7 @@ def _encoding(encoder, images):
     """Returns the encoder on all photos, a batch at a time."""
     side = encoder.image_size
     pixels = np.stack(
-        [fit_image(decode_image(i.read()), side, _GEOMETRY) for i in images]
+        [fit_image(load_image(i.path), side, _GEOMETRY) for i in images]
     )
 
     def encode():
@@ -69,7 +71,8 @@ def _extraction(encoder, images):
     def extract():
         with tempfile.TemporaryDirectory() as folder:
             extract_annotations(
-                images, encoder, _GEOMETRY, folder, verbose=False
+                images, encoder, _GEOMETRY, folder,
+                batch_size=_BATCH_SIZE, verbose=False,
             )
 
     return extract
@@ -78,17 +81,17 @@ def _extraction(encoder, images):
 def main(arguments: list[str]) -> None:
     """Prints the table."""
     del arguments
-    paths = sorted(pathlib.Path(_PHOTOS.value).glob("*.jpg"))[: _IMAGES.value]
-    images = [CaptionedImage(p.name, "train", (), str(p)) for p in paths]
+    paths = photos_in(_PHOTOS.value)[: _IMAGES.value]
+    images = [CaptionedImage(path, "train", (), path) for path in paths]
     if len(images) < _BATCH_SIZE:
-        raise SystemExit(
-            f"error: expected {_BATCH_SIZE} or more photos named *.jpg in "
+        raise UserError(
+            f"Expected {_BATCH_SIZE} or more photos in "
             f"--photos={_PHOTOS.value}. Received: {len(images)}"
         )
     encoder = build_encoder(_ENCODER.value, _LAYER.value, _WEIGHTS.value)
     cost = len(images) * multiply_adds(encoder.model)
     rows = {
-        "one large convolution": _large_convolution(),
+        _PEAK: _large_convolution(),
         "encoder": (_encoding(encoder, images), cost),
         "extraction": (_extraction(encoder, images), cost),
     }
@@ -104,12 +107,10 @@ def main(arguments: list[str]) -> None:
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n"
         "G multiply-adds/s         most  median   images/s   of the first"
     )
-    peak = rows["one large convolution"][1] / min(
-        times["one large convolution"]
-    )
+    peak = rows[_PEAK][1] / min(times[_PEAK])
     for name, (_, cost) in rows.items():
         best, usual = min(times[name]), statistics.median(times[name])
-        speed = "" if "one" in name else f"{len(images) / best:.2f}"
+        speed = "" if name == _PEAK else f"{len(images) / best:.2f}"
         print(
             f"{name:22s} {cost / best / 1e9:8.1f} {cost / usual / 1e9:7.1f} "
             f"{speed:>10s} {cost / best / peak:13.0%}"
@@ -117,4 +118,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)
