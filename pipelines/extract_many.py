@@ -17,36 +17,14 @@ from absl import flags
 
 from pipelines.commands import run
 from pipelines.errors import UserError
-from pipelines.images import GEOMETRIES
-from pipelines.metadata import PRECISIONS, Metadata
+from pipelines.extraction_flags import define_extraction_flags
 from pipelines.sources import SOURCES, load_source
 
 _IMAGES = flags.DEFINE_string("images", None, "a glob; ** crosses folders")
 _DATASET = flags.DEFINE_enum(
     "dataset", None, SOURCES, "in its place, a data set"
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "the folder of the data set")
-_CAPTIONS = flags.DEFINE_string(
-    "captions", None, "the file of the captions, where the data set takes one"
-)
-_ENCODER = flags.DEFINE_string(
-    "encoder", "vgg19", "vgg19, vgg16, efficientnet_lite0, scenes, ..."
-)
-_LAYER = flags.DEFINE_string(
-    "encoder_layer", None, "the layer that gives the annotations"
-)
-_WEIGHTS = flags.DEFINE_string(
-    "encoder_weights", "default", "default (ImageNet) or a file"
-)
-_GEOMETRY = flags.DEFINE_enum(
-    "geometry", "crop", GEOMETRIES, "how images are fitted"
-)
-_PRECISION = flags.DEFINE_enum(
-    "precision", "sqrt8", PRECISIONS, "of the annotations on disk"
-)
-_ANNOTATIONS = flags.DEFINE_string(
-    "annotations", None, "the folder to write", required=True
-)
+_EXTRACTION = define_extraction_flags()
 _SHARD_SIZE = flags.DEFINE_integer(
     "shard_size", 256, "images that a worker takes at a time", lower_bound=1
 )
@@ -57,7 +35,8 @@ _RETRY = flags.DEFINE_bool(
 
 def main(arguments: Sequence[str]) -> None:
     """Extracts, or goes on."""
-    # Here, because Beam is an extra.
+    # Here, because Beam is an extra, and TensorFlow takes seconds.
+    from pipelines.metadata import Metadata
     from pipelines.sharded.annotations import (
         ShardedExtraction,
         build_encoder_anywhere,
@@ -67,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     from pipelines.sharded.pipeline import pipeline_options, run_pipeline
 
     options = pipeline_options(arguments)
+    given = _EXTRACTION()
     if (_IMAGES.value is None) == (_DATASET.value is None):
         raise UserError(
             "Expected either --images or --dataset. Received: "
@@ -75,15 +55,15 @@ def main(arguments: Sequence[str]) -> None:
     if _IMAGES.value is not None:
         images = images_of_glob(_IMAGES.value)
     else:
-        source = load_source(_DATASET.value, _DATA_DIR.value, _CAPTIONS.value)
+        source = load_source(_DATASET.value, given.data_dir, given.captions)
         images = images_of_source(source.images)
-    weights = _WEIGHTS.value
+    weights = given.weights
     if weights not in ("default", "none"):
         weights = absolute(weights)
-    encoder = build_encoder_anywhere(_ENCODER.value, _LAYER.value, weights)
+    encoder = build_encoder_anywhere(given.encoder, given.layer, weights)
     work = ShardedExtraction(
-        absolute(_ANNOTATIONS.value),
-        Metadata.describe(encoder, _GEOMETRY.value, _PRECISION.value),
+        absolute(given.annotations),
+        Metadata.describe(encoder, given.geometry, given.precision),
         weights,
         retry_errors=_RETRY.value,
     )

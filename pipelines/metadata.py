@@ -20,13 +20,11 @@ from pipelines.encoders import PIXELS, Encoder
 from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images import GEOMETRIES
+from pipelines.precisions import EXACT, PRECISIONS
 
 # Of everything in the folder: raised when older readers could misread it.
 VERSION = 1
 FILE_NAME = "metadata.json"
-PRECISIONS = ("sqrt8", "float16")
-# Of pixels, which are neither.
-EXACT = "uint8"
 
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_SIDE = 65536

@@ -37,7 +37,8 @@ from PIL import Image
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
 from pipelines.files import write_json
-from pipelines.metadata import EXACT, Metadata, read_object
+from pipelines.metadata import Metadata, read_object
+from pipelines.precisions import EXACT
 
 # Around every payload, a TFRecord file has a length and two checksums.
 _BYTES_BEFORE = 12

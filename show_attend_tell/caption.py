@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
             rows.extend(_rows(path, caption))
             _tell_progress(done, len(paths))
         else:
-            print(_line(path, caption), flush=True)
+            print(caption.told(path), flush=True)
     if _OUTPUT.value:
         write_atomically(_OUTPUT.value, _written(rows).encode())
     failed = len(paths) - len(readable)
@@ -130,14 +130,6 @@ def _images(paths: Sequence[str], readable: list[str]) -> Iterator[np.ndarray]:
         else:
             readable.append(path)
             yield image
-
-
-def _line(path: str, caption: Caption) -> str:
-    if not caption.alternatives:
-        return f"{path}: {caption.text}"
-    said = (caption, *caption.alternatives)
-    lines = [f"  {one.log_probability:8.3f}  {one.text}" for one in said]
-    return "\n".join([f"{path}:", *lines])
 
 
 _drawn: set[str] = set()

@@ -51,6 +51,17 @@ class Caption:
         """The caption as a line."""
         return " ".join(self.words)
 
+    def told(self, name: str) -> str:
+        """Lays the caption of a named photo out in a line.
+
+        With other hypotheses, a line for each, with its log-probability.
+        """
+        if not self.alternatives:
+            return f"{name}: {self.text}"
+        said = (self, *self.alternatives)
+        lines = [f"  {one.log_probability:8.3f}  {one.text}" for one in said]
+        return "\n".join([f"{name}:", *lines])
+
     def draw(self, photo: Photo | None = None, **style) -> Image.Image:
         """Draws the photo, and once more for each word with its attention.
 

@@ -16,7 +16,6 @@ from absl import flags
 
 from pipelines.commands import run
 from pipelines.errors import UserError
-from show_attend_tell.captions import Caption
 from show_attend_tell.serving.client import PROTOCOLS, ServingClient
 from show_attend_tell.serving.photos import servable_image
 from show_attend_tell.visualization import contact_sheet, save_picture
@@ -83,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
                 print(error, file=sys.stderr)
                 continue
             captions += 1
-            print(_line(path, caption), flush=True)
+            print(caption.told(path), flush=True)
             if _ATTENTION.value and caption.words:
                 pictures.append(caption.draw())
     if pictures:
@@ -119,14 +118,6 @@ def _images(paths: Sequence[str], sent: list[str]) -> Iterator[bytes]:
         else:
             sent.append(path)
             yield image
-
-
-def _line(path: str, caption: Caption) -> str:
-    if not caption.alternatives:
-        return f"{path}: {caption.text}"
-    said = (caption, *caption.alternatives)
-    lines = [f"  {one.log_probability:8.3f}  {one.text}" for one in said]
-    return "\n".join([f"{path}:", *lines])
 
 
 if __name__ == "__main__":
