@@ -25,7 +25,7 @@ _ONLY = flags.DEFINE_list("only", [], "Trainings, by name; by default all.")
 # Minutes, not an hour: a third of Flickr8k's photos.
 _BUDGET = ("--train_images=2000", "--epochs=5", "--pictures=0")
 _SOFT, _HARD = "--recipe=flickr8k_soft", "--recipe=flickr8k_hard"
-_GUMBEL, _SHARPER = "--relaxation=1", "--attention_temperature=0.25"
+_HALF, _SHARPER = "--expectation_share=0.5", "--attention_temperature=0.25"
 VARIATIONS = {
     "recipe": (_SOFT,),
     "no_gate": (_SOFT, "--gate=none"),
@@ -45,9 +45,11 @@ VARIATIONS = {
     "scheduled_sampling": (_SOFT, "--scheduled_sampling=0.25"),
     "average": (_SOFT, "--ema=0.99"),
     "sharper": (_SOFT, _SHARPER),
-    "reinforce": (_HARD,),
-    "gumbel": (_HARD, _GUMBEL),
-    "sharper_gumbel": (_HARD, _GUMBEL, _SHARPER),
+    "hard": (_HARD,),
+    "half_drawn": (_HARD, _HALF),
+    "reinforce": (_HARD, "--relaxation=0"),
+    "half_drawn_reinforce": (_HARD, _HALF, "--relaxation=0"),
+    "sharper_hard": (_HARD, _SHARPER),
 }
 _MEASURES = ("BLEU-4", "METEOR", "CIDEr", "vocabulary")
 
