@@ -28,6 +28,22 @@ COMMANDS = {
     "show_attend_tell.train_encoder",
 }
 
+# They and what lies between flags and libraries may read flags.
+FLAGS = {
+    "pipelines.commands",
+    "pipelines.extraction_flags",
+    "show_attend_tell.flags",
+}
+
+# They tell help, and mistakes in flags, before TensorFlow is there.
+QUICK = {
+    "pipelines.extract_features",
+    "pipelines.extract_many",
+    "show_attend_tell.client",
+    "show_attend_tell.evaluate",
+    "show_attend_tell.train",
+}
+
 # Inside show_attend_tell a module imports its own level and those above it in
 # this table. A new module is given its place here.
 LEVELS = (
@@ -83,7 +99,8 @@ class Import:
     Attributes:
         importer: Dotted name of the importing module.
         target: Dotted name of what is imported; of the module, where a name
-            is taken from a module that lies in this repository.
+            is taken from one. Modules taken from a package are known in this
+            repository and in absl.
         place: File and line, for messages.
         nested: Whether the import stands inside a function.
     """
@@ -136,7 +153,8 @@ def imports_of(
                 base = ".".join([*above, *filter(None, [base])])
             for alias in node.names:
                 name = f"{base}.{alias.name}"
-                targets.append(name if name in own_modules() else base)
+                is_module = name in own_modules() or base == "absl"
+                targets.append(name if is_module else base)
         for target in targets:
             line = f"{place}:{node.lineno}"
             found.append(Import(module, target, line, nested))
@@ -184,6 +202,7 @@ def test_imports_are_read_whole():
     source = (
         "import os.path, show_attend_tell.train as t\n"
         "from pipelines import errors, nothing\n"
+        "from absl import flags\n"
         "from . import layers\n"
         "from .. import above\n"
         "from .layers.any import Thing\n"
@@ -195,6 +214,7 @@ def test_imports_are_read_whole():
         ("show_attend_tell.train", False),
         ("pipelines.errors", False),
         ("pipelines", False),
+        ("absl.flags", False),
         ("show_attend_tell.sub", False),
         ("show_attend_tell", False),
         ("show_attend_tell.sub.layers.any", False),
@@ -251,18 +271,37 @@ def test_nobody_imports_a_command():
 
 
 def test_only_commands_read_flags():
-    bridge = "show_attend_tell.flags"
     assert_none(
         [
             one
             for one in imports(*PACKAGES)
-            if one.importer not in COMMANDS | {bridge}
+            if one.importer not in COMMANDS | FLAGS
             and (
-                one.target in {"absl.flags", "absl.app", bridge}
+                one.target in FLAGS | {"absl.flags", "absl.app"}
                 or one.root == "argparse"
             )
         ]
     )
+
+
+@pytest.mark.parametrize("command", sorted(QUICK))
+def test_help_does_not_wait_for_tensorflow(command):
+    at_once, reached = {}, {command}
+    for one in imports(*PACKAGES):
+        if not one.nested:
+            at_once.setdefault(one.importer, []).append(one)
+    todo = [command]
+    while todo:
+        module = todo.pop()
+        package = module.rpartition(".")[0]
+        found = [one.target for one in at_once.get(module, [])]
+        assert not {"keras", "tensorflow"} & {
+            target.partition(".")[0] for target in found
+        }, module
+        new = {*found, package} & own_modules() - reached
+        reached |= new
+        todo += new
+    assert "pipelines.commands" in reached
 
 
 def test_core_needs_no_extra():
