@@ -6,6 +6,8 @@ import typing
 
 from pipelines.errors import UserError
 from pipelines.files import read_json, write_json
+from pipelines.precisions import PRECISIONS
+from pipelines.sources import SOURCES
 
 FILE_NAME = "config.json"
 
@@ -25,17 +27,7 @@ class Config:
 
     # Images and captions.
     dataset: str = _option(
-        "scenes",
-        "where captioned images come from",
-        (
-            "scenes",
-            "flickr8k",
-            "flickr30k",
-            "karpathy",
-            "coco",
-            "coco_captions",
-            "folder",
-        ),
+        "scenes", "where captioned images come from", SOURCES
     )
     data_dir: str | None = _option(None, "the folder of the data set")
     captions: str | None = _option(
@@ -61,7 +53,7 @@ class Config:
         ("crop", "squash"),
     )
     precision: str = _option(
-        "sqrt8", "of the annotations on disk", ("sqrt8", "float16")
+        "sqrt8", "of the annotations on disk", PRECISIONS
     )
     annotations: str | None = _option(
         None, "folder of the annotations; by default in the workdir"
