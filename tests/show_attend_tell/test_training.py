@@ -64,6 +64,7 @@ def test_scores_are_those_of_the_written_captions(trained):
     assert scores["BLEU-4"] == pytest.approx(expected["BLEU-4"], abs=1e-12)
 
 
+@pytest.mark.proof
 def test_a_finished_run_is_not_trained_again(trained):
     before = (trained / "scores.json").read_bytes()
     model = (trained / "best.keras").read_bytes()

@@ -192,6 +192,7 @@ def test_versions_that_are_there_stay(untrained, tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.proof
 def test_an_export_that_fails_its_check_leaves_nothing(
     untrained, tmp_path, monkeypatch
 ):
