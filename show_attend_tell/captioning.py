@@ -19,6 +19,12 @@ from pipelines.metadata import Metadata
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.captions import Caption, PhotoCaptioner
 from show_attend_tell.config import Config
+from show_attend_tell.consensus import (
+    CAPTIONS_FILE,
+    Consensus,
+    is_there,
+    make_command,
+)
 from show_attend_tell.decoding import Captions, Decoding, changed
 from show_attend_tell.decoding.candidates import NEVER
 from show_attend_tell.decoding.decoder import decode
@@ -38,6 +44,7 @@ class Speaker:
         vocabulary: Its words.
         grid: Rows and columns of the annotations.
         geometry: How the encoder saw the photos.
+        consensus: Returns what chooses captions, where that is asked for.
     """
 
     def __init__(
@@ -46,9 +53,11 @@ class Speaker:
         vocabulary: Vocabulary,
         grid: tuple[int, int],
         geometry: str,
+        consensus: Callable[[], Consensus] | None = None,
     ):
         self.captioner, self.vocabulary = captioner, vocabulary
         self.grid, self.geometry = captioner.grid(grid), geometry
+        self._consensus = consensus and functools.cache(consensus)
 
         @functools.lru_cache(maxsize=16)
         def compiled(decoding):
@@ -70,12 +79,35 @@ class Speaker:
             decoding: The settings.
             first: The number of the first image, from which, with the seed,
                 its samples follow.
+
+        Raises:
+            UserError: Consensus is asked for and cannot be had.
         """
+        if decoding.consensus:
+            return self._agreed(annotations, decoding, first)
         images = range(first, first + annotations.shape[0])
         noise = [_noise(decoding, image) for image in images]
         said = self._compiled(decoding)(annotations, np.stack(noise))
         said = Captions(*(value.numpy() for value in said))
         return [self._caption(said, n) for n in range(len(images))]
+
+    def _agreed(self, annotations, decoding, first) -> list[Caption]:
+        """Returns captions that those of similar photos agree with."""
+        if self._consensus is None:
+            raise UserError(
+                "Expected --consensus=0: this captioner has no photos to "
+                f"compare with. Received: consensus={decoding.consensus}"
+            )
+        choose = self._consensus()
+        said = self.captions(annotations, decoding.proposing, first)
+        proposed = [(caption, *caption.alternatives) for caption in said]
+        ranked = choose.chosen(proposed, np.asarray(annotations))
+        return [
+            dataclasses.replace(
+                best, alternatives=tuple(others[: decoding.hypotheses - 1])
+            )
+            for best, *others in ranked
+        ]
 
     def all_captions(
         self,
@@ -177,7 +209,11 @@ class ImageCaptioner(PhotoCaptioner):
             trained_on, encoder_weights or config.encoder_weights, workdir
         )
         speaker = Speaker(
-            captioner, vocabulary, trained_on.grid, trained_on.geometry
+            captioner,
+            vocabulary,
+            trained_on.grid,
+            trained_on.geometry,
+            functools.partial(load_consensus, workdir, trained_on),
         )
         return cls(encoder, speaker, decoding_of(config))
 
@@ -241,7 +277,23 @@ def decoding_of(config: Config) -> Decoding:
         beam_width=config.beam_width,
         length_exponent=config.length_exponent,
         max_words=config.caption_words,
+        consensus=config.consensus,
     )
+
+
+def load_consensus(workdir: str, metadata: Metadata) -> Consensus:
+    """Loads the photos of training that captions are chosen by.
+
+    Raises:
+        UserError: The run has none, or they are damaged.
+    """
+    if not is_there(workdir):
+        raise UserError(
+            f"Expected a run with {CAPTIONS_FILE}, to choose captions by. "
+            f"Received: {workdir!r}. Make it: {make_command(workdir)}, or "
+            "give --consensus=0"
+        )
+    return Consensus.load(workdir, metadata)
 
 
 def _places(places: np.ndarray) -> tuple[int, ...] | None:

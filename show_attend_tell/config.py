@@ -212,6 +212,11 @@ class Config:
     length_exponent: float = _option(
         0.7, "hypotheses are ranked by log p / length ** this"
     )
+    consensus: int = _option(
+        0,
+        "of so many hypotheses take the one that people's captions of similar "
+        "photos agree with; 0: the one that scores best",
+    )
     pictures: int = _option(12, "pictures of attention to draw at the end")
     seed: int = _option(0, "of weights, order and dropout")
 
@@ -502,6 +507,7 @@ _BEST = dataclasses.replace(
     learning_rate=1e-4,
     epochs=2,
     length_exponent=1.0,
+    consensus=20,
 )
 # Of the larger data sets, as the authors have it.
 _COCO = Config(

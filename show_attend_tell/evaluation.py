@@ -1,6 +1,7 @@
 """How good a captioner is on a split: captions, scores, files."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 
@@ -9,16 +10,25 @@ from pipelines.boxes import PhotoBoxes, load_boxes
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
 from pipelines.features import AnnotationCache
-from pipelines.files import write_json
+from pipelines.files import read_json, write_json
+from pipelines.metadata import Metadata
 from pipelines.vocabulary import words_of
 from show_attend_tell.captioning import (
+    METADATA_FILE,
     Caption,
     Speaker,
     digest_of,
+    load_consensus,
     load_ensemble,
     member_files,
 )
 from show_attend_tell.config import Config
+from show_attend_tell.consensus import (
+    MOST_PHOTOS,
+    Consensus,
+    collect,
+    is_there,
+)
 from show_attend_tell.data import load_splits, prepare_split, with_annotations
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.grounding import attention_change, measure_grounding
@@ -103,7 +113,13 @@ def evaluate_run(
         images = with_annotations(all_images[split], cache)
         metadata = cache.metadata
         speaker = Speaker(
-            captioner, vocabulary, metadata.grid, metadata.geometry
+            captioner,
+            vocabulary,
+            metadata.grid,
+            metadata.geometry,
+            functools.partial(
+                _consensus, config, workdir, all_images.get("train", ())
+            ),
         )
         shown = boxes and load_boxes(
             boxes, images, metadata.image_size, metadata.geometry
@@ -115,6 +131,28 @@ def evaluate_run(
         found.figures.update(members)
         evaluated.append(found)
     return evaluated
+
+
+def _consensus(
+    config: Config, workdir: str, images: Sequence[CaptionedImage]
+) -> Consensus:
+    """Loads the run's photos to choose captions by, or makes them."""
+    trained_on = Metadata.from_dict(
+        read_json(os.path.join(workdir, METADATA_FILE))
+    )
+    if is_there(workdir) or not images:
+        return load_consensus(workdir, trained_on)
+    images = images[:MOST_PHOTOS]
+    cache = prepare_split(config, workdir, "train", images)
+    images = with_annotations(images, cache)
+    positions = [cache.position(image.id) for image in images]
+    print(f"similar photos: {len(images)} of training; {workdir}")
+    made = collect(
+        evaluation_batches(cache, positions).as_numpy_iterator(),
+        [image.captions for image in images],
+    )
+    made.save(workdir, trained_on)
+    return made
 
 
 def caption_split(

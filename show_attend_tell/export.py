@@ -82,7 +82,9 @@ def main(arguments: Sequence[str]) -> None:
     captioner = ImageCaptioner.load(
         _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
     )
-    decoding = changed(captioner.decoding, _DECODING())
+    decoding = changed(captioner.decoding, {"consensus": 0, **_DECODING()})
+    if captioner.decoding.consensus:
+        print("an export says captions without --consensus, see BUILD.md")
     if _FORMAT.value == "tflite":
         from show_attend_tell.exporting.tflite import export_tflite
 

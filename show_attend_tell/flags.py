@@ -118,6 +118,8 @@ _DECODING_HELP = {
     "top_p": "sampling takes the fewest words with this probability",
     "look": "what a word is said from: the expected annotation, the one at "
     "the attention's peak, or one drawn by it",
+    "consensus": "of so many hypotheses take the one that people's captions "
+    "of similar photos agree with; 0: the one that scores best",
     "seed": "of the samples",
 }
 

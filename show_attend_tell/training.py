@@ -283,7 +283,8 @@ class _Run:
         )
         # Epochs are compared by what users will be told: on photos greedy
         # captions get no better long before those of beam search do.
-        self.decoding = decoding_of(config)
+        # Choosing among them would tell little of the model.
+        self.decoding = dataclasses.replace(decoding_of(config), consensus=0)
 
     def train(self) -> None:
         """Trains epoch by epoch until the last, or until it gets no better."""

@@ -43,6 +43,9 @@ class Decoding:
             weighted by the attention; `"peak"`, the one with most attention;
             or `"drawn"`, one that is drawn by the attention. The last two
             are for hard attention.
+        consensus: Of how many hypotheses captions are chosen by those of
+            similar photos, see `consensus.Consensus`; 0 for none, where they
+            are ranked by their score.
         seed: Of the samples and of the draws.
     """
 
@@ -58,6 +61,7 @@ class Decoding:
     top_k: int = 0
     top_p: float = 1.0
     look: str = "expected"
+    consensus: int = 0
     seed: int = 0
 
     def __post_init__(self):
@@ -73,6 +77,8 @@ class Decoding:
             "top_k": self.top_k >= 0,
             "top_p": 0 < self.top_p <= 1,
             "look": self.look in LOOKS,
+            "consensus": self.consensus >= 0
+            and (self.method != "greedy" or not self.consensus),
             "seed": self.seed >= 0,
         }
         for name, right in checks.items():
@@ -81,7 +87,8 @@ class Decoding:
                     f"Expected --{name} {_EXPECTED[name]}. "
                     f"Received: {name}={getattr(self, name)!r}"
                 )
-        most = {"beam": self.beam_width, "greedy": 1}.get(self.method)
+        width = max(self.beam_width, self.consensus)
+        most = {"beam": width, "greedy": 1}.get(self.method)
         if most and self.hypotheses > most:
             raise UserError(
                 f"Expected --hypotheses to be at most {most} with "
@@ -101,6 +108,15 @@ class Decoding:
         return self.beam_width if self.method == "beam" else self.hypotheses
 
     @property
+    def proposing(self) -> "Decoding":
+        """How the hypotheses are said that consensus chooses from."""
+        count = max(self.consensus, self.hypotheses)
+        width = max(self.beam_width, self.consensus)
+        return dataclasses.replace(
+            self, consensus=0, hypotheses=count, beam_width=width
+        )
+
+    @property
     def needs_noise(self) -> bool:
         """Whether anything is left to chance."""
         return self.method == "sample" or self.look == "drawn"
@@ -118,6 +134,7 @@ _EXPECTED = {
     "top_k": "not to be negative",
     "top_p": "to lie in (0, 1]",
     "look": f"to be one of {', '.join(LOOKS)}",
+    "consensus": "not to be negative, and 0 with --method=greedy",
     "seed": "not to be negative",
 }
 

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from pipelines.errors import UserError
 from show_attend_tell.decoding import Decoding, changed
 
+NO_CONSENSUS = (
+    "An export has no photos of training to compare with. "
+    "Expected --consensus=0. Received: consensus={}"
+)
+
 
 def keep_decoding(
     decoding: Decoding, changes: dict, free: Sequence[str] = ()

@@ -41,7 +41,8 @@ def export_saved_model(
     Args:
         captioner: The captioner.
         output: The folder of the model, whose name servers know it by.
-        decoding: How captions are said; the captioner's own by default.
+        decoding: How captions are said; by default as the captioner does,
+            without consensus.
         version: Its number; by default the next after the largest there.
         batch_sizes: One warm-up request is written for each.
 
@@ -53,7 +54,9 @@ def export_saved_model(
             export is writing, the decoding needs chance, or the export does
             not pass its checks.
     """
-    decoding = decoding or captioner.decoding
+    decoding = decoding or dataclasses.replace(
+        captioner.decoding, consensus=0
+    )
     functions = signatures(captioner, decoding)
     output = os.path.abspath(output)
     created = not os.path.exists(output)

@@ -1,5 +1,6 @@
 """Writes a captioner as one file for devices."""
 
+import dataclasses
 import os
 import pathlib
 import tempfile
@@ -46,7 +47,8 @@ def export_tflite(
     Args:
         captioner: The captioner.
         output: The file, which ends in `.tflite` and is not there.
-        decoding: How captions are said; the captioner's own by default.
+        decoding: How captions are said; by default as the captioner does,
+            without consensus.
         precision: Of the weights: `"float32"`; `"float16"`, computed with in
             float32; `"dynamic"`, 8 bits, activations quantised as they come;
             `"int8"`, the encoder in integers as a whole, the rest dynamic.
@@ -62,7 +64,9 @@ def export_tflite(
         UserError: The file is there or cannot be written, or the captioner
             cannot be had on devices.
     """
-    decoding = decoding or captioner.decoding
+    decoding = decoding or dataclasses.replace(
+        captioner.decoding, consensus=0
+    )
     captioner = in_float32(captioner)
     functions = device_signatures(captioner, decoding)
     output = os.path.abspath(output)

@@ -1,0 +1,337 @@
+"""Choosing the caption that people's captions of similar photos agree with.
+
+A model says several captions of a photo and ranks them by how likely it finds
+them. People who described similar photos know better: of the captions, the one
+is taken that is most like theirs (Mao et al. 2015, "Deep Captioning with
+Multimodal Recurrent Neural Networks", section 8; Devlin et al. 2015,
+arXiv:1505.04467). The model, its attention and its words stay as they are.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from pipelines.errors import UserError
+from pipelines.files import read_json, write_atomically, write_json
+from pipelines.metadata import Metadata
+from pipelines.vocabulary import words_of
+from show_attend_tell.captions import Caption
+from show_attend_tell.rewards import LARGEST_WORD, References
+
+CAPTIONS_FILE = "similar_photos.json"
+DESCRIPTORS_FILE = "similar_photos.float16"
+
+# Photos of training that are compared with; what is solved grows as their
+# cube, and takes seconds for so many.
+MOST_PHOTOS = 10_000
+# Of the photos that are most similar, how many are asked.
+NEAREST = 30
+# What a caption's own score, its log-probability per word, counts beside 1 of
+# CIDEr-D.
+SCORE_WEIGHT = 0.4
+
+# Of kernel ridge regression: lambda, and in how many photos a word must be.
+_RIDGE = 0.3
+_LEAST_PHOTOS = 5
+# Photos whose distances tell how far apart photos are.
+_MEASURED = 1000
+
+
+def describe(annotations: np.ndarray) -> np.ndarray:
+    """Describes photos by the mean and the peak of their annotations.
+
+    Args:
+        annotations: `(N, L, D)` float32, as the encoder gave them.
+
+    Returns:
+        `(N, 2 D)` float32: over the locations the mean and the largest of
+        `sign(a) sqrt(|a|)`. Annotations have few large values; the root
+        keeps them from being all that counts.
+    """
+    roots = np.sign(annotations) * np.sqrt(np.abs(annotations))
+    both = [roots.mean(axis=1), roots.max(axis=1)]
+    return np.concatenate(both, axis=1).astype(np.float32)
+
+
+class Consensus:
+    """Photos with people's captions, to choose captions of others by.
+
+    Which photos are similar is learned: from a photo's descriptor `x` the
+    words of its captions are predicted, by kernel ridge regression with
+    `k(x, x') = exp(-|x - x'|^2 / m)`, `m` the median of `|x - x'|^2`, of
+    descriptors whose parts have mean 0 and variance 1 each,
+
+        y(x) = sum_n k(x, x_n) b_n,    b = (K + 0.3 I)^-1 Y
+
+    where row n of `Y` is the mean over a photo's captions of their words'
+    tf-idf, each of length 1, less the mean of all photos. A photo is as
+    similar as the cosine of `y(x)` and its row of `Y`.
+
+    Args:
+        descriptors: `(M, F)` of M photos, see `describe`.
+        captions: Of each photo its captions.
+
+    Raises:
+        ValueError: There are no photos, one has no caption, or there are not
+            as many descriptors as photos.
+    """
+
+    def __init__(
+        self, descriptors: np.ndarray, captions: Sequence[Sequence[str]]
+    ):
+        if not len(captions) or len(descriptors) != len(captions):
+            raise ValueError(
+                "Expected a descriptor and captions for each photo. Received: "
+                f"{len(descriptors)} descriptors, {len(captions)} photos"
+            )
+        self.captions = tuple(tuple(texts) for texts in captions)
+        self.descriptors = np.asarray(descriptors, np.float16)
+        words = [[words_of(text) for text in texts] for texts in captions]
+        self._numbers = _numbered(words)
+        self._references = References(
+            [[self._as_numbers(each) for each in own] for own in words]
+        )
+        wide = self.descriptors.astype(np.float32)
+        self._mean, self._spread = wide.mean(axis=0), wide.std(axis=0) + 1e-6
+        self._photos = (wide - self._mean) / self._spread
+        self._fit(_words_of_photos(words))
+
+    def _fit(self, words: np.ndarray) -> None:
+        some = self._photos[:_MEASURED]
+        self._scale = max(float(np.median(_apart(some, some))), 1e-6)
+        kernel = self._kernel(self._photos)
+        kernel[np.diag_indices_from(kernel)] += _RIDGE
+        centred = words - words.mean(axis=0)
+        self._weights = np.linalg.solve(kernel, centred)
+        self._words = _unit(centred)
+
+    def _kernel(self, photos: np.ndarray) -> np.ndarray:
+        return np.exp(-_apart(photos, self._photos) / self._scale)
+
+    def nearest(self, annotations: np.ndarray) -> np.ndarray:
+        """Returns the most similar photos of each.
+
+        Args:
+            annotations: `(N, L, D)`.
+
+        Returns:
+            `(N, K)`, numbers of photos, the most similar first; K is 30, or
+            all there are.
+
+        Raises:
+            UserError: The annotations are of another size.
+        """
+        given = describe(np.asarray(annotations, np.float32))
+        if given.shape[1] != len(self._mean):
+            raise UserError(
+                f"Expected annotations of {len(self._mean) // 2} numbers, as "
+                f"those of the similar photos. Received: {given.shape[1] // 2}"
+            )
+        photos = (given - self._mean) / self._spread
+        predicted = self._kernel(photos) @ self._weights
+        likeness = predicted @ self._words.T
+        return np.argsort(-likeness, axis=1, kind="stable")[:, :NEAREST]
+
+    def agreement(
+        self, captions: Sequence[Sequence[str]], photos: np.ndarray
+    ) -> np.ndarray:
+        """Measures how well captions agree with those of photos.
+
+        Args:
+            captions: C captions as words.
+            photos: `(K,)`, numbers of photos.
+
+        Returns:
+            `(C,)`, the mean over the photos of CIDEr-D, from 0 to 10; 0 for
+            a caption of no words.
+        """
+        longest = max(1, max(len(words) for words in captions))
+        said = np.zeros((len(captions), longest), np.int64)
+        for row, words in zip(said, captions, strict=True):
+            row[: len(words)] = self._as_numbers(words)
+        each = self._references.cider_d(
+            np.repeat(said, len(photos), axis=0),
+            np.tile(photos, len(captions)),
+        )
+        return each.reshape(len(captions), len(photos)).mean(axis=1)
+
+    def chosen(
+        self, hypotheses: Sequence[Sequence[Caption]], annotations: np.ndarray
+    ) -> list[list[Caption]]:
+        """Ranks the hypotheses of each photo by consensus.
+
+            score = mean CIDEr-D with the captions of similar photos
+                    + 0.4 (the score that the hypothesis had)
+
+        A caption that was cut ranks behind all that came to their end.
+
+        Args:
+            hypotheses: For each photo its captions.
+            annotations: `(N, L, D)`, of the photos.
+
+        Returns:
+            For each photo its captions, the best first, with their scores.
+        """
+        return [
+            self._ranked(captions, photos)
+            for captions, photos in zip(
+                hypotheses, self.nearest(annotations), strict=True
+            )
+        ]
+
+    def _ranked(self, captions, photos) -> list[Caption]:
+        agreed = self.agreement([c.words for c in captions], photos)
+        ranked = [
+            dataclasses.replace(
+                caption, score=float(agrees) + SCORE_WEIGHT * caption.score
+            )
+            for caption, agrees in zip(captions, agreed, strict=True)
+        ]
+        return sorted(ranked, key=lambda c: (not c.finished, -c.score))
+
+    def _as_numbers(self, words: Iterable[str]) -> np.ndarray:
+        # Words that nobody said share the number of the rarest.
+        numbers = [self._numbers.get(word, LARGEST_WORD) for word in words]
+        return np.array(numbers, np.int64)
+
+    def save(self, directory: str, metadata: Metadata) -> None:
+        """Writes two files: captions, and descriptors in plain float16.
+
+        Args:
+            directory: The folder of the run.
+            metadata: What its annotations are.
+        """
+        raw = self.descriptors.astype("<f2").tobytes()
+        write_atomically(os.path.join(directory, DESCRIPTORS_FILE), raw)
+        content = {
+            "annotations": metadata.to_dict(),
+            "descriptors": hashlib.sha256(raw).hexdigest(),
+            "captions": self.captions,
+        }
+        write_json(os.path.join(directory, CAPTIONS_FILE), content)
+
+    @classmethod
+    def load(cls, directory: str, metadata: Metadata) -> "Consensus":
+        """Reads what `save` wrote.
+
+        Args:
+            directory: The folder of the run.
+            metadata: What its annotations are.
+
+        Raises:
+            UserError: A file is missing or damaged, or of other annotations.
+        """
+        content = read_json(os.path.join(directory, CAPTIONS_FILE))
+        captions = content.get("captions") if type(content) is dict else None
+        damaged = UserError(
+            f"{CAPTIONS_FILE} and {DESCRIPTORS_FILE} in {directory} do not "
+            "belong to the run, or not to each other. Delete them, and have "
+            f"them made again: {make_command(directory)}"
+        )
+        known = _are_captions(captions)
+        if not known or content.get("annotations") != metadata.to_dict():
+            raise damaged
+        path = os.path.join(directory, DESCRIPTORS_FILE)
+        shape = len(captions), 2 * metadata.depth
+        try:
+            if os.path.getsize(path) != 2 * shape[0] * shape[1]:
+                raise damaged
+            with open(path, "rb") as file:
+                raw = file.read()
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+        descriptors = np.frombuffer(raw, "<f2").reshape(shape)
+        same = hashlib.sha256(raw).hexdigest() == content.get("descriptors")
+        if not same or not np.isfinite(descriptors).all():
+            raise damaged
+        return cls(descriptors, captions)
+
+
+def make_command(directory: str) -> str:
+    """Returns the command that makes the files of a run."""
+    return (
+        "python -m show_attend_tell.evaluate --split=dev --consensus=20 "
+        f"--workdir={directory}"
+    )
+
+
+def is_there(directory: str) -> bool:
+    """Tells whether a run has the files."""
+    return os.path.exists(os.path.join(directory, CAPTIONS_FILE))
+
+
+def collect(
+    batches: Iterable[np.ndarray], captions: Sequence[Sequence[str]]
+) -> Consensus:
+    """Makes a consensus of photos, the first 10,000.
+
+    Args:
+        batches: Their annotations, `(N, L, D)` each; the last may hold more
+            than are left.
+        captions: Of each photo its captions.
+    """
+    captions = captions[:MOST_PHOTOS]
+    described = _first(map(describe, batches), len(captions))
+    return Consensus(np.concatenate(list(described)), captions)
+
+
+def _first(batches: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    for batch in batches:
+        yield batch[:count]
+        count -= len(batch)
+        if count <= 0:
+            return
+
+
+def _are_captions(captions: object) -> bool:
+    return (
+        isinstance(captions, list)
+        and 0 < len(captions) <= MOST_PHOTOS
+        and all(isinstance(own, list) and own for own in captions)
+        and all(
+            isinstance(text, str)
+            for text in itertools.chain.from_iterable(captions)
+        )
+    )
+
+
+def _numbered(words) -> dict[str, int]:
+    """Gives words numbers from 1 on, the frequent ones first."""
+    spoken = itertools.chain.from_iterable(itertools.chain(*words))
+    frequent = collections.Counter(spoken).most_common(LARGEST_WORD - 1)
+    return {word: number for number, (word, _) in enumerate(frequent, 1)}
+
+
+def _words_of_photos(words) -> np.ndarray:
+    """Returns the tf-idf of each photo's words, `(M, W)` float32."""
+    photos = collections.Counter(
+        word for own in words for word in set(itertools.chain(*own))
+    )
+    known = [w for w, count in photos.items() if count >= _LEAST_PHOTOS]
+    place = {word: n for n, word in enumerate(known)}
+    rarity = {w: np.log((len(words) + 1) / photos[w]) for w in known}
+    table = np.zeros((len(words), len(known)), np.float32)
+    for row, own in zip(table, words, strict=True):
+        for caption in own:
+            counts = collections.Counter(w for w in caption if w in place)
+            values = [n * rarity[word] for word, n in counts.items()]
+            if values:
+                columns = [place[word] for word in counts]
+                row[columns] += _unit(np.array(values)) / len(own)
+    return table
+
+
+def _apart(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+    """Returns squared distances `(N, M)`."""
+    squares = (these**2).sum(axis=1)[:, None] + (those**2).sum(axis=1)
+    return np.maximum(squares - 2 * these @ those.T, 0)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(values, axis=-1, keepdims=True)
+    return values / np.maximum(length, 1e-12)

@@ -1,0 +1,348 @@
+"""Captions chosen by those of similar photos: by hand, loops, and a run."""
+
+import collections
+import dataclasses
+import json
+import math
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from pipelines.errors import UserError
+from pipelines.metadata import Metadata
+from show_attend_tell import consensus
+from show_attend_tell.captions import Caption
+from show_attend_tell.consensus import (
+    CAPTIONS_FILE,
+    DESCRIPTORS_FILE,
+    Consensus,
+    describe,
+)
+from show_attend_tell.decoding import Decoding
+from tests.show_attend_tell.conftest import run_command
+
+# Of each subject more photos than are asked.
+PHOTOS, LOCATIONS, DEPTH = 160, 6, 8
+SUBJECTS = ("dog", "girl", "boat", "horse")
+
+
+def captions_of(photo, rng):
+    """Three captions of what a photo shows, which is photo modulo four."""
+    subject = SUBJECTS[photo % 4]
+    places = ("beach", "field", "road")
+    return [
+        f"A {subject} on the {places[rng.integers(3)]}.",
+        f"The {subject} runs on a {places[rng.integers(3)]}",
+        f"{subject}s and a {subject}",
+    ]
+
+
+def annotations_of(photos, seed):
+    """What shows a subject: a large value at its own depth, somewhere."""
+    rng = np.random.default_rng(seed)
+    annotations = rng.normal(0, 0.3, (len(photos), LOCATIONS, DEPTH))
+    for row, photo in zip(annotations, photos, strict=True):
+        row[rng.integers(LOCATIONS), photo % 4] += 6.0
+    return annotations.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    rng = np.random.default_rng(1)
+    return [captions_of(photo, rng) for photo in range(PHOTOS)]
+
+
+@pytest.fixture(scope="module")
+def known(texts):
+    return Consensus(describe(annotations_of(range(PHOTOS), 2)), texts)
+
+
+def caption(text, score=0.0, finished=True):
+    words = tuple(text.split())
+    nothing = np.zeros((len(words), 1, 1), np.float32)
+    gate = np.zeros(len(words), np.float32)
+    return Caption(words, score, score, finished, nothing, gate)
+
+
+def test_a_descriptor_is_the_mean_and_the_peak_of_roots():
+    photo = np.array([[[4.0, -9.0], [16.0, 0.0]]], np.float32)
+    np.testing.assert_allclose(describe(photo), [[3.0, -1.5, 4.0, 0.0]])
+
+
+def likeness_by_loops(descriptors, texts, given):
+    """The equations of `Consensus`, photo by photo and word by word."""
+    words = [[t.lower().strip(".").split() for t in own] for own in texts]
+    count = collections.Counter(
+        w for own in words for w in {w for each in own for w in each}
+    )
+    names = sorted(w for w, n in count.items() if n >= 5)
+    table = np.zeros((len(texts), len(names)))
+    for m, own in enumerate(words):
+        for each in own:
+            row = np.array(
+                [
+                    each.count(w) * math.log((len(texts) + 1) / count[w])
+                    for w in names
+                ]
+            )
+            table[m] += row / np.sqrt(np.sum(row**2)) / len(own)
+    table -= table.mean(axis=0)
+    x = descriptors.astype(np.float16).astype(float)
+    mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
+    x, given = (x - mean) / spread, (given - mean) / spread
+
+    def apart(a, b):
+        return np.array([[np.sum((p - q) ** 2) for q in b] for p in a])
+
+    scale = np.median(apart(x, x))
+    kernel = np.exp(-apart(x, x) / scale) + 0.3 * np.eye(len(x))
+    weights = np.linalg.inv(kernel) @ table
+    predicted = np.exp(-apart(given, x) / scale) @ weights
+    length = np.linalg.norm(table, axis=1)
+    return predicted @ table.T / length
+
+
+def test_similar_photos_are_those_of_the_equations(known, texts):
+    annotations = annotations_of(range(8), 3)
+    descriptors = describe(annotations_of(range(PHOTOS), 2))
+    likeness = likeness_by_loops(descriptors, texts, describe(annotations))
+    found = known.nearest(annotations)
+    assert found.shape == (8, consensus.NEAREST)
+    for row, nearest in zip(likeness, found, strict=True):
+        assert len(set(nearest)) == consensus.NEAREST
+        # Ties, as of photos with the same words, may stand in any order.
+        best = np.sort(row)[::-1][: consensus.NEAREST]
+        np.testing.assert_allclose(row[nearest], best, atol=1e-4)
+
+
+def test_similar_photos_show_the_same(known):
+    found = known.nearest(annotations_of(range(8), 4))
+    for photo, nearest in enumerate(found):
+        assert np.mean(nearest[:10] % 4 == photo % 4) == 1.0
+
+
+def test_agreement_is_the_mean_of_pycocoevalcaps_cider_d(known, texts):
+    from pycocoevalcap.cider.cider_scorer import CiderScorer
+
+    said = ["a dog on the road", "the girl runs", "a zebra on the beach", ""]
+    photos = np.array([0, 5, 9])
+    plain = [[t.lower().strip(".") for t in own] for own in texts]
+    expected = np.zeros((len(said), len(photos)))
+    for c, text in enumerate(said):
+        for p, photo in enumerate(photos):
+            # Rarity is that of all photos: each is there with itself.
+            scorer = CiderScorer()
+            for own in plain:
+                scorer += (own[0], own)
+            scorer.ctest[photo] = type(scorer)(text, plain[photo]).ctest[0]
+            expected[c, p] = scorer.compute_score()[1][photo]
+    assert expected.max() > 1
+    found = known.agreement([text.split() for text in said], photos)
+    np.testing.assert_allclose(found, expected.mean(axis=1), atol=1e-9)
+
+
+def test_the_best_agrees_most_and_scores(known):
+    annotations = annotations_of([1], 5)
+    said = [
+        caption("a dog on the road", -0.2),
+        caption("a girl on the road", -1.0),
+        caption("the girl runs on a girl", -0.5),
+        caption("a girl on the beach", -0.1, finished=False),
+    ]
+    (ranked,) = known.chosen([said], annotations)
+    agreed = known.agreement(
+        [c.words for c in said], known.nearest(annotations)[0]
+    )
+    scores = {
+        c.text: a + 0.4 * c.score for c, a in zip(said, agreed, strict=True)
+    }
+    for one in ranked:
+        assert one.score == pytest.approx(scores[one.text])
+    assert ranked[0].text == "a girl on the road"
+    assert ranked[-1].text == "a girl on the beach"  # It was cut.
+    middle = [one.score for one in ranked[:-1]]
+    assert middle == sorted(middle, reverse=True)
+
+
+def test_a_likelier_caption_wins_where_both_agree_alike(known):
+    said = [caption("a girl", -0.9), caption("a girl", -0.3)]
+    (ranked,) = known.chosen([said], annotations_of([1], 5))
+    assert [one.log_probability for one in ranked] == [-0.3, -0.9]
+
+
+def test_photos_are_needed():
+    for descriptors, texts in ((np.zeros((0, 4)), []), (np.zeros((2, 4)), [])):
+        with pytest.raises(ValueError, match="descriptor"):
+            Consensus(descriptors, texts)
+    one = Consensus(np.ones((1, 2 * DEPTH)), [["..."]])
+    assert one.nearest(annotations_of([0], 0)).tolist() == [[0]]
+    assert one.agreement([["a"], []], np.array([0])).tolist() == [0.0, 0.0]
+
+
+def test_annotations_of_another_size_are_refused(known):
+    with pytest.raises(UserError, match="of 8 numbers.*Received: 3"):
+        known.nearest(np.zeros((1, LOCATIONS, 3), np.float32))
+
+
+METADATA = Metadata(
+    "vgg19", "block5_conv4", "0" * 64, "vgg19", "crop", 224, (2, 3), DEPTH,
+    "sqrt8",
+)  # fmt: skip
+
+
+def test_what_is_read_is_what_was_written(known, tmp_path):
+    known.save(str(tmp_path), METADATA)
+    read = Consensus.load(str(tmp_path), METADATA)
+    annotations = annotations_of(range(8), 6)
+    assert read.captions == known.captions
+    np.testing.assert_array_equal(
+        read.nearest(annotations), known.nearest(annotations)
+    )
+
+
+def rewritten(folder, **changes):
+    path = folder / CAPTIONS_FILE
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **changes}))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: rewritten(folder, captions=[["a dog"]] * 3),
+        lambda folder: rewritten(folder, captions=[["a dog"]] * 10**5),
+        lambda folder: rewritten(folder, captions=[[1, 2]] * PHOTOS),
+        lambda folder: rewritten(folder, captions=[[]] * PHOTOS),
+        lambda folder: rewritten(folder, captions={"a": "dog"}),
+        lambda folder: rewritten(folder, descriptors="0" * 64),
+        lambda folder: rewritten(folder, annotations={"depth": DEPTH}),
+        lambda folder: (folder / CAPTIONS_FILE).write_text("[1]"),
+        lambda folder: (folder / CAPTIONS_FILE).write_text("[" * 9999),
+        lambda folder: (folder / DESCRIPTORS_FILE).write_bytes(b"1"),
+        lambda folder: (folder / DESCRIPTORS_FILE).unlink(),
+    ],
+)
+def test_what_is_damaged_is_refused(known, tmp_path, spoil):
+    known.save(str(tmp_path), METADATA)
+    spoil(tmp_path)
+    with pytest.raises(UserError):
+        Consensus.load(str(tmp_path), METADATA)
+
+
+def test_descriptors_that_are_no_numbers_are_refused(known, tmp_path):
+    bad = Consensus(known.descriptors, known.captions)
+    bad.descriptors = np.full_like(known.descriptors, np.nan)
+    bad.save(str(tmp_path), METADATA)
+    with pytest.raises(UserError, match="do not belong"):
+        Consensus.load(str(tmp_path), METADATA)
+
+
+def test_of_many_photos_the_first_are_taken(texts, monkeypatch):
+    monkeypatch.setattr(consensus, "MOST_PHOTOS", 50)
+    annotations = annotations_of(range(64), 2)  # Filled up, as batches are.
+    batches = np.split(annotations, 4)
+    made = consensus.collect(iter(batches), texts)
+    assert made.captions == tuple(map(tuple, texts[:50]))
+    np.testing.assert_array_equal(
+        made.descriptors, describe(annotations[:50]).astype(np.float16)
+    )
+
+
+def test_it_needs_hypotheses():
+    with pytest.raises(UserError, match="consensus.*greedy"):
+        Decoding(method="greedy", consensus=5)
+    with pytest.raises(UserError, match="consensus"):
+        Decoding(consensus=-1)
+    with pytest.raises(UserError, match="hypotheses"):
+        Decoding(beam_width=5, consensus=8, hypotheses=9)
+    proposing = Decoding(beam_width=5, consensus=8, hypotheses=3).proposing
+    assert proposing == Decoding(beam_width=8, hypotheses=8)
+    sampled = Decoding(method="sample", consensus=8).proposing
+    assert sampled == Decoding("sample", beam_width=8, hypotheses=8)
+
+
+@pytest.fixture(scope="module")
+def run(trained, tmp_path_factory):
+    """A small run on scenes, with the photos that captions are chosen by."""
+    folder = tmp_path_factory.mktemp("consensus") / "run"
+    shutil.copytree(trained, folder)
+    done = run_command(
+        "evaluate",
+        f"--workdir={folder}",
+        "--split=dev",
+        "--method=sample",
+        "--consensus=6",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "similar photos: 64 of training" in done.stdout
+    return folder
+
+
+def test_a_run_chooses_among_what_it_says(run):
+    from pipelines.features import AnnotationCache
+    from show_attend_tell.captioning import ImageCaptioner
+
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["decoding"]["consensus"] == 6
+    captioner = ImageCaptioner.load(str(run))
+    cache = AnnotationCache.open(str(run / "annotations"))
+    entries = json.loads((run / "captions_validation.json").read_text())
+    chosen = {e["image_id"]: e["caption"] for e in entries}
+    annotations = cache.read([cache.position(name) for name in chosen])
+    said = captioner.speaker.captions(
+        annotations, Decoding(method="sample", hypotheses=6)
+    )
+    known = Consensus.load(str(run), cache.metadata)
+    nearest = known.nearest(annotations)
+    moved = 0
+    for text, best, photos in zip(
+        chosen.values(), said, nearest, strict=True
+    ):
+        ended = [c for c in (best, *best.alternatives) if c.finished]
+        agreed = known.agreement([c.words for c in ended], photos)
+        values = [
+            a + 0.4 * c.score for a, c in zip(agreed, ended, strict=True)
+        ]
+        assert text == ended[int(np.argmax(values))].text
+        moved += text != best.text
+    assert moved  # Or nothing was chosen.
+
+
+def test_a_photo_is_captioned_so(run, tmp_path):
+    from PIL import Image
+
+    from show_attend_tell.captioning import ImageCaptioner
+
+    captioner = ImageCaptioner.load(str(run))
+    photo = Image.effect_noise((60, 80), 90).convert("RGB")
+    one = captioner.caption(photo, consensus=6, hypotheses=3)
+    all_six = captioner.caption(photo, beam_width=6, hypotheses=6)
+    assert len(one.alternatives) == 2
+    said = {c.text for c in (all_six, *all_six.alternatives)}
+    ranked = [one, *one.alternatives]
+    assert {c.text for c in ranked} <= said
+    key = [(not c.finished, -c.score) for c in ranked]
+    assert key == sorted(key)
+    assert one.attention.shape[0] == len(one.words)
+
+
+def test_a_run_without_photos_says_how_to_have_them(trained):
+    from show_attend_tell.captioning import ImageCaptioner
+
+    captioner = ImageCaptioner.load(str(trained))
+    photo = np.zeros((60, 80, 3), np.uint8)
+    with pytest.raises(UserError, match="evaluate .*--consensus=20"):
+        captioner.caption(photo, consensus=6)
+
+
+def test_an_export_goes_without(run, tmp_path):
+    from show_attend_tell.captioning import ImageCaptioner
+    from show_attend_tell.exporting.saved_model import export_saved_model
+
+    captioner = ImageCaptioner.load(str(run))
+    asked = dataclasses.replace(captioner.decoding, consensus=6)
+    with pytest.raises(UserError, match="no photos of training"):
+        export_saved_model(captioner, str(tmp_path / "scenes"), asked)
+    assert not list(pathlib.Path(tmp_path).rglob("*.pb"))
