@@ -2,9 +2,10 @@
 
 A model says several captions of a photo and ranks them by how likely it finds
 them. People who described similar photos know better: of the captions, the one
-is taken that is most like theirs (Mao et al. 2015, "Deep Captioning with
-Multimodal Recurrent Neural Networks", section 8; Devlin et al. 2015,
-arXiv:1505.04467). The model, its attention and its words stay as they are.
+is taken that is most like theirs (Mao et al. 2015, arXiv:1412.6632; Devlin et
+al. 2015, arXiv:1505.04467). Here it is learned which photos are similar, and
+what counts as well is whether a caption has the words that the photo calls
+for. The model, its attention and its probabilities stay as they are.
 """
 
 import collections
@@ -31,8 +32,8 @@ DESCRIPTORS_FILE = "similar_photos.float16"
 MOST_PHOTOS = 10_000
 # Of the photos that are most similar, how many are asked.
 NEAREST = 30
-# What a caption's own score, its log-probability per word, counts beside 1 of
-# CIDEr-D.
+# What a caption's own score, its log-probability per word, counts beside the
+# others.
 SCORE_WEIGHT = 0.4
 
 # Of kernel ridge regression: lambda, and in how many photos a word must be.
@@ -61,10 +62,10 @@ def describe(annotations: np.ndarray) -> np.ndarray:
 class Consensus:
     """Photos with people's captions, to choose captions of others by.
 
-    Which photos are similar is learned: from a photo's descriptor `x` the
-    words of its captions are predicted, by kernel ridge regression with
-    `k(x, x') = exp(-|x - x'|^2 / m)`, `m` the median of `|x - x'|^2`, of
-    descriptors whose parts have mean 0 and variance 1 each,
+    From a photo's descriptor `x` the words that people will say are predicted,
+    by kernel ridge regression with `k(x, x') = exp(-|x - x'|^2 / m)`, `m` the
+    median of `|x - x'|^2`, of descriptors whose parts have mean 0 and variance
+    1 each:
 
         y(x) = sum_n k(x, x_n) b_n,    b = (K + 0.3 I)^-1 Y
 
@@ -99,29 +100,29 @@ class Consensus:
         wide = self.descriptors.astype(np.float32)
         self._mean, self._spread = wide.mean(axis=0), wide.std(axis=0) + 1e-6
         self._photos = (wide - self._mean) / self._spread
-        self._fit(_words_of_photos(words))
+        self._words = _Words(words)
+        self._fit(np.stack([self._words.of(own) for own in words]))
 
     def _fit(self, words: np.ndarray) -> None:
         some = self._photos[:_MEASURED]
         self._scale = max(float(np.median(_apart(some, some))), 1e-6)
         kernel = self._kernel(self._photos)
         kernel[np.diag_indices_from(kernel)] += _RIDGE
-        centred = words - words.mean(axis=0)
-        self._weights = np.linalg.solve(kernel, centred)
-        self._words = _unit(centred)
+        self._usual = words.mean(axis=0)
+        self._weights = np.linalg.solve(kernel, words - self._usual)
+        self._said = _unit(words - self._usual)
 
     def _kernel(self, photos: np.ndarray) -> np.ndarray:
         return np.exp(-_apart(photos, self._photos) / self._scale)
 
-    def nearest(self, annotations: np.ndarray) -> np.ndarray:
-        """Returns the most similar photos of each.
+    def predicted(self, annotations: np.ndarray) -> np.ndarray:
+        """Predicts the words that people will say.
 
         Args:
             annotations: `(N, L, D)`.
 
         Returns:
-            `(N, K)`, numbers of photos, the most similar first; K is 30, or
-            all there are.
+            `(N, W)` float32, `y` of each photo, of length 1.
 
         Raises:
             UserError: The annotations are of another size.
@@ -133,8 +134,19 @@ class Consensus:
                 f"those of the similar photos. Received: {given.shape[1] // 2}"
             )
         photos = (given - self._mean) / self._spread
-        predicted = self._kernel(photos) @ self._weights
-        likeness = predicted @ self._words.T
+        return _unit(self._kernel(photos) @ self._weights)
+
+    def nearest(self, predicted: np.ndarray) -> np.ndarray:
+        """Returns the most similar photos of each.
+
+        Args:
+            predicted: `(N, W)`, see `predicted`.
+
+        Returns:
+            `(N, K)`, numbers of photos, the most similar first; K is 30, or
+            all there are.
+        """
+        likeness = predicted @ self._said.T
         return np.argsort(-likeness, axis=1, kind="stable")[:, :NEAREST]
 
     def agreement(
@@ -160,13 +172,28 @@ class Consensus:
         )
         return each.reshape(len(captions), len(photos)).mean(axis=1)
 
+    def match(
+        self, captions: Sequence[Sequence[str]], predicted: np.ndarray
+    ) -> np.ndarray:
+        """Measures how well captions have the words that are predicted.
+
+        Args:
+            captions: C captions as words.
+            predicted: `(W,)`, those of a photo.
+
+        Returns:
+            `(C,)`, from -1 to 1: the cosine of `y(x)` and the tf-idf of a
+            caption's words, less the mean of all photos.
+        """
+        said = np.stack([self._words.of([words]) for words in captions])
+        return _unit(said - self._usual) @ predicted
+
     def chosen(
         self, hypotheses: Sequence[Sequence[Caption]], annotations: np.ndarray
     ) -> list[list[Caption]]:
         """Ranks the hypotheses of each photo by consensus.
 
-            score = mean CIDEr-D with the captions of similar photos
-                    + 0.4 (the score that the hypothesis had)
+            score = agreement + match + 0.4 (the score of the hypothesis)
 
         A caption that was cut ranks behind all that came to their end.
 
@@ -177,15 +204,17 @@ class Consensus:
         Returns:
             For each photo its captions, the best first, with their scores.
         """
+        predicted = self.predicted(annotations)
+        nearest = self.nearest(predicted)
         return [
-            self._ranked(captions, photos)
-            for captions, photos in zip(
-                hypotheses, self.nearest(annotations), strict=True
-            )
+            self._ranked(*each)
+            for each in zip(hypotheses, predicted, nearest, strict=True)
         ]
 
-    def _ranked(self, captions, photos) -> list[Caption]:
-        agreed = self.agreement([c.words for c in captions], photos)
+    def _ranked(self, captions, predicted, nearest) -> list[Caption]:
+        words = [caption.words for caption in captions]
+        agreed = self.agreement(words, nearest)
+        agreed = agreed + self.match(words, predicted)
         ranked = [
             dataclasses.replace(
                 caption, score=float(agrees) + SCORE_WEIGHT * caption.score
@@ -307,23 +336,30 @@ def _numbered(words) -> dict[str, int]:
     return {word: number for number, (word, _) in enumerate(frequent, 1)}
 
 
-def _words_of_photos(words) -> np.ndarray:
-    """Returns the tf-idf of each photo's words, `(M, W)` float32."""
-    photos = collections.Counter(
-        word for own in words for word in set(itertools.chain(*own))
-    )
-    known = [w for w, count in photos.items() if count >= _LEAST_PHOTOS]
-    place = {word: n for n, word in enumerate(known)}
-    rarity = {w: np.log((len(words) + 1) / photos[w]) for w in known}
-    table = np.zeros((len(words), len(known)), np.float32)
-    for row, own in zip(table, words, strict=True):
-        for caption in own:
-            counts = collections.Counter(w for w in caption if w in place)
-            values = [n * rarity[word] for word, n in counts.items()]
-            if values:
-                columns = [place[word] for word in counts]
-                row[columns] += _unit(np.array(values)) / len(own)
-    return table
+class _Words:
+    """The words that photos can be told apart by, and how rare they are.
+
+    Args:
+        words: Of each photo its captions, as words.
+    """
+
+    def __init__(self, words: Sequence[Sequence[Sequence[str]]]):
+        photos = collections.Counter(
+            word for own in words for word in set(itertools.chain(*own))
+        )
+        known = [w for w, count in photos.items() if count >= _LEAST_PHOTOS]
+        self._place = {word: place for place, word in enumerate(known)}
+        self._rarity = {w: np.log((len(words) + 1) / photos[w]) for w in known}
+
+    def of(self, captions: Sequence[Sequence[str]]) -> np.ndarray:
+        """Returns the mean tf-idf of captions, each of length 1, `(W,)`."""
+        row = np.zeros(len(self._place), np.float32)
+        for words in captions:
+            counts = collections.Counter(w for w in words if w in self._place)
+            columns = [self._place[word] for word in counts]
+            values = [n * self._rarity[word] for word, n in counts.items()]
+            row[columns] += _unit(np.array(values)) / len(captions)
+        return row
 
 
 def _apart(these: np.ndarray, those: np.ndarray) -> np.ndarray:

@@ -71,24 +71,26 @@ def test_a_descriptor_is_the_mean_and_the_peak_of_roots():
     np.testing.assert_allclose(describe(photo), [[3.0, -1.5, 4.0, 0.0]])
 
 
-def likeness_by_loops(descriptors, texts, given):
-    """The equations of `Consensus`, photo by photo and word by word."""
+def equations_by_loops(descriptors, texts, given, said):
+    """The equations of `Consensus`, photo by photo and word by word.
+
+    Returns:
+        The cosines of photos given with those of `texts`, and with captions.
+    """
     words = [[t.lower().strip(".").split() for t in own] for own in texts]
     count = collections.Counter(
         w for own in words for w in {w for each in own for w in each}
     )
     names = sorted(w for w, n in count.items() if n >= 5)
-    table = np.zeros((len(texts), len(names)))
-    for m, own in enumerate(words):
-        for each in own:
-            row = np.array(
-                [
-                    each.count(w) * math.log((len(texts) + 1) / count[w])
-                    for w in names
-                ]
-            )
-            table[m] += row / np.sqrt(np.sum(row**2)) / len(own)
-    table -= table.mean(axis=0)
+
+    def rarities(each):
+        rarity = [math.log((len(texts) + 1) / count[w]) for w in names]
+        row = [each.count(w) * r for w, r in zip(names, rarity, strict=True)]
+        return np.array(row) / np.sqrt(np.sum(np.square(row)))
+
+    table = np.array([sum(map(rarities, own)) / len(own) for own in words])
+    usual = table.mean(axis=0)
+    table, said = table - usual, np.array([*map(rarities, said)]) - usual
     x = descriptors.astype(np.float16).astype(float)
     mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
     x, given = (x - mean) / spread, (given - mean) / spread
@@ -100,15 +102,25 @@ def likeness_by_loops(descriptors, texts, given):
     kernel = np.exp(-apart(x, x) / scale) + 0.3 * np.eye(len(x))
     weights = np.linalg.inv(kernel) @ table
     predicted = np.exp(-apart(given, x) / scale) @ weights
-    length = np.linalg.norm(table, axis=1)
-    return predicted @ table.T / length
+    predicted /= np.linalg.norm(predicted, axis=1)[:, None]
+    return [
+        predicted @ rows.T / np.linalg.norm(rows, axis=1)
+        for rows in (table, said)
+    ]
 
 
 def test_similar_photos_are_those_of_the_equations(known, texts):
     annotations = annotations_of(range(8), 3)
     descriptors = describe(annotations_of(range(PHOTOS), 2))
-    likeness = likeness_by_loops(descriptors, texts, describe(annotations))
-    found = known.nearest(annotations)
+    said = [t.split() for t in ("a dog on the road", "girls and a zebra")]
+    likeness, matches = equations_by_loops(
+        descriptors, texts, describe(annotations), said
+    )
+    predicted = known.predicted(annotations)
+    for photo, words in enumerate(predicted):
+        found = known.match(said, words)
+        np.testing.assert_allclose(found, matches[photo], atol=1e-4)
+    found = known.nearest(predicted)
     assert found.shape == (8, consensus.NEAREST)
     for row, nearest in zip(likeness, found, strict=True):
         assert len(set(nearest)) == consensus.NEAREST
@@ -118,7 +130,7 @@ def test_similar_photos_are_those_of_the_equations(known, texts):
 
 
 def test_similar_photos_show_the_same(known):
-    found = known.nearest(annotations_of(range(8), 4))
+    found = known.nearest(known.predicted(annotations_of(range(8), 4)))
     for photo, nearest in enumerate(found):
         assert np.mean(nearest[:10] % 4 == photo % 4) == 1.0
 
@@ -152,9 +164,10 @@ def test_the_best_agrees_most_and_scores(known):
         caption("a girl on the beach", -0.1, finished=False),
     ]
     (ranked,) = known.chosen([said], annotations)
-    agreed = known.agreement(
-        [c.words for c in said], known.nearest(annotations)[0]
-    )
+    words = [c.words for c in said]
+    (predicted,) = known.predicted(annotations)
+    (nearest,) = known.nearest(predicted[None])
+    agreed = known.agreement(words, nearest) + known.match(words, predicted)
     scores = {
         c.text: a + 0.4 * c.score for c, a in zip(said, agreed, strict=True)
     }
@@ -177,13 +190,14 @@ def test_photos_are_needed():
         with pytest.raises(ValueError, match="descriptor"):
             Consensus(descriptors, texts)
     one = Consensus(np.ones((1, 2 * DEPTH)), [["..."]])
-    assert one.nearest(annotations_of([0], 0)).tolist() == [[0]]
+    predicted = one.predicted(annotations_of([0], 0))
+    assert one.nearest(predicted).tolist() == [[0]]
     assert one.agreement([["a"], []], np.array([0])).tolist() == [0.0, 0.0]
 
 
 def test_annotations_of_another_size_are_refused(known):
     with pytest.raises(UserError, match="of 8 numbers.*Received: 3"):
-        known.nearest(np.zeros((1, LOCATIONS, 3), np.float32))
+        known.predicted(np.zeros((1, LOCATIONS, 3), np.float32))
 
 
 METADATA = Metadata(
@@ -198,7 +212,7 @@ def test_what_is_read_is_what_was_written(known, tmp_path):
     annotations = annotations_of(range(8), 6)
     assert read.captions == known.captions
     np.testing.assert_array_equal(
-        read.nearest(annotations), known.nearest(annotations)
+        read.predicted(annotations), known.predicted(annotations)
     )
 
 
@@ -295,13 +309,14 @@ def test_a_run_chooses_among_what_it_says(run):
         annotations, Decoding(method="sample", hypotheses=6)
     )
     known = Consensus.load(str(run), cache.metadata)
-    nearest = known.nearest(annotations)
+    predicted = known.predicted(annotations)
     moved = 0
-    for text, best, photos in zip(
-        chosen.values(), said, nearest, strict=True
+    for text, best, words, photos in zip(
+        chosen.values(), said, predicted, known.nearest(predicted), strict=True
     ):
         ended = [c for c in (best, *best.alternatives) if c.finished]
-        agreed = known.agreement([c.words for c in ended], photos)
+        spoken = [c.words for c in ended]
+        agreed = known.agreement(spoken, photos) + known.match(spoken, words)
         values = [
             a + 0.4 * c.score for a, c in zip(agreed, ended, strict=True)
         ]
