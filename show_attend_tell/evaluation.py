@@ -136,11 +136,21 @@ def evaluate_run(
 def _consensus(
     config: Config, workdir: str, images: Sequence[CaptionedImage]
 ) -> Consensus:
-    """Loads the run's photos to choose captions by, or makes them."""
+    """Loads the run's photos to choose captions by, or makes them.
+
+    Args:
+        config: The settings, maybe with another data set in place.
+        workdir: The folder of the run.
+        images: Those of training, of that data set.
+
+    Raises:
+        UserError: They are missing, and the data set is another.
+    """
     trained_on = Metadata.from_dict(
         read_json(os.path.join(workdir, METADATA_FILE))
     )
-    if is_there(workdir) or not images:
+    others = config.dataset != Config.load(workdir).dataset
+    if is_there(workdir) or others or not images:
         return load_consensus(workdir, trained_on)
     images = images[:MOST_PHOTOS]
     cache = prepare_split(config, workdir, "train", images)
