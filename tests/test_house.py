@@ -50,7 +50,8 @@ LEVELS = (
     {"layers", "losses", "scores", "config", "curves", "visualization"}
     | {"summaries", "weight_average", "rewards", "captions", "replicas"}
     | {"shipped"},
-    {"hard_attention", "scheduled_sampling", "scoring", "serving", "steps"},
+    {"hard_attention", "scheduled_sampling", "scoring", "serving", "steps"}
+    | {"consensus"},
     {"model"},
     {"decoding"},
     {"captioning"},

@@ -21,7 +21,7 @@ from show_attend_tell.consensus import (
     describe,
 )
 from show_attend_tell.decoding import Decoding
-from tests.show_attend_tell.conftest import run_command
+from tests.show_attend_tell.conftest import command_environment
 
 # Of each subject more photos than are asked.
 PHOTOS, LOCATIONS, DEPTH = 160, 6, 8
@@ -277,21 +277,24 @@ def test_it_needs_hypotheses():
     assert sampled == Decoding("sample", beam_width=8, hypotheses=8)
 
 
+ASKED = Decoding(method="sample", consensus=6)
+
+
 @pytest.fixture(scope="module")
 def run(trained, tmp_path_factory):
     """A small run on scenes, with the photos that captions are chosen by."""
-    folder = tmp_path_factory.mktemp("consensus") / "run"
+    from show_attend_tell.config import Config
+    from show_attend_tell.evaluation import evaluate_run, write_evaluation
+
+    folder = str(tmp_path_factory.mktemp("consensus") / "run")
     shutil.copytree(trained, folder)
-    done = run_command(
-        "evaluate",
-        f"--workdir={folder}",
-        "--split=dev",
-        "--method=sample",
-        "--consensus=6",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "similar photos: 64 of training" in done.stdout
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", command_environment()["PATH"])
+        evaluated = evaluate_run(
+            Config.load(folder), folder, ["validation"], ASKED
+        )
+    write_evaluation(folder, evaluated, ASKED)
+    return pathlib.Path(folder)
 
 
 def test_a_run_chooses_among_what_it_says(run):
