@@ -20,7 +20,8 @@ class Caption:
         log_probability: Natural logarithm of the probability of the words
             and the end.
         score: What hypotheses are ranked by: the log-probability with the
-            length normalisation of the decoding.
+            length normalisation of the decoding, or what `Consensus.chosen`
+            makes of it.
         finished: Whether the caption came to its end, or was cut.
         attention: `(T, rows, columns)` float32, where the model looked for
             each word; adds up to one.
