@@ -347,7 +347,8 @@ class _Words:
         photos = collections.Counter(
             word for own in words for word in set(itertools.chain(*own))
         )
-        known = [w for w, count in photos.items() if count >= _LEAST_PHOTOS]
+        # Sorted, since sets have no order, and sums depend on it.
+        known = sorted(w for w, n in photos.items() if n >= _LEAST_PHOTOS)
         self._place = {word: place for place, word in enumerate(known)}
         self._rarity = {w: np.log((len(words) + 1) / photos[w]) for w in known}
 
