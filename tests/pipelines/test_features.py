@@ -590,6 +590,7 @@ def test_a_record_that_ends_in_zeros(tmp_path, encoder):
     np.testing.assert_allclose(cache.decode(batch)[0], annotation, rtol=1e-6)
 
 
+@pytest.mark.proof
 def test_size_and_error_on_photos(tmp_path, flickr8k_dir, vgg16_weights):
     encoder = build_encoder("vgg16", weights=vgg16_weights)
     folder = os.path.join(flickr8k_dir, "images")

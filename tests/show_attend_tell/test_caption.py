@@ -67,6 +67,7 @@ def test_captions_what_can_be_read_and_names_the_rest(
     assert Image.open(pictures / "grey.png").width > 300
 
 
+@pytest.mark.proof
 def test_scenes_from_files_are_captioned_as_in_training(trained, tmp_path):
     """One preprocessing: pixels -> caption equals cache -> caption."""
     folder = tmp_path / "scenes"

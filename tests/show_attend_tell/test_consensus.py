@@ -297,6 +297,7 @@ def run(trained, tmp_path_factory):
     return pathlib.Path(folder)
 
 
+@pytest.mark.proof
 def test_a_run_chooses_among_what_it_says(run):
     from pipelines.features import AnnotationCache
     from show_attend_tell.captioning import ImageCaptioner
@@ -328,6 +329,7 @@ def test_a_run_chooses_among_what_it_says(run):
     assert moved  # Or nothing was chosen.
 
 
+@pytest.mark.proof
 def test_a_photo_is_captioned_so(run, tmp_path):
     from PIL import Image
 
@@ -355,6 +357,7 @@ def test_a_run_without_photos_says_how_to_have_them(trained):
         captioner.caption(photo, consensus=6)
 
 
+@pytest.mark.proof
 def test_an_export_goes_without(run, tmp_path):
     from show_attend_tell.captioning import ImageCaptioner
     from show_attend_tell.exporting.saved_model import export_saved_model

@@ -72,6 +72,7 @@ def test_both_splits_and_the_comparison_are_told(trained, evaluated):
     assert "scenes-0-test-" in page
 
 
+@pytest.mark.proof
 def test_annotations_that_are_missing_are_extracted(trained, tmp_path):
     copy = tmp_path / "run"
     ignored = shutil.ignore_patterns("annotations", "tensorboard")
@@ -97,6 +98,7 @@ def test_mistakes_are_told_in_a_line(trained, tmp_path):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.proof
 def test_an_ensemble_is_never_taken_for_one_model(trained, tmp_path):
     done = run_command(
         "evaluate",

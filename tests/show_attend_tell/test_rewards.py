@@ -126,6 +126,7 @@ def test_meteor_by_hand():
     np.testing.assert_array_equal(nothing.meteor, [0, 0])
 
 
+@pytest.mark.proof
 def test_meteor_is_that_of_its_own_program_but_for_stems_and_kinds_of_words():
     """Where words are numbers, METEOR's program finds the same ones too."""
     pytest.importorskip("pycocoevalcap")
