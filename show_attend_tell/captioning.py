@@ -19,12 +19,7 @@ from pipelines.metadata import Metadata
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.captions import Caption, PhotoCaptioner
 from show_attend_tell.config import Config
-from show_attend_tell.consensus import (
-    CAPTIONS_FILE,
-    Consensus,
-    is_there,
-    make_command,
-)
+from show_attend_tell.consensus import Consensus
 from show_attend_tell.decoding import Captions, Decoding, changed
 from show_attend_tell.decoding.candidates import NEVER
 from show_attend_tell.decoding.decoder import decode
@@ -213,7 +208,7 @@ class ImageCaptioner(PhotoCaptioner):
             vocabulary,
             trained_on.grid,
             trained_on.geometry,
-            functools.partial(load_consensus, workdir, trained_on),
+            functools.partial(Consensus.load, workdir, trained_on),
         )
         return cls(encoder, speaker, decoding_of(config))
 
@@ -279,21 +274,6 @@ def decoding_of(config: Config) -> Decoding:
         max_words=config.caption_words,
         consensus=config.consensus,
     )
-
-
-def load_consensus(workdir: str, metadata: Metadata) -> Consensus:
-    """Loads the photos of training that captions are chosen by.
-
-    Raises:
-        UserError: The run has none, or they are damaged.
-    """
-    if not is_there(workdir):
-        raise UserError(
-            f"Expected a run with {CAPTIONS_FILE}, to choose captions by. "
-            f"Received: {workdir!r}. Make it: {make_command(workdir)}, or "
-            "give --consensus=0"
-        )
-    return Consensus.load(workdir, metadata)
 
 
 def _places(places: np.ndarray) -> tuple[int, ...] | None:

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -253,8 +253,15 @@ class Consensus:
             metadata: What its annotations are.
 
         Raises:
-            UserError: A file is missing or damaged, or of other annotations.
+            UserError: The run has none, or one is damaged or of other
+                annotations.
         """
+        if not is_there(directory):
+            raise UserError(
+                f"Expected a run with {CAPTIONS_FILE}, to choose captions by. "
+                f"Received: {directory!r}. Make it: {make_command(directory)}, "
+                "or give --consensus=0"
+            )
         content = read_json(os.path.join(directory, CAPTIONS_FILE))
         captions = content.get("captions") if type(content) is dict else None
         damaged = UserError(
@@ -305,16 +312,8 @@ def collect(
         captions: Of each photo its captions.
     """
     captions = captions[:MOST_PHOTOS]
-    described = _first(map(describe, batches), len(captions))
-    return Consensus(np.concatenate(list(described)), captions)
-
-
-def _first(batches: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    for batch in batches:
-        yield batch[:count]
-        count -= len(batch)
-        if count <= 0:
-            return
+    described = np.concatenate([describe(batch) for batch in batches])
+    return Consensus(described[: len(captions)], captions)
 
 
 def _are_captions(captions: object) -> bool:

@@ -1,7 +1,6 @@
 """How good a captioner is on a split: captions, scores, files."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Sequence
 
@@ -18,7 +17,6 @@ from show_attend_tell.captioning import (
     Caption,
     Speaker,
     digest_of,
-    load_consensus,
     load_ensemble,
     member_files,
 )
@@ -101,6 +99,18 @@ def evaluate_run(
         ]
     all_images = load_splits(config)
     known = [t for i in all_images.get("train", ()) for t in i.captions]
+    trained_on = Metadata.from_dict(
+        read_json(os.path.join(workdir, METADATA_FILE))
+    )
+    speaker = Speaker(
+        captioner,
+        vocabulary,
+        trained_on.grid,
+        trained_on.geometry,
+        lambda: _consensus(
+            config, workdir, trained_on, all_images.get("train", ())
+        ),
+    )
     named = splits or [s for s in SCORED if all_images.get(s)]
     evaluated = []
     for split in named or ["validation"]:
@@ -112,15 +122,6 @@ def evaluate_run(
         cache = prepare_split(config, workdir, split, all_images[split])
         images = with_annotations(all_images[split], cache)
         metadata = cache.metadata
-        speaker = Speaker(
-            captioner,
-            vocabulary,
-            metadata.grid,
-            metadata.geometry,
-            functools.partial(
-                _consensus, config, workdir, all_images.get("train", ())
-            ),
-        )
         shown = boxes and load_boxes(
             boxes, images, metadata.image_size, metadata.geometry
         )
@@ -134,24 +135,25 @@ def evaluate_run(
 
 
 def _consensus(
-    config: Config, workdir: str, images: Sequence[CaptionedImage]
+    config: Config,
+    workdir: str,
+    trained_on: Metadata,
+    images: Sequence[CaptionedImage],
 ) -> Consensus:
     """Loads the run's photos to choose captions by, or makes them.
 
     Args:
         config: The settings, maybe with another data set in place.
         workdir: The folder of the run.
+        trained_on: What its annotations are.
         images: Those of training, of that data set.
 
     Raises:
         UserError: They are missing, and the data set is another.
     """
-    trained_on = Metadata.from_dict(
-        read_json(os.path.join(workdir, METADATA_FILE))
-    )
     others = config.dataset != Config.load(workdir).dataset
     if is_there(workdir) or others or not images:
-        return load_consensus(workdir, trained_on)
+        return Consensus.load(workdir, trained_on)
     images = images[:MOST_PHOTOS]
     cache = prepare_split(config, workdir, "train", images)
     images = with_annotations(images, cache)

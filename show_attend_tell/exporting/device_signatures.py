@@ -20,7 +20,7 @@ from show_attend_tell.exporting.device_file import (
     START_CAPTION,
     STEP,
 )
-from show_attend_tell.exporting.fixed_decoding import NO_CONSENSUS
+from show_attend_tell.exporting.fixed_decoding import refuse_consensus
 from show_attend_tell.model import Captioner, DecodingState
 
 Function = tuple[Callable, list[tf.TensorSpec]]
@@ -151,8 +151,7 @@ def _check(model, decoding: Decoding) -> None:
             "Expected one model: the signatures for devices take the steps of "
             "one. Received: an ensemble. Leave --ensemble out."
         )
-    if decoding.consensus:
-        raise UserError(NO_CONSENSUS.format(decoding.consensus))
+    refuse_consensus(decoding)
     if decoding.needs_noise or decoding.hypotheses != 1:
         raise UserError(
             "A captioner on a device says one caption, always the same. "

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from pipelines.errors import UserError
 from show_attend_tell.decoding import Decoding, changed
 
-NO_CONSENSUS = (
-    "An export has no photos of training to compare with. "
-    "Expected --consensus=0. Received: consensus={}"
-)
+
+def refuse_consensus(decoding: Decoding) -> None:
+    """Checks that captions are said without photos to compare with.
+
+    Raises:
+        UserError: They are not.
+    """
+    if decoding.consensus:
+        raise UserError(
+            "An export has no photos of training to compare with. Expected "
+            f"--consensus=0. Received: consensus={decoding.consensus}"
+        )
 
 
 def keep_decoding(

@@ -9,7 +9,7 @@ from pipelines.graph_images import decode_squares
 from show_attend_tell.captioning import ImageCaptioner
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.decoding.decoder import decode
-from show_attend_tell.exporting.fixed_decoding import NO_CONSENSUS
+from show_attend_tell.exporting.fixed_decoding import refuse_consensus
 
 # A request without a signature's name gets the best caption.
 BEST, ALL = "serving_default", "n_best"
@@ -55,8 +55,7 @@ def signatures(
     Raises:
         UserError: The decoding needs chance, or photos to compare with.
     """
-    if decoding.consensus:
-        raise UserError(NO_CONSENSUS.format(decoding.consensus))
+    refuse_consensus(decoding)
     if decoding.needs_noise:
         raise UserError(
             "An exported captioner answers the same image with the same "
