@@ -25,10 +25,10 @@ from show_attend_tell.captions import Caption
 from show_attend_tell.rewards import LARGEST_WORD, References
 
 CAPTIONS_FILE = "similar_photos.json"
-DESCRIPTORS_FILE = "similar_photos.float16"
+NUMBERS_FILE = "similar_photos.float16"
 
-# Photos of training that are compared with; what is solved grows as their
-# cube, and takes seconds for so many.
+# Photos of training that are compared with; what is solved once grows as
+# their cube, and takes seconds for so many.
 MOST_PHOTOS = 10_000
 # Of the photos that are most similar, how many are asked.
 NEAREST = 30
@@ -76,14 +76,19 @@ class Consensus:
     Args:
         descriptors: `(M, F)` of M photos, see `describe`.
         captions: Of each photo its captions.
+        weights: `(M, W)`, row n is `b_n`; by default they are solved for, and
+            rounded to float16, as they are kept.
 
     Raises:
         ValueError: There are no photos, one has no caption, or there are not
-            as many descriptors as photos.
+            as many descriptors as photos, or not as many weights as words.
     """
 
     def __init__(
-        self, descriptors: np.ndarray, captions: Sequence[Sequence[str]]
+        self,
+        descriptors: np.ndarray,
+        captions: Sequence[Sequence[str]],
+        weights: np.ndarray | None = None,
     ):
         if not len(captions) or len(descriptors) != len(captions):
             raise ValueError(
@@ -100,17 +105,26 @@ class Consensus:
         wide = self.descriptors.astype(np.float32)
         self._mean, self._spread = wide.mean(axis=0), wide.std(axis=0) + 1e-6
         self._photos = (wide - self._mean) / self._spread
-        self._words = _Words(words)
-        self._fit(np.stack([self._words.of(own) for own in words]))
-
-    def _fit(self, words: np.ndarray) -> None:
         some = self._photos[:_MEASURED]
         self._scale = max(float(np.median(_apart(some, some))), 1e-6)
+        self._words = _Words(words)
+        said = np.stack([self._words.of(own) for own in words])
+        self._usual = said.mean(axis=0)
+        said -= self._usual
+        if weights is None:
+            weights = self._solved(said).astype(np.float16)
+        if weights.shape != said.shape:
+            raise ValueError(
+                f"Expected weights of the shape {said.shape}. "
+                f"Received: {weights.shape}"
+            )
+        self.weights = weights.astype(np.float32)
+        self._said = _unit(said)
+
+    def _solved(self, said: np.ndarray) -> np.ndarray:
         kernel = self._kernel(self._photos)
         kernel[np.diag_indices_from(kernel)] += _RIDGE
-        self._usual = words.mean(axis=0)
-        self._weights = np.linalg.solve(kernel, words - self._usual)
-        self._said = _unit(words - self._usual)
+        return np.linalg.solve(kernel, said)
 
     def _kernel(self, photos: np.ndarray) -> np.ndarray:
         return np.exp(-_apart(photos, self._photos) / self._scale)
@@ -134,7 +148,7 @@ class Consensus:
                 f"those of the similar photos. Received: {given.shape[1] // 2}"
             )
         photos = (given - self._mean) / self._spread
-        return _unit(self._kernel(photos) @ self._weights)
+        return _unit(self._kernel(photos) @ self.weights)
 
     def nearest(self, predicted: np.ndarray) -> np.ndarray:
         """Returns the most similar photos of each.
@@ -229,17 +243,20 @@ class Consensus:
         return np.array(numbers, np.int64)
 
     def save(self, directory: str, metadata: Metadata) -> None:
-        """Writes two files: captions, and descriptors in plain float16.
+        """Writes two files: captions, and numbers in plain float16.
+
+        The numbers are the descriptors, and after them the weights.
 
         Args:
             directory: The folder of the run.
             metadata: What its annotations are.
         """
-        raw = self.descriptors.astype("<f2").tobytes()
-        write_atomically(os.path.join(directory, DESCRIPTORS_FILE), raw)
+        both = self.descriptors, self.weights
+        raw = b"".join(each.astype("<f2").tobytes() for each in both)
+        write_atomically(os.path.join(directory, NUMBERS_FILE), raw)
         content = {
             "annotations": metadata.to_dict(),
-            "descriptors": hashlib.sha256(raw).hexdigest(),
+            "numbers": hashlib.sha256(raw).hexdigest(),
             "captions": self.captions,
         }
         write_json(os.path.join(directory, CAPTIONS_FILE), content)
@@ -265,27 +282,36 @@ class Consensus:
         content = read_json(os.path.join(directory, CAPTIONS_FILE))
         captions = content.get("captions") if type(content) is dict else None
         damaged = UserError(
-            f"{CAPTIONS_FILE} and {DESCRIPTORS_FILE} in {directory} do not "
+            f"{CAPTIONS_FILE} and {NUMBERS_FILE} in {directory} do not "
             "belong to the run, or not to each other. Delete them, and have "
             f"them made again: {make_command(directory)}"
         )
         known = _are_captions(captions)
         if not known or content.get("annotations") != metadata.to_dict():
             raise damaged
-        path = os.path.join(directory, DESCRIPTORS_FILE)
-        shape = len(captions), 2 * metadata.depth
+        path = os.path.join(directory, NUMBERS_FILE)
+        photos, described = len(captions), 2 * metadata.depth
         try:
-            if os.path.getsize(path) != 2 * shape[0] * shape[1]:
+            words = os.path.getsize(path) / 2 / photos - described
+            if words not in range(LARGEST_WORD):
                 raise damaged
             with open(path, "rb") as file:
                 raw = file.read()
         except OSError as error:
             raise UserError(f"cannot read {path}: {error}") from error
-        descriptors = np.frombuffer(raw, "<f2").reshape(shape)
-        same = hashlib.sha256(raw).hexdigest() == content.get("descriptors")
-        if not same or not np.isfinite(descriptors).all():
+        numbers = np.frombuffer(raw, "<f2")
+        same = hashlib.sha256(raw).hexdigest() == content.get("numbers")
+        if not same or not np.isfinite(numbers).all():
             raise damaged
-        return cls(descriptors, captions)
+        descriptors, weights = np.split(numbers, [photos * described])
+        try:
+            return cls(
+                descriptors.reshape(photos, described),
+                captions,
+                weights.reshape(photos, -1),
+            )
+        except ValueError as error:  # Not as many words.
+            raise damaged from error
 
 
 def make_command(directory: str) -> str:

@@ -16,7 +16,7 @@ from show_attend_tell import consensus
 from show_attend_tell.captions import Caption
 from show_attend_tell.consensus import (
     CAPTIONS_FILE,
-    DESCRIPTORS_FILE,
+    NUMBERS_FILE,
     Consensus,
     describe,
 )
@@ -119,14 +119,15 @@ def test_similar_photos_are_those_of_the_equations(known, texts):
     predicted = known.predicted(annotations)
     for photo, words in enumerate(predicted):
         found = known.match(said, words)
-        np.testing.assert_allclose(found, matches[photo], atol=1e-4)
+        # Weights are kept to eleven bits.
+        np.testing.assert_allclose(found, matches[photo], atol=5e-4)
     found = known.nearest(predicted)
     assert found.shape == (8, consensus.NEAREST)
     for row, nearest in zip(likeness, found, strict=True):
         assert len(set(nearest)) == consensus.NEAREST
         # Ties, as of photos with the same words, may stand in any order.
         best = np.sort(row)[::-1][: consensus.NEAREST]
-        np.testing.assert_allclose(row[nearest], best, atol=1e-4)
+        np.testing.assert_allclose(row[nearest], best, atol=1e-3)
 
 
 def test_similar_photos_show_the_same(known):
@@ -190,6 +191,8 @@ def test_photos_are_needed():
         with pytest.raises(ValueError, match="descriptor"):
             Consensus(descriptors, texts)
     one = Consensus(np.ones((1, 2 * DEPTH)), [["..."]])
+    with pytest.raises(ValueError, match=r"\(1, 0\).*\(1, 3\)"):
+        Consensus(np.ones((1, 2)), [["..."]], np.zeros((1, 3)))
     predicted = one.predicted(annotations_of([0], 0))
     assert one.nearest(predicted).tolist() == [[0]]
     assert one.agreement([["a"], []], np.array([0])).tolist() == [0.0, 0.0]
@@ -206,8 +209,9 @@ METADATA = Metadata(
 )  # fmt: skip
 
 
-def test_what_is_read_is_what_was_written(known, tmp_path):
+def test_what_is_read_is_what_was_written(known, tmp_path, monkeypatch):
     known.save(str(tmp_path), METADATA)
+    monkeypatch.delattr(Consensus, "_solved")  # It takes the longest.
     read = Consensus.load(str(tmp_path), METADATA)
     annotations = annotations_of(range(8), 6)
     assert read.captions == known.captions
@@ -227,15 +231,16 @@ def rewritten(folder, **changes):
     [
         lambda folder: rewritten(folder, captions=[["a dog"]] * 3),
         lambda folder: rewritten(folder, captions=[["a dog"]] * 10**5),
+        lambda folder: rewritten(folder, captions=[["a dog"]] * PHOTOS),
         lambda folder: rewritten(folder, captions=[[1, 2]] * PHOTOS),
         lambda folder: rewritten(folder, captions=[[]] * PHOTOS),
         lambda folder: rewritten(folder, captions={"a": "dog"}),
-        lambda folder: rewritten(folder, descriptors="0" * 64),
+        lambda folder: rewritten(folder, numbers="0" * 64),
         lambda folder: rewritten(folder, annotations={"depth": DEPTH}),
         lambda folder: (folder / CAPTIONS_FILE).write_text("[1]"),
         lambda folder: (folder / CAPTIONS_FILE).write_text("[" * 9999),
-        lambda folder: (folder / DESCRIPTORS_FILE).write_bytes(b"1"),
-        lambda folder: (folder / DESCRIPTORS_FILE).unlink(),
+        lambda folder: (folder / NUMBERS_FILE).write_bytes(b"1"),
+        lambda folder: (folder / NUMBERS_FILE).unlink(),
     ],
 )
 def test_what_is_damaged_is_refused(known, tmp_path, spoil):
@@ -245,9 +250,10 @@ def test_what_is_damaged_is_refused(known, tmp_path, spoil):
         Consensus.load(str(tmp_path), METADATA)
 
 
-def test_descriptors_that_are_no_numbers_are_refused(known, tmp_path):
-    bad = Consensus(known.descriptors, known.captions)
-    bad.descriptors = np.full_like(known.descriptors, np.nan)
+@pytest.mark.parametrize("name", ["descriptors", "weights"])
+def test_what_is_no_number_is_refused(known, tmp_path, name):
+    bad = Consensus(known.descriptors, known.captions, known.weights)
+    setattr(bad, name, np.full_like(getattr(known, name), np.nan))
     bad.save(str(tmp_path), METADATA)
     with pytest.raises(UserError, match="do not belong"):
         Consensus.load(str(tmp_path), METADATA)
