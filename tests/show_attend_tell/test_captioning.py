@@ -115,6 +115,7 @@ def test_samples_follow_from_the_seed_and_the_place(captioner, files):
     )
 
 
+@pytest.mark.proof
 def test_words_said_from_one_place_show_it(captioner, files, captions):
     for look in ("peak", "drawn"):
         caption = captioner.caption(files[0], look=look)

@@ -117,6 +117,7 @@ def test_the_bound_lies_below_the_likelihood():
         assert bound < likelihood
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("samples", [1, 3])
 def test_the_mean_gradient_is_that_of_the_bound(samples):
     captioner = made(**HARD, attention_samples=samples)

@@ -144,6 +144,7 @@ def expected_reward(annotations, w, example, temperature):
     return onwards((), *state)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     "arguments",
     [
