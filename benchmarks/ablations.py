@@ -23,7 +23,7 @@ _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of each training.")
 _ONLY = flags.DEFINE_list("only", [], "Trainings, by name; by default all.")
 
 # Minutes, not an hour: a third of Flickr8k's photos.
-_BUDGET = ("--train_images=2000", "--epochs=5", "--pictures=0")
+_BUDGET = ("--train_images=2000", "--epochs=5", "--consensus=0", "--pictures=0")
 _SOFT, _HARD = "--recipe=flickr8k_soft", "--recipe=flickr8k_hard"
 _HALF, _SHARPER = "--expectation_share=0.5", "--attention_temperature=0.25"
 VARIATIONS = {

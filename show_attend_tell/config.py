@@ -210,7 +210,8 @@ class Config:
         5, "of beam search, where captions are not asked for otherwise"
     )
     length_exponent: float = _option(
-        0.7, "hypotheses are ranked by log p / length ** this"
+        0.7,
+        "hypotheses are ranked by log p / length ** this; with --consensus 1",
     )
     consensus: int = _option(
         0,
@@ -341,6 +342,12 @@ class Config:
             raise UserError(
                 "Expected --learning_rate to be positive with --finetune. "
                 f"Received: {self.learning_rate}"
+            )
+        if self.finetune and self.consensus:
+            raise UserError(
+                "Expected --consensus=0 with --finetune: photos are compared "
+                "by what the encoder gives before any of it learns. "
+                f"Received: --consensus={self.consensus}"
             )
         if not self.attention_temperature:
             raise UserError(
@@ -488,6 +495,7 @@ _SCENES = Config(
 )
 # Sizes for two cores. The penalty is the mean over locations: as the sum over
 # 196 of them, a few words cannot but leave it large, and attention spreads.
+# Captions of similar photos choose better among hypotheses than their score.
 _PHOTOS = Config(
     dataset="flickr8k",
     embedding_size=256,
@@ -495,10 +503,10 @@ _PHOTOS = Config(
     regularizer_normalization="mean",
     epochs=8,
     learning_rate=2e-3,
+    consensus=20,
 )
 # What goes on from a run of the one above. Captions that were learned for
 # their rewards are short, so that ranking by the mean of a word suits them.
-# Captions of similar photos choose among them better still.
 _BEST = dataclasses.replace(
     _PHOTOS,
     objective="self_critical",
@@ -508,7 +516,6 @@ _BEST = dataclasses.replace(
     learning_rate=1e-4,
     epochs=2,
     length_exponent=1.0,
-    consensus=20,
 )
 # Of the larger data sets, as the authors have it.
 _COCO = Config(

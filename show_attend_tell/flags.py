@@ -108,7 +108,8 @@ _DECODING_HELP = {
     "method": "how captions are said; by default by beam search",
     "beam_width": "hypotheses that beam search carries on",
     "hypotheses": "captions of each image, the best first",
-    "length_exponent": "hypotheses are ranked by log p / length ** this",
+    "length_exponent": "hypotheses are ranked by log p / length ** this; with "
+    "--consensus 1",
     "min_words": "no caption ends before",
     "max_words": "no caption goes on after",
     "banned_repeat": "no n-gram of this many words comes twice; 0: any",

@@ -45,7 +45,7 @@ class Decoding:
             are for hard attention.
         consensus: Of how many hypotheses captions are chosen by those of
             similar photos, see `consensus.Consensus`; 0 for none, where they
-            are ranked by their score.
+            are ranked by their score. `length_exponent` is then 1.
         seed: Of the samples and of the draws.
     """
 
@@ -109,11 +109,19 @@ class Decoding:
 
     @property
     def proposing(self) -> "Decoding":
-        """How the hypotheses are said that consensus chooses from."""
+        """How the hypotheses are said that consensus chooses from.
+
+        Their score is the mean log-probability of a word, which is weighed
+        beside agreements that know no length either.
+        """
         count = max(self.consensus, self.hypotheses)
         width = max(self.beam_width, self.consensus)
         return dataclasses.replace(
-            self, consensus=0, hypotheses=count, beam_width=width
+            self,
+            consensus=0,
+            hypotheses=count,
+            beam_width=width,
+            length_exponent=1.0,
         )
 
     @property

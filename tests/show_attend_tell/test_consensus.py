@@ -277,10 +277,11 @@ def test_it_needs_hypotheses():
         Decoding(consensus=-1)
     with pytest.raises(UserError, match="hypotheses"):
         Decoding(beam_width=5, consensus=8, hypotheses=9)
+    eight = {"beam_width": 8, "hypotheses": 8, "length_exponent": 1.0}
     proposing = Decoding(beam_width=5, consensus=8, hypotheses=3).proposing
-    assert proposing == Decoding(beam_width=8, hypotheses=8)
-    sampled = Decoding(method="sample", consensus=8).proposing
-    assert sampled == Decoding("sample", beam_width=8, hypotheses=8)
+    assert proposing == Decoding(**eight)
+    sampled = Decoding("sample", consensus=8, length_exponent=0.3).proposing
+    assert sampled == Decoding("sample", **eight)
 
 
 ASKED = Decoding(method="sample", consensus=6)

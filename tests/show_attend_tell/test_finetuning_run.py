@@ -152,6 +152,7 @@ def test_stopped_and_gone_on_is_not_stopped(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
+        ({"finetune": "all", "consensus": 20}, "--consensus=0"),
         ({"augmentation": "flip"}, "--finetune=LAYER"),
         ({"augmentation": "turn", "finetune": "all"}, "crop, flip, colour"),
         ({"augmentation": "crop,crop", "finetune": "all"}, "each once"),
