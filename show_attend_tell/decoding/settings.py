@@ -150,6 +150,9 @@ _EXPECTED = {
 def changed(decoding: Decoding, changes: dict) -> Decoding:
     """Returns the settings with others in their place.
 
+    A consensus that is not asked for is among beams alone: whoever changes
+    the method wants what it says.
+
     Raises:
         UserError: There is no such setting, or one is out of range.
     """
@@ -160,6 +163,8 @@ def changed(decoding: Decoding, changes: dict) -> Decoding:
             f"Expected settings of decoding: {', '.join(sorted(names))}. "
             f"Received: {', '.join(unknown)}"
         )
+    if changes.get("method", "beam") != "beam":
+        changes = {"consensus": 0, **changes}
     return dataclasses.replace(decoding, **changes)
 
 

@@ -20,7 +20,7 @@ from show_attend_tell.consensus import (
     Consensus,
     describe,
 )
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.decoding import Decoding, changed
 from tests.show_attend_tell.conftest import command_environment
 
 # Of each subject more photos than are asked.
@@ -284,6 +284,18 @@ def test_it_needs_hypotheses():
     assert sampled == Decoding("sample", **eight)
 
 
+def test_it_stays_where_beams_do():
+    own = Decoding(consensus=8)
+    assert changed(own, {"beam_width": 3}).consensus == 8
+    assert changed(own, {"method": "beam"}).consensus == 8
+    for method in ("greedy", "sample"):
+        assert changed(own, {"method": method}) == Decoding(method)
+    asked = changed(own, {"method": "sample", "consensus": 6})
+    assert asked == Decoding("sample", consensus=6)
+    with pytest.raises(UserError, match="consensus.*greedy"):
+        changed(own, {"method": "greedy", "consensus": 6})
+
+
 ASKED = Decoding(method="sample", consensus=6)
 
 
@@ -329,7 +341,8 @@ def test_a_run_chooses_among_what_it_says(run):
         spoken = [c.words for c in ended]
         agreed = known.agreement(spoken, photos) + known.match(spoken, words)
         values = [
-            a + 0.4 * c.score for a, c in zip(agreed, ended, strict=True)
+            a + 0.4 * c.log_probability / (len(c.words) + 1)
+            for a, c in zip(agreed, ended, strict=True)
         ]
         assert text == ended[int(np.argmax(values))].text
         moved += text != best.text
@@ -345,7 +358,9 @@ def test_a_photo_is_captioned_so(run, tmp_path):
     captioner = ImageCaptioner.load(str(run))
     photo = Image.effect_noise((60, 80), 90).convert("RGB")
     one = captioner.caption(photo, consensus=6, hypotheses=3)
-    all_six = captioner.caption(photo, beam_width=6, hypotheses=6)
+    all_six = captioner.caption(
+        photo, beam_width=6, hypotheses=6, length_exponent=1.0
+    )
     assert len(one.alternatives) == 2
     said = {c.text for c in (all_six, *all_six.alternatives)}
     ranked = [one, *one.alternatives]
