@@ -119,6 +119,12 @@ def evaluate_run(
                 f"Expected --split to be one of {', '.join(all_images)}, "
                 f"with images. Received: split={split!r}"
             )
+        if split == "train" and decoding.consensus:
+            raise UserError(
+                "Expected --consensus=0 with --split=train: a photo of "
+                "training is most similar to itself. "
+                f"Received: --consensus={decoding.consensus}"
+            )
         cache = prepare_split(config, workdir, split, all_images[split])
         images = with_annotations(all_images[split], cache)
         metadata = cache.metadata

@@ -379,6 +379,14 @@ def test_a_run_without_photos_says_how_to_have_them(trained):
         captioner.caption(photo, consensus=6)
 
 
+def test_photos_of_training_are_not_scored_by_themselves(trained):
+    from show_attend_tell.config import Config
+    from show_attend_tell.evaluation import evaluate_run
+
+    with pytest.raises(UserError, match="--consensus=0 with --split=train"):
+        evaluate_run(Config.load(trained), str(trained), ["train"], ASKED)
+
+
 @pytest.mark.proof
 def test_an_export_goes_without(run, tmp_path):
     from show_attend_tell.captioning import ImageCaptioner
