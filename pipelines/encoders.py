@@ -318,14 +318,15 @@ def load_network(name: str, weights: str) -> keras.Model:
     Raises:
         UserError: The name or the weights cannot be had.
     """
-    if name in _NETWORKS:
-        network = _NETWORKS[name]()
-        if weights == "default":
-            weights = os.fspath(_WEIGHTS / f"{name}.weights.h5")
-    elif weights == "default":
-        return _download(name)
-    else:
-        network = _untrained(name)
+    ours = _NETWORKS.get(name)
+    if weights == "default":
+        if ours is None:
+            return _download(name)
+        weights = os.fspath(_WEIGHTS / f"{name}.weights.h5")
+    if weights != "none":
+        # Before the network is built, which takes seconds.
+        _check_file(name, weights)
+    network = ours() if ours else _untrained(name)
     if weights == "none":
         initialise(network)
     else:
@@ -353,8 +354,8 @@ def _download(name: str) -> keras.Model:
         ) from error
 
 
-def _load(network: keras.Model, name: str, path: str) -> None:
-    """Loads a file of weights that may be anything."""
+def _check_file(name: str, path: str) -> None:
+    """Checks that a file, which may be anything, can hold weights."""
     try:
         size = os.stat(path).st_size if os.path.isfile(path) else -1
         if size > 0:
@@ -377,6 +378,10 @@ def _load(network: keras.Model, name: str, path: str) -> None:
             f"{MAX_WEIGHTS_BYTES} bytes. Received: {path!r}, {size} bytes. "
             "Give another file with --encoder_weights=FILE."
         )
+
+
+def _load(network: keras.Model, name: str, path: str) -> None:
+    """Loads a file of weights, which may be those of another network."""
     try:
         network.load_weights(path)
     except Exception as error:  # Keras and h5py raise many kinds.

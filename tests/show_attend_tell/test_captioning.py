@@ -100,6 +100,7 @@ def test_hypotheses_come_best_first(captioner, files):
     assert all(isinstance(one.draw(files[0]), Image.Image) for one in said[1:])
 
 
+@pytest.mark.proof
 def test_samples_follow_from_the_seed_and_the_place(captioner, files):
     chance = {"method": "sample", "hypotheses": 2, "temperature": 2.0}
     several = captioner.caption(files, **chance)

@@ -270,7 +270,12 @@ def test_dropout_is_in_training_alone():
 # counts of images, as training has them.
 @pytest.mark.parametrize(
     ("jit_compile", "shapes"),
-    [("auto", [(2, 2)] * 2), (False, [(2, 2), (2, 4), (1, 2)])],
+    [
+        ("auto", [(2, 2)] * 2),
+        pytest.param(
+            False, [(2, 2), (2, 4), (1, 2)], marks=pytest.mark.proof
+        ),
+    ],
 )
 def test_fit_and_evaluate(jit_compile, shapes):
     batches = [

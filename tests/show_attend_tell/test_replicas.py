@@ -54,6 +54,7 @@ def check_training(found):
     assert found["means"] < 1e-5
 
 
+@pytest.mark.proof
 def test_training_is_that_of_one_device():
     check_training(compared("likelihood")["likelihood"])
 

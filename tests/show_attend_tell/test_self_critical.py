@@ -321,7 +321,9 @@ def test_chance_follows_from_seed_and_step():
     assert (tokens(1, 0) != first).any() and (tokens(0, 1) != first).any()
 
 
-@pytest.mark.parametrize("attention", ["soft", "hard"])
+@pytest.mark.parametrize(
+    "attention", ["soft", pytest.param("hard", marks=pytest.mark.proof)]
+)
 def test_training_raises_the_reward(attention):
     captioner = made(0.3, attention=attention)
     captioner.objective = objective_of(captioner)

@@ -222,6 +222,7 @@ def test_other_precisions_are_checked_and_told(precision, tmp_path):
     assert os.listdir(tmp_path) == ["small.tflite"]
 
 
+@pytest.mark.proof
 def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
     """`--finetune`: it lies in the captioner, behind pixels."""
     frozen = build_encoder("scenes", "pixels")
