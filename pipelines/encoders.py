@@ -50,6 +50,12 @@ IMAGE_SIZES = {
     "efficientnetv2l": 480,
 }
 
+# Between the names of encoders that look at one image side by side.
+JOIN = "+"
+# What annotations are multiplied by before they stand beside those of other
+# encoders, so that all vary about as much as VGG's.
+_BESIDE = {"efficientnet_lite0": 0.3}
+
 # In place of a layer: what the encoder is given, for one that learns.
 PIXELS = "pixels"
 
@@ -147,17 +153,20 @@ def build_encoder(
     Args:
         name: `"vgg19"`, `"vgg16"`, any other of `keras.applications` in
             lower case, `"efficientnet_lite0"` (for devices), or `"scenes"`
-            (for the drawn scenes).
+            (for the drawn scenes). Several, joined by `+`, look at an image
+            side by side, see `_side_by_side`.
         layer: Name of a layer with a 4-D output. By default
             `block5_conv4` of vgg19, `block5_conv3` of vgg16,
             `block7a_project_bn` of efficientnet_lite0, `block4_conv2` of
             scenes; other encoders have no default. `"pixels"` gives the
-            pixels themselves, whatever the weights.
+            pixels themselves, whatever the weights. Of several encoders
+            those of all, joined likewise.
         weights: `"default"` (ImageNet, downloaded once by Keras; those of
             efficientnet_lite0 and scenes come with the package), `"none"`
             (random, always the same), or an HDF5 file that `load_weights`
             of the network without its top reads: `.weights.h5`, or the
-            `_notop.h5` that Keras publishes.
+            `_notop.h5` that Keras publishes. A file is of the first network;
+            others then have their default.
 
     Returns:
         The encoder, frozen, its batch normalisation in inference mode.
@@ -171,6 +180,8 @@ def build_encoder(
             f"Received: {keras.config.image_data_format()}. Change it in "
             "~/.keras/keras.json."
         )
+    if JOIN in name:
+        return _side_by_side(name, layer, weights)
     if layer == PIXELS:
         return _pixels(name)
     network = load_network(name, weights)
@@ -214,6 +225,71 @@ def frozen_encoder(
         model=keras.Model(images, annotations, name=f"{name}_encoder"),
         preprocessing=told,
     )
+
+
+def _side_by_side(name: str, layer: str | None, weights: str) -> Encoder:
+    """Builds the encoder whose annotations are those of several.
+
+    At each location of the first they stand one after the other. A coarser
+    grid is repeated: a location has the annotation of the one it lies in.
+
+    Args:
+        name: As for `build_encoder`, more than one.
+        layer: Likewise, or `None`.
+        weights: As for `build_encoder`.
+
+    Raises:
+        UserError: An encoder cannot be had, or they do not go together.
+    """
+    names = name.split(JOIN)
+    layers = layer.split(JOIN) if layer else [None] * len(names)
+    if len(layers) != len(names) or PIXELS in layers:
+        raise UserError(
+            f"Expected a layer for each of {', '.join(names)}, joined by "
+            f"{JOIN!r}. Received: --encoder_layer={layer}"
+        )
+    others = weights if weights == "none" else "default"
+    first, *_ = parts = [
+        build_encoder(each, own, weights if each == names[0] else others)
+        for each, own in zip(names, layers, strict=True)
+    ]
+    images = keras.Input(first.model.input_shape[1:], dtype="uint8")
+    seen = [
+        _on_grid_of(first, part, f"encoder_{number}")(images)
+        for number, part in enumerate(parts)
+    ]
+    annotations = keras.layers.Concatenate(
+        dtype="float32", name="annotations"
+    )(seen)
+    model = keras.Model(images, annotations, name="encoders")
+    return dataclasses.replace(
+        first,
+        name=name,
+        layer=JOIN.join(part.layer for part in parts),
+        depth=sum(part.depth for part in parts),
+        digest=weights_digest(model),
+        model=model,
+        preprocessing=f" {JOIN} ".join(part.preprocessing for part in parts),
+    )
+
+
+def _on_grid_of(first: Encoder, part: Encoder, name: str) -> keras.Model:
+    """Returns an encoder's model with the locations of another."""
+    (rows, columns), own = first.grid, part.grid
+    if part.image_size != first.image_size or rows % own[0] or columns % own[1]:
+        raise UserError(
+            "Expected encoders of images of one size, the finest locations "
+            f"first. Received: {first.name} of {first.image_size} pixels and "
+            f"{first.grid} locations, {part.name} of {part.image_size} and "
+            f"{part.grid}"
+        )
+    features = keras.layers.Reshape((*own, part.depth))(part.model.output)
+    features = keras.layers.UpSampling2D((rows // own[0], columns // own[1]))(
+        features
+    )
+    features = keras.layers.Rescaling(_BESIDE.get(part.name, 1.0))(features)
+    features = keras.layers.Reshape((rows * columns, part.depth))(features)
+    return keras.Model(part.model.input, features, name=name)
 
 
 def _pixels(name: str) -> Encoder:

@@ -47,7 +47,10 @@ def define_extraction_flags() -> Callable[[], Extraction]:
             "the file of the captions, where the data set takes one",
         ),
         flags.DEFINE_string(
-            "encoder", "vgg19", "vgg19, vgg16, efficientnet_lite0, scenes, ..."
+            "encoder",
+            "vgg19",
+            "vgg19, vgg16, efficientnet_lite0, scenes, ...; or several side "
+            "by side, joined by +",
         ),
         flags.DEFINE_string(
             "encoder_layer", None, "the layer that gives the annotations"

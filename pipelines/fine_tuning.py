@@ -12,6 +12,7 @@ import keras
 
 from pipelines.encoders import (
     DEFAULT_LAYERS,
+    JOIN,
     PIXELS,
     Encoder,
     build_encoder,
@@ -73,6 +74,11 @@ def cut_encoder(
     Raises:
         UserError: The encoder cannot be had, or not be cut there.
     """
+    if JOIN in name:
+        raise UserError(
+            "Expected one encoder with --finetune. Received: "
+            f"--encoder={name}. Give one of them."
+        )
     scratch = weights == "none"
     layer = layer or DEFAULT_LAYERS.get(name)
     if name == "scenes" and scratch and finetune == ALL:

@@ -39,7 +39,9 @@ class Config:
 
     # Annotations.
     encoder: str = _option(
-        "vgg19", "vgg19, vgg16, efficientnet_lite0, scenes, resnet50, ..."
+        "vgg19",
+        "vgg19, vgg16, efficientnet_lite0, scenes, resnet50, ...; or several "
+        "side by side, joined by +",
     )
     encoder_layer: str | None = _option(
         None, "the layer that gives the annotations; by default the encoder's"

@@ -127,6 +127,67 @@ def test_scenes(scenes):
     )
 
 
+SIDE_BY_SIDE = (
+    "efficientnet_lite0+efficientnet_lite0",
+    "block5c_add+block7a_project_bn",
+)
+
+
+def test_side_by_side_a_location_has_the_annotations_of_all():
+    names, layers = (each.split("+") for each in SIDE_BY_SIDE)
+    fine, coarse = map(build_encoder, names, layers)
+    both = build_encoder(*SIDE_BY_SIDE)
+    assert (both.name, both.layer) == SIDE_BY_SIDE
+    assert (both.grid, both.depth) == ((14, 14), 112 + 320)
+    assert both.digest not in (fine.digest, coarse.digest)
+    images = pixels(2, 224)
+    first, second = run(fine.model, images), run(coarse.model, images)
+    found = run(both.model, images)
+    for row in range(14):
+        for column in range(14):
+            at = found[:, 14 * row + column]
+            inside = 7 * (row // 2) + column // 2
+            expected = 0.3 * first[:, 14 * row + column]
+            np.testing.assert_allclose(at[:, :112], expected, atol=1e-5)
+            expected = 0.3 * second[:, inside]
+            np.testing.assert_allclose(at[:, 112:], expected, atol=1e-5)
+
+
+def test_side_by_side_a_file_is_the_firsts(vgg16_weights, flickr8k_dir):
+    both = build_encoder("vgg16+efficientnet_lite0", None, vgg16_weights)
+    assert both.layer == "block5_conv3+block7a_project_bn"
+    images = photos(flickr8k_dir, 2)
+    parts = [
+        run(build_encoder(*each).model, images)
+        for each in (
+            ("vgg16", None, vgg16_weights),
+            ("efficientnet_lite0", None, "default"),
+        )
+    ]
+    found = run(both.model, images)
+    np.testing.assert_array_equal(found[..., :512], parts[0])
+    corner = 0.3 * parts[1][:, -1]
+    np.testing.assert_allclose(found[:, -1, 512:], corner, atol=1e-5)
+    # On photos both vary alike.
+    assert 0.7 < found[..., 512:].std() / found[..., :512].std() < 1.4
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "message"),
+    [
+        ("vgg16+", None, "Expected an encoder"),
+        ("efficientnet_lite0+vgg16", None, "finest.*first.*14, 14"),
+        ("vgg16+scenes", None, "images of one size.*112"),
+        ("vgg16+efficientnet_lite0", "block5_conv3", "a layer for each"),
+        ("vgg16+efficientnet_lite0", "pixels+pixels", "a layer for each"),
+        ("vgg16+efficientnet_lite0", "pixels", "a layer for each"),
+    ],
+)
+def test_what_cannot_stand_side_by_side(name, layer, message):
+    with pytest.raises(UserError, match=message):
+        build_encoder(name, layer, "none")
+
+
 def test_pixels_are_the_annotations_of_an_encoder_that_learns():
     # No weights are read: there are none in it.
     encoder = build_encoder("vgg16", "pixels", "/nowhere.h5")

@@ -147,6 +147,11 @@ def test_efficientnet_lite0_is_cut_between_its_blocks():
         cut_encoder("efficientnet_lite0", None, "default", "block6d_dwconv")
 
 
+def test_of_several_encoders_none_can_learn():
+    with pytest.raises(UserError, match="one encoder with --finetune"):
+        cut_encoder("vgg16+scenes", None, "none", "all")
+
+
 def test_where_it_cannot_be_cut():
     def refused(finetune, *told):
         with pytest.raises(UserError) as caught:
