@@ -64,6 +64,15 @@ class Speaker:
 
         self._compiled = compiled
 
+    def prepare(self, decoding: Decoding) -> None:
+        """Reads now what a first caption would read from the run's folder.
+
+        Raises:
+            UserError: Consensus is asked for and cannot be had.
+        """
+        if decoding.consensus:
+            self._chooser(decoding)
+
     def captions(
         self, annotations, decoding: Decoding, first: int = 0
     ) -> list[Caption]:
@@ -88,12 +97,7 @@ class Speaker:
 
     def _agreed(self, annotations, decoding, first) -> list[Caption]:
         """Returns captions that those of similar photos agree with."""
-        if self._consensus is None:
-            raise UserError(
-                "Expected --consensus=0: this captioner has no photos to "
-                f"compare with. Received: consensus={decoding.consensus}"
-            )
-        choose = self._consensus()
+        choose = self._chooser(decoding)
         said = self.captions(annotations, decoding.proposing, first)
         proposed = [(caption, *caption.alternatives) for caption in said]
         ranked = choose.chosen(proposed, np.asarray(annotations))
@@ -103,6 +107,14 @@ class Speaker:
             )
             for best, *others in ranked
         ]
+
+    def _chooser(self, decoding: Decoding) -> Consensus:
+        if self._consensus is None:
+            raise UserError(
+                "Expected --consensus=0: this captioner has no photos to "
+                f"compare with. Received: consensus={decoding.consensus}"
+            )
+        return self._consensus()
 
     def all_captions(
         self,

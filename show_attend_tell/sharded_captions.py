@@ -34,12 +34,15 @@ from show_attend_tell.captioning import (
     ImageCaptioner,
 )
 from show_attend_tell.config import FILE_NAME as CONFIG_FILE
+from show_attend_tell.consensus import CAPTIONS_FILE, NUMBERS_FILE
 from show_attend_tell.decoding import changed
 from show_attend_tell.exporting.captioner import ExportedCaptioner, is_exported
 
 MANIFEST_FILE = "captions.json"
 
 _RUN_FILES = (MODEL_FILE, VOCABULARY_FILE, METADATA_FILE)
+# What a worker reads of a run; those of similar photos need not be there.
+_READ_FILES = (CONFIG_FILE, *_RUN_FILES, CAPTIONS_FILE, NUMBERS_FILE)
 _DECIMALS = 5
 
 
@@ -104,14 +107,19 @@ class ShardedCaptioning(ShardWork):
         Raises:
             UserError: It cannot be loaded, or is another one here.
         """
-        with local_copy(self.model, [CONFIG_FILE, *_RUN_FILES]) as folder:
+        with local_copy(self.model, _READ_FILES) as folder:
             if _digest(folder) != self.digest:
                 raise UserError(
                     f"The model {self.model!r} is another one on this worker."
                 )
             if is_exported(folder):
                 return ExportedCaptioner(folder)
-            return ImageCaptioner.load(folder, self.encoder_weights)
+            captioner = ImageCaptioner.load(folder, self.encoder_weights)
+            # The folder may be a copy, which is gone when captions are said.
+            captioner.speaker.prepare(
+                changed(captioner.decoding, self.decoding)
+            )
+            return captioner
 
     def finished(self, shard: Shard) -> list[Skipped] | None:
         """Returns what was set aside, if the shard's file is there."""
@@ -181,12 +189,14 @@ def model_digest(model: str) -> str:
     Raises:
         UserError: A file is missing.
     """
-    with local_copy(model, [CONFIG_FILE, *_RUN_FILES]) as folder:
+    with local_copy(model, _READ_FILES) as folder:
         return _digest(folder)
 
 
 def _digest(folder: str) -> str:
     names = _RUN_FILES
+    if os.path.exists(os.path.join(folder, CAPTIONS_FILE)):
+        names = (*names, CAPTIONS_FILE)  # It names the other's digest.
     if is_exported(folder):
         names = sorted(
             os.path.relpath(os.path.join(place, name), folder)

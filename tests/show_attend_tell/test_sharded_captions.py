@@ -15,6 +15,8 @@ import pytest
 
 import show_attend_tell
 from pipelines.errors import UserError
+from pipelines.features import AnnotationCache
+from show_attend_tell.consensus import Consensus, describe
 from tests.conftest import ROOT
 from tests.pipelines.sharded.conftest import (
     BAD,
@@ -176,6 +178,31 @@ def test_a_far_model_is_fetched(
     for name, entry in found.items():
         path = str(photos / name)
         assert_said(entry, captioner.caption(path, method="greedy"))
+
+
+def test_a_far_model_has_its_similar_photos(
+    trained, photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(FarFileSystem, "root", str(tmp_path))
+    shutil.copytree(trained, tmp_path / "model")
+    shutil.copytree(photos, tmp_path / "photos", ignore=_all_but_scenes)
+    work = captioning("far://model", "far://there", decoding={"consensus": 4})
+    images = images_of_glob("far://photos/*.png")
+    with pytest.raises(UserError, match="run with similar_photos.json"):
+        work.begin(images, 5)
+
+    cache = AnnotationCache.open(str(trained / "annotations"))
+    texts = [["a red ball"], ["a small green star is above a ring"]]
+    Consensus(describe(cache.read([0, 1])), texts).save(
+        str(tmp_path / "model"), cache.metadata
+    )
+    work = captioning("far://model", "far://there", decoding={"consensus": 4})
+    caption(work, "far://photos/*.png")
+    near = show_attend_tell.load(str(tmp_path / "model"))
+    found = entries(tmp_path / "there")
+    assert len(found) == 5
+    for name, entry in found.items():
+        assert_said(entry, near.caption(str(photos / name), consensus=4))
 
 
 def _all_but_scenes(folder, names):
