@@ -25,14 +25,19 @@ _ONLY = flags.DEFINE_list("only", [], "Trainings, by name; by default all.")
 # Minutes, not an hour: a third of Flickr8k's photos.
 _BUDGET = ("--train_images=2000", "--epochs=5", "--consensus=0", "--pictures=0")
 _SOFT, _HARD = "--recipe=flickr8k_soft", "--recipe=flickr8k_hard"
-_HALF, _SHARPER = "--expectation_share=0.5", "--attention_temperature=0.25"
+_HALF, _SHARPER = (
+    "--soft_attention_probability=0.5",
+    "--attention_temperature=0.25",
+)
 VARIATIONS = {
     "recipe": (_SOFT,),
     "no_gate": (_SOFT, "--gate=none"),
     "vector_gate": (_SOFT, "--gate=vector"),
     "no_penalty": (_SOFT, "--regularizer_weight=0"),
     "penalty_as_sum": (
-        _SOFT, "--regularizer_normalization=sum", "--regularizer_weight=0.1",
+        _SOFT,
+        "--regularizer_normalization=sum",
+        "--regularizer_weight=0.1",
     ),
     "linear_output": (_SOFT, "--activation=linear"),
     "attention_of_128": (_SOFT, "--attention_units=128"),
@@ -47,8 +52,8 @@ VARIATIONS = {
     "sharper": (_SOFT, _SHARPER),
     "hard": (_HARD,),
     "half_drawn": (_HARD, _HALF),
-    "reinforce": (_HARD, "--relaxation=0"),
-    "half_drawn_reinforce": (_HARD, _HALF, "--relaxation=0"),
+    "reinforce": (_HARD, "--gumbel_temperature=0"),
+    "half_drawn_reinforce": (_HARD, _HALF, "--gumbel_temperature=0"),
     "sharper_hard": (_HARD, _SHARPER),
 }
 _MEASURES = ("BLEU-4", "METEOR", "CIDEr", "vocabulary")
@@ -59,8 +64,11 @@ def _trained(workdir: str, arguments: list[str]) -> dict:
     scores = os.path.join(workdir, "scores.json")
     if not os.path.exists(scores):
         command = [
-            sys.executable, "-m", "show_attend_tell.train",
-            *arguments, f"--workdir={workdir}",
+            sys.executable,
+            "-m",
+            "show_attend_tell.train",
+            *arguments,
+            f"--workdir={workdir}",
         ]
         print(" ".join(command[1:]), flush=True)
         with open(f"{workdir}.log", "a") as log:

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
+from pipelines.cache.extraction import AnnotationCache
 from pipelines.errors import UserError
-from pipelines.features import AnnotationCache
 
 _ANNOTATIONS = flags.DEFINE_string(
     "annotations", None, "Folder of the cache.", required=True

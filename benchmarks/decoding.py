@@ -27,13 +27,13 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
+from pipelines.cache.extraction import AnnotationCache
 from pipelines.errors import UserError
-from pipelines.features import AnnotationCache
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
-from show_attend_tell.captioning import load_captioner
-from show_attend_tell.config import Config
+from show_attend_tell.configs.run_config import Config
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.decoding.decoder import decode
+from show_attend_tell.decoding.decode import decode
+from show_attend_tell.inference.caption_generator import load_captioner
 from show_attend_tell.model import DecodingState
 
 _WORKDIR = flags.DEFINE_string(
@@ -138,10 +138,10 @@ class InPython:
 
     def _rank(self, said):
         words, log_p = said
-        return -log_p / len(words) ** self.decoding.length_exponent
+        return -log_p / len(words) ** self.decoding.length_penalty
 
     def _beaten(self, best, gone):
-        reachable = best / self.decoding.steps**self.decoding.length_exponent
+        reachable = best / self.decoding.steps**self.decoding.length_penalty
         return reachable <= -self._rank(gone[0])
 
 

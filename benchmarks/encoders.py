@@ -8,8 +8,8 @@ Counted from the shapes of the layers; no weights are needed, nothing is run.
 import keras
 from absl import app, flags
 
-from pipelines.encoders import build_encoder
-from pipelines.multiply_adds import multiply_adds
+from pipelines.encoders.multiply_adds import multiply_adds
+from pipelines.encoders.registry import build_encoder
 
 _ENCODER = flags.DEFINE_string("encoder", None, "One more encoder.")
 _LAYER = flags.DEFINE_string("encoder_layer", None, "Its layer.")

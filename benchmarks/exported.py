@@ -36,8 +36,7 @@ def main(arguments):
                 batch = list(itertools.islice(itertools.cycle(photos), size))
                 session(name, images=batch)  # The first is slow.
                 times = [
-                    measured(session, name, batch)
-                    for _ in range(_ROUNDS.value)
+                    measured(session, name, batch) for _ in range(_ROUNDS.value)
                 ]
                 wall, processors = (
                     1000 * min(each) / size for each in zip(*times, strict=True)

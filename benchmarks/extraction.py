@@ -18,13 +18,13 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from pipelines.cache.extraction import extract_annotations
 from pipelines.captions import CaptionedImage
 from pipelines.commands import run
-from pipelines.encoders import build_encoder
+from pipelines.encoders.multiply_adds import multiply_adds
+from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
-from pipelines.features import extract_annotations
-from pipelines.images import fit_image, load_image, photos_in
-from pipelines.multiply_adds import multiply_adds
+from pipelines.images.decoding import fit_image, load_image, photos_in
 
 _PHOTOS = flags.DEFINE_string(
     "photos", None, "Folder of photos.", required=True
@@ -37,7 +37,7 @@ _IMAGES = flags.DEFINE_integer(
 )
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1)
 
-_GEOMETRY = "squash"
+_RESIZE_MODE = "squash"
 _BATCH_SIZE = 16
 _SIDE, _CHANNELS, _KERNEL = 56, 256, 3
 _PEAK = "one large convolution"
@@ -55,7 +55,7 @@ def _encoding(encoder, images):
     """Returns the encoder on all photos, a batch at a time."""
     side = encoder.image_size
     pixels = np.stack(
-        [fit_image(load_image(i.path), side, _GEOMETRY) for i in images]
+        [fit_image(load_image(i.path), side, _RESIZE_MODE) for i in images]
     )
 
     def encode():
@@ -71,8 +71,12 @@ def _extraction(encoder, images):
     def extract():
         with tempfile.TemporaryDirectory() as folder:
             extract_annotations(
-                images, encoder, _GEOMETRY, folder,
-                batch_size=_BATCH_SIZE, verbose=False,
+                images,
+                encoder,
+                _RESIZE_MODE,
+                folder,
+                batch_size=_BATCH_SIZE,
+                verbose=False,
             )
 
     return extract

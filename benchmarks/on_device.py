@@ -23,9 +23,9 @@ import time
 import numpy as np
 from absl import app, flags
 
-from pipelines.images import photos_in
-from show_attend_tell.exporting.device_captioner import DeviceCaptioner
-from show_attend_tell.exporting.device_file import BEAM, ENCODE, GREEDY
+from pipelines.images.decoding import photos_in
+from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
+from show_attend_tell.inference.tflite_file import BEAM, ENCODE, GREEDY
 
 _PHOTOS = flags.DEFINE_string("photos", None, "A folder.", required=True)
 _COUNT = flags.DEFINE_integer("count", 32, "Photos of it.", lower_bound=1)
@@ -135,10 +135,13 @@ def weights_of():
 def said_by_keras(run: str, weights: str | None, photos: list[str]):
     """Returns what tells a captioner from others, and its captions."""
     # Here, so that the processes above begin without TensorFlow.
-    from show_attend_tell.captioning import ImageCaptioner
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 
-    captioner = ImageCaptioner.load(run, weights or None)
-    digest = captioner.speaker.vocabulary.digest, captioner.encoder.digest
+    captioner = WorkdirCaptioner.load(run, weights or None)
+    digest = (
+        captioner.caption_generator.vocabulary.digest,
+        captioner.encoder.digest,
+    )
     said = {
         method: [c.words for c in captioner.caption(photos, method=method)]
         for method in (GREEDY, BEAM)
@@ -153,7 +156,7 @@ def _held() -> list:
 
 
 def _load(file, threads):
-    captioner = DeviceCaptioner(file, threads)
+    captioner = TFLiteCaptioner(file, threads)
     _held().append(captioner)
     settings = captioner.settings
     return settings.vocabulary_digest, settings.encoder_digest
@@ -174,7 +177,7 @@ def _timed(signature, photo):
 
 def _peak(file, threads):
     """Returns the most memory that it takes to say a caption, in MB."""
-    captioner = DeviceCaptioner(file, threads)
+    captioner = TFLiteCaptioner(file, threads)
     size = captioner.settings.image_size
     captioner.caption(np.zeros((size, size, 3), np.uint8), method=GREEDY)
     # Not `getrusage`, which knows what the parent held as well.

@@ -81,10 +81,9 @@ class TightCaptioner(nn.Module):
             context = gate * torch.bmm(attention, annotations)
             gates = inputs[t] + gates + self.context_gates(context)
             into, forget, new, out = gates.chunk(4, -1)
-            cell = (
-                torch.sigmoid(forget) * cell
-                + torch.sigmoid(into) * torch.tanh(new)
-            )
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(
+                into
+            ) * torch.tanh(new)
             hidden = torch.sigmoid(out) * torch.tanh(cell)
             outputs.append((hidden, context, attention))
         hidden, context, attention = (
@@ -138,10 +137,9 @@ class TutorialCaptioner(TightCaptioner):
                 + functional.linear(hidden, to_gates)
             )
             into, forget, new, out = gates.chunk(4, -1)
-            cell = (
-                torch.sigmoid(forget) * cell
-                + torch.sigmoid(into) * torch.tanh(new)
-            )
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(
+                into
+            ) * torch.tanh(new)
             hidden = torch.sigmoid(out) * torch.tanh(cell)
             known = (
                 words[:, t]

@@ -67,25 +67,37 @@ def _measured(folder: str, images: int):
     """Yields for each command its name, its seconds and its MiB."""
     photos = f"{folder}/photos"
     data = (
-        "--dataset=folder", f"--data_dir={photos}",
+        "--dataset=folder",
+        f"--data_dir={photos}",
         f"--captions={_draw(photos, images)}",
-        "--encoder=scenes", "--geometry=squash",
+        "--encoder=scenes",
+        "--resize_mode=squash",
         f"--annotations={folder}/annotations",
     )
     workdir = f"--workdir={folder}/run"
     yield "extraction", *_run("pipelines.extract_features", *data)
     _, memory = _run(
-        "show_attend_tell.train", "--recipe=scenes", "--epochs=3",
-        "--keep_epochs=2", "--pictures=0", workdir, *data,
+        "show_attend_tell.train",
+        "--recipe=scenes",
+        "--epochs=3",
+        "--keep_epochs=2",
+        "--pictures=0",
+        workdir,
+        *data,
     )
     second, third = (
         os.path.getmtime(f"{folder}/run/epochs/{epoch:02d}.keras")
         for epoch in (2, 3)
     )
     yield "an epoch", third - second, memory
-    yield "captions", *_run(
-        "show_attend_tell.caption",
-        workdir, f"--output={folder}/captions.csv", photos,
+    yield (
+        "captions",
+        *_run(
+            "show_attend_tell.caption",
+            workdir,
+            f"--output={folder}/captions.csv",
+            photos,
+        ),
     )
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from absl import app, flags
 
 from pipelines.errors import UserError
-from show_attend_tell.exporting.gate import drawn_photos
+from show_attend_tell.exporting.saved_model_validation import drawn_photos
 from show_attend_tell.serving.client import PROTOCOLS, ServingClient
 
 _MODEL = flags.DEFINE_string(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from keras import ops
 
-from show_attend_tell.losses import caption_nll
 from show_attend_tell.model import Captioner
+from show_attend_tell.objectives.likelihood import caption_nll
 
 
 def parts(

@@ -413,9 +413,7 @@ def _shapes() -> list[Shape]:
     images = max(1, round(_BATCH_SIZE.value / _CAPTIONS.value))
     batches = ((_BATCH_SIZE.value, 1), (images, _CAPTIONS.value))
     return [
-        Shape(
-            n, k, _WORDS.value, _LOCATIONS.value, sizes, 0.5, _THREADS.value
-        )
+        Shape(n, k, _WORDS.value, _LOCATIONS.value, sizes, 0.5, _THREADS.value)
         for n, k in batches
     ]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipelines.augmentation import Augmentation
-from pipelines.features import AnnotationCache
+from pipelines.cache.extraction import AnnotationCache
+from pipelines.images.augmentation import Augmentation
 from pipelines.vocabulary import PADDING
 
 BATCHINGS = ("image", "length")
@@ -223,7 +223,5 @@ def evaluation_batches(
         records.set_shape((batch_size,))
         return cache.decode(records)
 
-    batches = tf.data.Dataset.from_tensor_slices(
-        padded.reshape(-1, batch_size)
-    )
+    batches = tf.data.Dataset.from_tensor_slices(padded.reshape(-1, batch_size))
     return batches.map(load, num_parallel_calls=2).prefetch(2)

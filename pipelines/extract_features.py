@@ -30,14 +30,14 @@ def main(arguments: Sequence[str]) -> None:
     given = _EXTRACTION()
     source = load_source(_DATASET.value, given.data_dir, given.captions)
     # Here, because TensorFlow takes seconds: help and mistakes come at once.
-    from pipelines.encoders import build_encoder
-    from pipelines.features import extract_annotations
+    from pipelines.cache.extraction import extract_annotations
+    from pipelines.encoders.registry import build_encoder
 
     encoder = build_encoder(given.encoder, given.layer, given.weights)
     cache = extract_annotations(
         source.images,
         encoder,
-        given.geometry,
+        given.resize_mode,
         given.annotations,
         given.precision,
     )

@@ -36,7 +36,7 @@ _RETRY = flags.DEFINE_bool(
 def main(arguments: Sequence[str]) -> None:
     """Extracts, or goes on."""
     # Here, because Beam is an extra, and TensorFlow takes seconds.
-    from pipelines.metadata import Metadata
+    from pipelines.cache.metadata import Metadata
     from pipelines.sharded.annotations import (
         ShardedExtraction,
         build_encoder_anywhere,
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     encoder = build_encoder_anywhere(given.encoder, given.layer, weights)
     work = ShardedExtraction(
         absolute(given.annotations),
-        Metadata.describe(encoder, given.geometry, given.precision),
+        Metadata.describe(encoder, given.resize_mode, given.precision),
         weights,
         retry_errors=_RETRY.value,
     )

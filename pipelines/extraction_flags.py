@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from absl import flags
 
-from pipelines.images import GEOMETRIES
-from pipelines.precisions import PRECISIONS
+from pipelines.cache.precisions import PRECISIONS
+from pipelines.images.decoding import RESIZE_MODES
 
 
 class Extraction(typing.NamedTuple):
@@ -18,7 +18,7 @@ class Extraction(typing.NamedTuple):
         encoder: The name of the encoder.
         layer: The layer that gives the annotations, or `None`.
         weights: `"default"` or a file.
-        geometry: How images are fitted.
+        resize_mode: How images are fitted.
         precision: Of the annotations on disk.
         annotations: The folder to write.
     """
@@ -28,7 +28,7 @@ class Extraction(typing.NamedTuple):
     encoder: str
     layer: str | None
     weights: str
-    geometry: str
+    resize_mode: str
     precision: str
     annotations: str
 
@@ -59,7 +59,7 @@ def define_extraction_flags() -> Callable[[], Extraction]:
             "encoder_weights", "default", "default (ImageNet) or a file"
         ),
         flags.DEFINE_enum(
-            "geometry", "crop", GEOMETRIES, "how images are fitted"
+            "resize_mode", "crop", RESIZE_MODES, "how images are fitted"
         ),
         flags.DEFINE_enum(
             "precision", "sqrt8", PRECISIONS, "of the annotations on disk"

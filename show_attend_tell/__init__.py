@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pipelines as pipelines  # First: it quiets TensorFlow.
 
 if TYPE_CHECKING:
-    from show_attend_tell.captions import PhotoCaptioner
+    from show_attend_tell.inference.caption import PhotoCaptioner
 
 
 def load(
@@ -37,21 +37,21 @@ def load(
         UserError: A file is missing, or does not belong to the others.
     """
     # Here, because these take seconds that not every import needs.
-    from show_attend_tell.exporting.device_captioner import (
-        DeviceCaptioner,
-        is_for_devices,
+    from show_attend_tell.inference.shipped_model import shipped_model
+    from show_attend_tell.inference.tflite_captioner import (
+        TFLiteCaptioner,
+        is_tflite,
     )
-    from show_attend_tell.shipped import shipped_model
 
     path = path or shipped_model()
-    if is_for_devices(path):
-        return DeviceCaptioner(path)
-    from show_attend_tell.captioning import ImageCaptioner
-    from show_attend_tell.exporting.captioner import (
-        ExportedCaptioner,
-        is_exported,
+    if is_tflite(path):
+        return TFLiteCaptioner(path)
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.saved_model_captioner import (
+        SavedModelCaptioner,
+        is_saved_model,
     )
 
-    if is_exported(path):
-        return ExportedCaptioner(path)
-    return ImageCaptioner.load(path, encoder_weights, ensemble)
+    if is_saved_model(path):
+        return SavedModelCaptioner(path)
+    return WorkdirCaptioner.load(path, encoder_weights, ensemble)

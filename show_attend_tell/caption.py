@@ -9,7 +9,7 @@ one that was trained here, --model=savedmodels/scenes/1 an exported one, and
 A line is printed for each photo or folder of photos. --attention=DIR draws
 where the model looked for each word. --output=FILE.csv or FILE.json (COCO's
 form, the best caption of each) writes the captions to a file. With
---hypotheses=3 the next best follow, each with its log-probability.
+--num_captions=3 the next best follow, each with its log-probability.
 """
 
 import csv
@@ -25,15 +25,15 @@ from absl import flags
 from pipelines.commands import run
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
-from pipelines.images import load_image, photos_in
-from show_attend_tell.captions import Caption, PhotoCaptioner
-from show_attend_tell.exporting.device_captioner import (
-    DeviceCaptioner,
-    is_for_devices,
+from pipelines.images.decoding import load_image, photos_in
+from show_attend_tell.configs.flags import define_decoding_flags
+from show_attend_tell.inference.attention_figure import save_picture
+from show_attend_tell.inference.caption import Caption, PhotoCaptioner
+from show_attend_tell.inference.shipped_model import shipped_model
+from show_attend_tell.inference.tflite_captioner import (
+    TFLiteCaptioner,
+    is_tflite,
 )
-from show_attend_tell.flags import define_decoding_flags
-from show_attend_tell.shipped import shipped_model
-from show_attend_tell.visualization import save_picture
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder that train wrote")
 _MODEL = flags.DEFINE_string(
@@ -101,15 +101,17 @@ def _captioner() -> PhotoCaptioner:
         )
     if path is None and _WORKDIR.value is None:
         path = shipped_model()
-    if path is not None and is_for_devices(path):
-        return DeviceCaptioner(path)
+    if path is not None and is_tflite(path):
+        return TFLiteCaptioner(path)
     # Here, because TensorFlow takes seconds, and devices may not have it.
-    from show_attend_tell.captioning import ImageCaptioner
-    from show_attend_tell.exporting.captioner import ExportedCaptioner
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.saved_model_captioner import (
+        SavedModelCaptioner,
+    )
 
     if path is not None:
-        return ExportedCaptioner(path)
-    return ImageCaptioner.load(
+        return SavedModelCaptioner(path)
+    return WorkdirCaptioner.load(
         _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
     )
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from pipelines.commands import run
-from show_attend_tell.flags import define_decoding_flags
+from show_attend_tell.configs.flags import define_decoding_flags
 
 _IMAGES = flags.DEFINE_string(
     "images", None, "a glob; ** crosses folders", required=True
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     from pipelines.sharded.files import absolute
     from pipelines.sharded.images import images_of_glob
     from pipelines.sharded.pipeline import pipeline_options, run_pipeline
-    from show_attend_tell.sharded_captions import (
+    from show_attend_tell.inference.sharded_captions import (
         ShardedCaptioning,
         model_digest,
     )

@@ -16,9 +16,12 @@ from absl import flags
 
 from pipelines.commands import run
 from pipelines.errors import UserError
+from show_attend_tell.inference.attention_figure import (
+    contact_sheet,
+    save_picture,
+)
 from show_attend_tell.serving.client import PROTOCOLS, ServingClient
 from show_attend_tell.serving.photos import servable_image
-from show_attend_tell.visualization import contact_sheet, save_picture
 
 _TARGET = flags.DEFINE_string(
     "target", None, "HOST:PORT of the server", required=True

@@ -25,18 +25,18 @@ from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.files import write_json
 from pipelines.sources import SOURCES
-from show_attend_tell.config import Config
-from show_attend_tell.flags import define_decoding_flags
-from show_attend_tell.scoring.caption_files import read_predictions
-from show_attend_tell.scoring.metrics import (
+from show_attend_tell.configs.flags import define_decoding_flags
+from show_attend_tell.configs.run_config import Config
+from show_attend_tell.metrics.caption_scores import (
     Evaluation,
     check_same_images,
     compare,
     evaluate_captions,
 )
-from show_attend_tell.scoring.pairing import Paired, pair
-from show_attend_tell.scoring.reference_files import References, read_references
-from show_attend_tell.scoring.score_table import (
+from show_attend_tell.metrics.pairing import Paired, pair
+from show_attend_tell.metrics.prediction_files import read_predictions
+from show_attend_tell.metrics.reference_files import References, read_references
+from show_attend_tell.metrics.score_table import (
     as_json,
     left_out_lines,
     score_table,
@@ -51,9 +51,7 @@ _SPLIT = flags.DEFINE_string(
 _DATASET = flags.DEFINE_enum(
     "dataset", None, SOURCES, "another data set than that of the training"
 )
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "where the data set is now"
-)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where the data set is now")
 _CAPTIONS = flags.DEFINE_string("captions", None, "where its captions are now")
 _ANNOTATIONS = flags.DEFINE_string(
     "annotations", None, "where the annotations are now"
@@ -114,14 +112,14 @@ def main(arguments: Sequence[str]) -> None:
 def _score_run(workdir: str) -> None:
     config = _config(workdir)
     # Here, because they bring TensorFlow, which files need not wait for.
-    from show_attend_tell.captioning import decoding_of
     from show_attend_tell.decoding import changed
-    from show_attend_tell.evaluation import (
+    from show_attend_tell.evaluation.run_report import report_run
+    from show_attend_tell.evaluation.split_evaluation import (
         evaluate_run,
         told,
         write_evaluation,
     )
-    from show_attend_tell.run_report import report_run
+    from show_attend_tell.inference.caption_generator import decoding_of
 
     decoding = changed(decoding_of(config), _DECODING())
     splits = [_ALSO.get(s, s) for s in (_SPLIT.value or "").split(",") if s]
@@ -204,9 +202,7 @@ def _paired(path: str, references: References) -> Paired:
 
 def _evaluated(paired: Paired) -> Evaluation:
     print(f"scoring {len(paired.ids)} captions ...", file=sys.stderr)
-    return evaluate_captions(
-        paired.ids, paired.candidates, paired.references
-    )
+    return evaluate_captions(paired.ids, paired.candidates, paired.references)
 
 
 if __name__ == "__main__":

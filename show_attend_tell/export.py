@@ -21,10 +21,10 @@ from absl import flags, logging
 
 from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
-from pipelines.images import photos_in
+from pipelines.images.decoding import photos_in
+from show_attend_tell.configs.flags import define_decoding_flags
 from show_attend_tell.decoding import changed
-from show_attend_tell.exporting.device_file import PRECISIONS
-from show_attend_tell.flags import define_decoding_flags
+from show_attend_tell.inference.tflite_file import PRECISIONS
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder that train wrote", required=True
@@ -73,13 +73,13 @@ def main(arguments: Sequence[str]) -> None:
     """Exports what the flags say."""
     # Here, because processes that check an export begin with this file, and
     # for devices they must do without TensorFlow.
-    from show_attend_tell.captioning import ImageCaptioner
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 
     no_arguments(arguments)
     logging.set_verbosity(logging.WARNING)
     batch_sizes = _batch_sizes()
     photos = photos_in(_PHOTOS.value) if _PHOTOS.value else []
-    captioner = ImageCaptioner.load(
+    captioner = WorkdirCaptioner.load(
         _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
     )
     decoding = changed(captioner.decoding, {"consensus": 0, **_DECODING()})

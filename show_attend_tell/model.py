@@ -9,18 +9,18 @@ import tensorflow as tf
 from keras import ops
 
 from pipelines.vocabulary import PADDING
-from show_attend_tell.hard_attention import HardAttention
 from show_attend_tell.layers import (
     DeepOutput,
     DoublyStochasticRegularizer,
     InitialState,
     LSTMDecoder,
 )
-from show_attend_tell.losses import caption_nll, smoothing
-from show_attend_tell.replicas import at_once, total
-from show_attend_tell.scheduled_sampling import ScheduledSampling
-from show_attend_tell.steps import take_step
-from show_attend_tell.weight_average import WeightAverage
+from show_attend_tell.objectives.hard_attention import HardAttention
+from show_attend_tell.objectives.likelihood import caption_nll, smoothing
+from show_attend_tell.objectives.replicas import at_once, total
+from show_attend_tell.objectives.scheduled_sampling import ScheduledSampling
+from show_attend_tell.training.optimizer_step import take_step
+from show_attend_tell.training.weight_average import WeightAverage
 
 ATTENTIONS = ("soft", "hard")
 
@@ -54,7 +54,7 @@ class Captioner(keras.Model):
             + entropy_weight sum_t,i alpha_ti log alpha_ti
 
     where `R` is the caption's negative log-likelihood and `b` its moving
-    average, `b_k = 0.9 b_(k-1) + 0.1 R_k`, the middle term only where places
+    average, `b_k = 0.9 b_(k-1) + 0.1 R_k`, the middle term only where locations
     were drawn.
 
     To decode, `begin` with the annotations and take a `step` a word.
@@ -68,7 +68,7 @@ class Captioner(keras.Model):
         initial_units: Size of the hidden layer of the initial state; 0 for
             none.
         activation: Of the deep output, `"tanh"` or `"linear"`.
-        dropout: At the paper's three places.
+        dropout: At the paper's three locations.
         regularizer_weight: Lambda of the doubly stochastic penalty.
         regularizer_normalization: `"sum"` (the paper's) or `"mean"`.
         annotation_scale: What annotations are multiplied by on entry, to
@@ -77,7 +77,7 @@ class Captioner(keras.Model):
             trained with, so that no others are taken for them.
         attention: `"soft"` or `"hard"`.
         attention_temperature: What energies are divided by.
-        expectation_share: Hard: the probability that an image sees the
+        soft_attention_probability: Hard: the probability that an image sees the
             expectation in a step of training.
         reinforce_weight: Hard: lambda_r.
         entropy_weight: Hard: lambda_e.
@@ -86,9 +86,9 @@ class Captioner(keras.Model):
             batch; or `"released"`, that of the authors' code: `R` is the
             mean over the caption's words, and the last two terms are summed
             over the batch.
-        attention_samples: Hard: places are drawn so many times for each
+        attention_samples: Hard: locations are drawn so many times for each
             caption; from two on, `b` is the mean of the other samples.
-        relaxation: Hard: temperature of straight-through Gumbel (Jang et al.
+        gumbel_temperature: Hard: temperature of straight-through Gumbel (Jang et al.
             2017), which takes the place of REINFORCE; 0 for REINFORCE.
         label_smoothing: The share of each word's probability that the loss
             spreads over all words, see `losses.smoothing`. The metric
@@ -101,7 +101,7 @@ class Captioner(keras.Model):
         encoder: A part of the encoder that learns, `(N, L', D')` to `(N,
             rows, columns, D)`. The annotations that the model is then given
             are this part's inputs.
-        encoder_pace: The encoder's learning rate, as a part of the
+        encoder_learning_rate_multiplier: The encoder's learning rate, as a part of the
             optimizer's.
         encoder_start: The encoder learns from this step of the optimizer on.
     """
@@ -122,18 +122,18 @@ class Captioner(keras.Model):
         vocabulary_digest: str = "",
         attention: str = "soft",
         attention_temperature: float = 1.0,
-        expectation_share: float = 0.5,
+        soft_attention_probability: float = 0.5,
         reinforce_weight: float = 0.1,
         entropy_weight: float = 0.002,
         baseline_decay: float = 0.9,
         reinforce_scale: str = "caption",
         attention_samples: int = 1,
-        relaxation: float = 0.0,
+        gumbel_temperature: float = 0.0,
         label_smoothing: float = 0.0,
         scheduled_sampling: float = 0.0,
         ema: float = 0.0,
         encoder: keras.Model | None = None,
-        encoder_pace: float = 1.0,
+        encoder_learning_rate_multiplier: float = 1.0,
         encoder_start: int = 0,
         **kwargs,
     ):
@@ -155,17 +155,17 @@ class Captioner(keras.Model):
             "vocabulary_digest": vocabulary_digest,
             "attention": attention,
             "attention_temperature": attention_temperature,
-            "expectation_share": expectation_share,
+            "soft_attention_probability": soft_attention_probability,
             "reinforce_weight": reinforce_weight,
             "entropy_weight": entropy_weight,
             "baseline_decay": baseline_decay,
             "reinforce_scale": reinforce_scale,
             "attention_samples": attention_samples,
-            "relaxation": relaxation,
+            "gumbel_temperature": gumbel_temperature,
             "label_smoothing": label_smoothing,
             "scheduled_sampling": scheduled_sampling,
             "ema": ema,
-            "encoder_pace": encoder_pace,
+            "encoder_learning_rate_multiplier": encoder_learning_rate_multiplier,
             "encoder_start": encoder_start,
         }
         self.vocabulary_digest = vocabulary_digest
@@ -179,13 +179,13 @@ class Captioner(keras.Model):
         self.hard = None
         if attention == "hard":
             self.hard = HardAttention(
-                expectation_share,
+                soft_attention_probability,
                 reinforce_weight,
                 entropy_weight,
                 baseline_decay,
                 reinforce_scale,
                 attention_samples,
-                relaxation,
+                gumbel_temperature,
             )
         self.sampling = None
         if scheduled_sampling:
@@ -203,7 +203,7 @@ class Captioner(keras.Model):
             attention_units,
             gate,
             attention_temperature,
-            relaxation,
+            gumbel_temperature,
             name="decoder",
         )
         # XLA fuses the attention of a step into one pass over memory. The
@@ -303,7 +303,7 @@ class Captioner(keras.Model):
         rows, columns, depth = features.shape[1:]
         return ops.reshape(features, (-1, rows * columns, depth))
 
-    def fit_scale(self, samples) -> None:
+    def fit_annotation_scale(self, samples) -> None:
         """Sets `annotation_scale` so that annotations have a deviation of 1.
 
         Where they come near one the model learns several times faster than
@@ -323,14 +323,14 @@ class Captioner(keras.Model):
         deviation = np.sqrt(squares / count - (total / count) ** 2)
         self._set_scale(float(f"{1 / max(deviation, 1e-6):.3g}"))
 
-    def take_scale(self, other: "Captioner") -> None:
+    def copy_annotation_scale(self, other: "Captioner") -> None:
         """Takes another's `annotation_scale`, whose weights it takes."""
         self._set_scale(other.annotation_scale)
 
     def _set_scale(self, scale: float) -> None:
         self.annotation_scale = self.arguments["annotation_scale"] = scale
 
-    def seed_dropout(
+    def set_random_state(
         self, seed: int, step: int, first: int | None = None
     ) -> None:
         """Makes all chance from now on follow from a seed and a step.
@@ -460,7 +460,7 @@ class Captioner(keras.Model):
             gradients,
             self.learning_variables,
             self.encoder.trainable_variables if self.encoder_learns else [],
-            self.arguments["encoder_pace"],
+            self.arguments["encoder_learning_rate_multiplier"],
             self.arguments["encoder_start"],
         )
         if self.average:

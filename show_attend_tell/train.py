@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from pipelines.commands import no_arguments, run
-from show_attend_tell.flags import define_config_flags
+from show_attend_tell.configs.flags import define_config_flags
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder of the run; by default runs/RECIPE"
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     recipe, config = _CONFIG()
     workdir = _WORKDIR.value or os.path.join("runs", recipe)
     # Here, because TensorFlow takes seconds: help and mistakes come at once.
-    from show_attend_tell.training import train
+    from show_attend_tell.training.run import train
 
     train(config, workdir)
 

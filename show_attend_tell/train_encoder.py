@@ -2,7 +2,7 @@
 
     python -m show_attend_tell.train_encoder --output=scenes.weights.h5
 
-draws scenes, trains the convolutional network of `pipelines.scenes_network`
+draws scenes, trains the convolutional network of `pipelines.encoders.scenes_network`
 together with a captioner on their captions alone (it never sees a box), and
 writes the network's weights. The weights that ship with the package were
 made by this command; BUILD.md says how long it takes.
@@ -19,12 +19,12 @@ import tensorflow as tf
 from absl import flags
 
 from pipelines.commands import no_arguments, run
-from pipelines.images import decode_image, fit_image
-from pipelines.scenes_network import (
+from pipelines.encoders.scenes_network import (
     IMAGE_SIZE,
     fold_normalization,
     scenes_network,
 )
+from pipelines.images.decoding import decode_image, fit_image
 from pipelines.sources.scenes import load_scenes
 from pipelines.vocabulary import PADDING, Vocabulary
 from show_attend_tell.model import Captioner
@@ -125,15 +125,23 @@ def main(arguments):
     tokens = flat.reshape(len(images), -1, flat.shape[-1])
     network = scenes_network(normalized=True)
     captioner = Captioner(
-        len(vocabulary), embedding_size=128, units=256, attention_units=128,
-        initial_units=0, dropout=0.1, regularizer_weight=_PENALTY.value,
+        len(vocabulary),
+        embedding_size=128,
+        units=256,
+        attention_units=128,
+        initial_units=0,
+        dropout=0.1,
+        regularizer_weight=_PENALTY.value,
     )
     depth = network.output_shape[-1]
     captioner.build(
         {"annotations": (None, None, depth), "tokens": (None, None, None)}
     )
     rate = keras.optimizers.schedules.CosineDecay(
-        1e-4, max(_STEPS.value - 500, 1), 0.01, warmup_target=_RATE.value,
+        1e-4,
+        max(_STEPS.value - 500, 1),
+        0.01,
+        warmup_target=_RATE.value,
         warmup_steps=500,
     )
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=5.0)

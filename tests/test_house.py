@@ -16,7 +16,7 @@ PACKAGES = ("pipelines", "show_attend_tell")
 
 # Run with `python -m`; libraries may not import them, nor may they each other.
 COMMANDS = {
-    "pipelines.convert_efficientnet_lite0",
+    "pipelines.encoders.registry.convert_efficientnet_lite0",
     "pipelines.extract_features",
     "pipelines.extract_many",
     "show_attend_tell.caption",
@@ -32,7 +32,7 @@ COMMANDS = {
 FLAGS = {
     "pipelines.commands",
     "pipelines.extraction_flags",
-    "show_attend_tell.flags",
+    "show_attend_tell.configs.flags",
 }
 
 # They tell help, and mistakes in flags, before TensorFlow is there.
@@ -84,7 +84,7 @@ OPTIONAL |= {"tensorflow_serving", "torch"}
 
 # These stand on Apache Beam as a whole, and are themselves imported by others
 # only inside the function that needs them.
-ON_BEAM = ("pipelines.sharded", "show_attend_tell.sharded_captions")
+ON_BEAM = ("pipelines.sharded", "show_attend_tell.inference.sharded_captions")
 
 # They run code from the file that they read.
 UNSAFE = {"cPickle", "cloudpickle", "dill", "joblib", "marshal", "pickle"}
@@ -224,7 +224,10 @@ def test_imports_are_read_whole():
 
 
 def test_packages_are_found():
-    assert {"pipelines.errors", "show_attend_tell.scores"} <= own_modules()
+    assert {
+        "pipelines.errors",
+        "show_attend_tell.metrics.bleu",
+    } <= own_modules()
     assert any(one.root == "pipelines" for one in imports("show_attend_tell"))
 
 
@@ -267,7 +270,7 @@ def test_no_import_runs_in_a_circle():
 
 
 def test_nobody_imports_a_command():
-    everything = imports(*PACKAGES, "benchmarks", "savedmodels", "tests")
+    everything = imports(*PACKAGES, "benchmarks", "examples", "tests")
     assert_none([one for one in everything if one.target in COMMANDS])
 
 
@@ -323,8 +326,7 @@ def test_beam_is_imported_where_it_is_needed():
         [
             one
             for one in imports(*PACKAGES)
-            if on_beam(one.target)
-            and not (one.nested or on_beam(one.importer))
+            if on_beam(one.target) and not (one.nested or on_beam(one.importer))
         ]
     )
 
@@ -334,7 +336,7 @@ def on_beam(module: str) -> bool:
 
 
 def test_nobody_unpickles():
-    everything = imports(*PACKAGES, "benchmarks", "savedmodels", "tests")
+    everything = imports(*PACKAGES, "benchmarks", "examples", "tests")
     assert_none(
         [
             one
@@ -346,7 +348,7 @@ def test_nobody_unpickles():
 
 def test_numpy_never_unpickles():
     broken = []
-    for path in python_files(*PACKAGES, "benchmarks", "savedmodels"):
+    for path in python_files(*PACKAGES, "benchmarks", "examples"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
                 if getattr(node.value, "value", None) is not False:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("pipelines", "show_attend_tell")
-BESIDE = ("benchmarks", "savedmodels", "tests")
+BESIDE = ("benchmarks", "examples", "tests")
 
 
 @pytest.mark.proof

@@ -8,18 +8,18 @@ from pipelines.boxes.flickr30k_entities import is_entities, load_entities
 from pipelines.boxes.photo_boxes import Named, Names, PhotoBoxes, fit_box
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
-from pipelines.images import decode_image
+from pipelines.images.decoding import decode_image
 
 # COCO has at most about a hundred things in a photo.
 _MOST_BOXES = 1000
 
 
 def load_boxes(
-    path: str, images: Sequence[CaptionedImage], size: int, geometry: str
+    path: str, images: Sequence[CaptionedImage], size: int, resize_mode: str
 ) -> PhotoBoxes:
     """Loads the boxes of photos, as the network sees the photos.
 
-    With the geometry `"crop"` each photo that has boxes is decoded once,
+    With the resize_mode `"crop"` each photo that has boxes is decoded once,
     because what is cut off depends on its true shape.
 
     Args:
@@ -28,7 +28,7 @@ def load_boxes(
             in `annotations/`, or one such file.
         images: The photos whose boxes are wanted.
         size: Side of the square that the network sees, in pixels.
-        geometry: `"crop"` or `"squash"`.
+        resize_mode: `"crop"` or `"squash"`.
 
     Returns:
         What words name in those of the photos that have boxes.
@@ -64,7 +64,7 @@ def load_boxes(
             )
     fitted = {
         image.id: _fit(
-            photos[image.id], _shape(image, geometry), size, geometry
+            photos[image.id], _shape(image, resize_mode), size, resize_mode
         )
         for image in images
         if image.id in photos
@@ -72,8 +72,8 @@ def load_boxes(
     return PhotoBoxes(fitted, names_in)
 
 
-def _shape(image: CaptionedImage, geometry: str) -> tuple[int, int]:
-    if geometry == "squash":  # All shapes become the same square.
+def _shape(image: CaptionedImage, resize_mode: str) -> tuple[int, int]:
+    if resize_mode == "squash":  # All shapes become the same square.
         return 1, 1
     try:
         return decode_image(image.read(), image.id).shape[:2]
@@ -82,12 +82,12 @@ def _shape(image: CaptionedImage, geometry: str) -> tuple[int, int]:
 
 
 def _fit(
-    photo: Names, shape: tuple[int, int], size: int, geometry: str
+    photo: Names, shape: tuple[int, int], size: int, resize_mode: str
 ) -> Names:
     """Carries a photo's boxes into the square; names out of sight go."""
     fitted = {}
     for name, named in photo.items():
-        boxes = [fit_box(box, shape, size, geometry) for box in named.boxes]
+        boxes = [fit_box(box, shape, size, resize_mode) for box in named.boxes]
         if boxes := tuple(box for box in boxes if box is not None):
             fitted[name] = Named(named.kind, boxes)
     return fitted

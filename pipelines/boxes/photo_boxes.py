@@ -7,7 +7,7 @@ drawn and of the square that the network sees after `fit_box`.
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pipelines.images import resized_shape
+from pipelines.images.decoding import resized_shape
 from pipelines.sources.scenes_grammar import Box, Grounding
 
 
@@ -85,21 +85,21 @@ def cut_box(box: Box) -> Box | None:
 
 
 def fit_box(
-    box: Box, shape: tuple[int, int], size: int, geometry: str
+    box: Box, shape: tuple[int, int], size: int, resize_mode: str
 ) -> Box | None:
-    """Carries a box into the square that `pipelines.images.fit_image` makes.
+    """Carries a box into the square that `pipelines.images.decoding.fit_image` makes.
 
     Args:
         box: As fractions of the photo.
         shape: Height and width of the photo.
         size: Side of the square in pixels.
-        geometry: `"crop"` or `"squash"`.
+        resize_mode: `"crop"` or `"squash"`.
 
     Returns:
         The box as fractions of the square, cut to it; `None` if it lies
         outside.
     """
-    height, width = resized_shape(shape, size, geometry)
+    height, width = resized_shape(shape, size, resize_mode)
     x, y = (width - size) // 2, (height - size) // 2
     left, top, right, bottom = box
     return cut_box(

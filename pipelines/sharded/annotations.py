@@ -6,19 +6,19 @@ import tempfile
 
 import numpy as np
 
-from pipelines.captions import Skipped
-from pipelines.encoders import Encoder, build_encoder
-from pipelines.errors import UserError
-from pipelines.features import write_batch
-from pipelines.images import fit_image
-from pipelines.metadata import FILE_NAME, Manifest, Metadata, ids_digest
-from pipelines.records import (
+from pipelines.cache.extraction import write_batch
+from pipelines.cache.metadata import FILE_NAME, Manifest, Metadata, ids_digest
+from pipelines.cache.records import (
     ShardIndex,
     ShardWriter,
     file_digest,
     index_path,
     shard_path,
 )
+from pipelines.captions import Skipped
+from pipelines.encoders.registry import Encoder, build_encoder
+from pipelines.errors import UserError
+from pipelines.images.decoding import fit_image
 from pipelines.sharded.files import (
     join,
     local_copy,
@@ -124,7 +124,7 @@ class ShardedExtraction(ShardWork):
         if isinstance(pixels, str):
             return pixels
         return fit_image(
-            pixels, self.metadata.image_size, self.metadata.geometry
+            pixels, self.metadata.image_size, self.metadata.resize_mode
         )
 
 

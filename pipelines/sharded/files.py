@@ -12,7 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
-from pipelines.images import MAX_BYTES, read_image_file
+from pipelines.images.decoding import MAX_BYTES, read_image_file
 
 # Nothing is unpacked by the ending of its name.
 _PLAIN = {"compression_type": CompressionTypes.UNCOMPRESSED}

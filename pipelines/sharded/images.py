@@ -15,7 +15,7 @@ import numpy as np
 
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
-from pipelines.images import decode_image
+from pipelines.images.decoding import decode_image
 from pipelines.sharded.files import (
     absolute,
     join,
@@ -103,8 +103,7 @@ def images_of_glob(pattern: str) -> list[ListedImage]:
             "which nothing matches"
         )
     return [
-        ListedImage(_unicode(path.removeprefix(folder)), path)
-        for path in paths
+        ListedImage(_unicode(path.removeprefix(folder)), path) for path in paths
     ]
 
 

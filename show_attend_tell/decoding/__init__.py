@@ -7,11 +7,11 @@ they cost no TensorFlow.
 """
 
 from show_attend_tell.decoding.settings import (
-    LOOKS,
+    CONTEXT_MODES,
     METHODS,
     Captions,
     Decoding,
     changed,
 )
 
-__all__ = ["LOOKS", "METHODS", "Captions", "Decoding", "changed"]
+__all__ = ["CONTEXT_MODES", "METHODS", "Captions", "Decoding", "changed"]

@@ -6,7 +6,7 @@ from pipelines.vocabulary import END, PADDING, START, UNKNOWN
 from show_attend_tell.decoding.settings import Decoding
 
 # Log-probability of what may not be said; finite, so that sums stay finite.
-NEVER = -1e9
+MASKED_LOG_PROBABILITY = -1e9
 
 
 def candidates(logits, step, said, decoding: Decoding, count: int | None):
@@ -24,35 +24,35 @@ def candidates(logits, step, said, decoding: Decoding, count: int | None):
             `None` for all in the order of their numbers, which saves sorting.
 
     Returns:
-        Log-probabilities `(N, W, C)` float32, the highest first, `NEVER` or
+        Log-probabilities `(N, W, C)` float32, the highest first, `MASKED_LOG_PROBABILITY` or
         less for what may not be said; and the words `(N, W, C)` int32.
     """
     logits = ops.cast(logits, "float32")
     size = logits.shape[-1]
     everything = ops.logsumexp(logits, axis=-1, keepdims=True)
-    wanted = logits + silence(size, step, decoding)
+    wanted = logits + mask_tokens(size, step, decoding)
     if count is None:
         log_p = wanted - everything
         words = ops.arange(size, dtype="int32")
         words = ops.broadcast_to(words, ops.shape(log_p))
-        if decoding.banned_repeat:
-            repeats = _repeats(words, step, said, decoding.banned_repeat)
-            log_p = ops.where(repeats, NEVER, log_p)
+        if decoding.no_repeat_ngram_size:
+            repeats = _repeats(words, step, said, decoding.no_repeat_ngram_size)
+            log_p = ops.where(repeats, MASKED_LOG_PROBABILITY, log_p)
         return log_p, words
     # So many words may be banned at most: enough are left behind them.
-    spare = decoding.steps if decoding.banned_repeat else 0
+    spare = decoding.steps if decoding.no_repeat_ngram_size else 0
     best, words = ops.top_k(wanted, min(size, count + spare))
     words = ops.cast(words, "int32")
     log_p = best - everything
-    if decoding.banned_repeat:
-        repeats = _repeats(words, step, said, decoding.banned_repeat)
-        log_p = ops.where(repeats, NEVER, log_p)
+    if decoding.no_repeat_ngram_size:
+        repeats = _repeats(words, step, said, decoding.no_repeat_ngram_size)
+        log_p = ops.where(repeats, MASKED_LOG_PROBABILITY, log_p)
         log_p, order = ops.top_k(log_p, min(size, count))
-        words = pick(words, order, axes=2)
+        words = gather(words, order, axes=2)
     return log_p, words
 
 
-def pick(values, index, axes: int = 1):
+def gather(values, index, axes: int = 1):
     """Takes rows by their number, each from its own group.
 
     Args:
@@ -74,7 +74,7 @@ def pick(values, index, axes: int = 1):
     return ops.reshape(taken, (*groups, wanted[axes], *row))
 
 
-def silence(size: int, step, decoding: Decoding):
+def mask_tokens(size: int, step, decoding: Decoding):
     """Returns what is added to logits so that some words are never said.
 
     Args:
@@ -83,18 +83,18 @@ def silence(size: int, step, decoding: Decoding):
         decoding: The constraints; repeated n-grams are not among these.
 
     Returns:
-        `(V,)` or `(T, V)` float32: zero, and `NEVER` for what may not be
+        `(V,)` or `(T, V)` float32: zero, and `MASKED_LOG_PROBABILITY` for what may not be
         said.
     """
     words = ops.arange(size)
-    silent = [PADDING, START] + ([] if decoding.unknown else [UNKNOWN])
+    silent = [PADDING, START] + ([] if decoding.allow_unknown else [UNKNOWN])
     never = ops.any(ops.stack([ops.equal(words, w) for w in silent]), axis=0)
     if decoding.min_words:
         early = ops.logical_and(
             ops.equal(words, END), step < decoding.min_words
         )
         never = ops.logical_or(never, early)
-    return NEVER * ops.cast(never, "float32")
+    return MASKED_LOG_PROBABILITY * ops.cast(never, "float32")
 
 
 def _repeats(words, step, said, n: int):

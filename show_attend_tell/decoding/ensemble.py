@@ -72,8 +72,7 @@ class Ensemble:
         ]
         logits, states, attentions, gates = zip(*steps, strict=True)
         log_p = [
-            ops.log_softmax(ops.cast(one, "float32"), axis=-1)
-            for one in logits
+            ops.log_softmax(ops.cast(one, "float32"), axis=-1) for one in logits
         ]
         together = ops.logsumexp(ops.stack(log_p), axis=0)
         gates = [ops.mean(gate, axis=-1, keepdims=True) for gate in gates]

@@ -6,7 +6,7 @@ import typing
 from pipelines.errors import UserError
 
 METHODS = ("beam", "greedy", "sample")
-LOOKS = ("expected", "peak", "drawn")
+CONTEXT_MODES = ("expected", "peak", "sampled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Decoding:
 
     A hypothesis is ranked by its score,
 
-        score = log p(words, end) / (number of words + 1) ** length_exponent,
+        score = log p(words, end) / (number of words + 1) ** length_penalty,
 
     so that 0 ranks by probability, which favours short captions, and 1 by
     the mean log-probability of a word.
@@ -27,40 +27,40 @@ class Decoding:
         method: `"beam"`, `"greedy"` (the likeliest word at every step) or
             `"sample"`.
         beam_width: W, the hypotheses that beam search carries on.
-        hypotheses: H, how many captions of an image are returned, the best
+        num_captions: H, how many captions of an image are returned, the best
             first; samples come as they were drawn. Greedy has one.
-        length_exponent: See above.
+        length_penalty: See above.
         min_words: No caption ends before.
         max_words: No caption goes on after; one that has not ended by then
             is returned as it is, marked as not finished.
-        banned_repeat: n, no n-gram of words comes twice; 0 for any.
-        unknown: Whether the unknown word may be said.
+        no_repeat_ngram_size: n, no n-gram of words comes twice; 0 for any.
+        allow_unknown: Whether the unknown word may be said.
         temperature: Sampling divides log-probabilities by it.
         top_k: Sampling takes the k likeliest words alone; 0 for all.
         top_p: Sampling takes the fewest likeliest words that together have
             this probability.
-        look: What each word is said from: `"expected"`, the annotations
+        context_mode: What each word is said from: `"expected"`, the annotations
             weighted by the attention; `"peak"`, the one with most attention;
-            or `"drawn"`, one that is drawn by the attention. The last two
+            or `"sampled"`, one that is drawn by the attention. The last two
             are for hard attention.
         consensus: Of how many hypotheses captions are chosen by those of
-            similar photos, see `consensus.Consensus`; 0 for none, where they
-            are ranked by their score. `length_exponent` is then 1.
+            similar photos, see `consensus.ConsensusReranker`; 0 for none, where they
+            are ranked by their score. `length_penalty` is then 1.
         seed: Of the samples and of the draws.
     """
 
     method: str = "beam"
     beam_width: int = 5
-    hypotheses: int = 1
-    length_exponent: float = 0.7
+    num_captions: int = 1
+    length_penalty: float = 0.7
     min_words: int = 1
     max_words: int = 30
-    banned_repeat: int = 0
-    unknown: bool = False
+    no_repeat_ngram_size: int = 0
+    allow_unknown: bool = False
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
-    look: str = "expected"
+    context_mode: str = "expected"
     consensus: int = 0
     seed: int = 0
 
@@ -68,15 +68,15 @@ class Decoding:
         checks = {
             "method": self.method in METHODS,
             "beam_width": self.beam_width >= 1,
-            "hypotheses": self.hypotheses >= 1,
-            "length_exponent": 0 <= self.length_exponent <= 10,
+            "num_captions": self.num_captions >= 1,
+            "length_penalty": 0 <= self.length_penalty <= 10,
             "max_words": 1 <= self.max_words <= 1000,
             "min_words": 0 <= self.min_words <= self.max_words,
-            "banned_repeat": self.banned_repeat >= 0,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size >= 0,
             "temperature": 0 < self.temperature < float("inf"),
             "top_k": self.top_k >= 0,
             "top_p": 0 < self.top_p <= 1,
-            "look": self.look in LOOKS,
+            "context_mode": self.context_mode in CONTEXT_MODES,
             "consensus": self.consensus >= 0
             and (self.method != "greedy" or not self.consensus),
             "seed": self.seed >= 0,
@@ -89,12 +89,12 @@ class Decoding:
                 )
         width = max(self.beam_width, self.consensus)
         most = {"beam": width, "greedy": 1}.get(self.method)
-        if most and self.hypotheses > most:
+        if most and self.num_captions > most:
             raise UserError(
-                f"Expected --hypotheses to be at most {most} with "
+                f"Expected --num_captions to be at most {most} with "
                 f"--method={self.method} and "
                 f"--beam_width={self.beam_width}. "
-                f"Received: hypotheses={self.hypotheses}"
+                f"Received: num_captions={self.num_captions}"
             )
 
     @property
@@ -105,7 +105,7 @@ class Decoding:
     @property
     def width(self) -> int:
         """W, the hypotheses that are carried on for each image."""
-        return self.beam_width if self.method == "beam" else self.hypotheses
+        return self.beam_width if self.method == "beam" else self.num_captions
 
     @property
     def proposing(self) -> "Decoding":
@@ -114,34 +114,34 @@ class Decoding:
         Their score is the mean log-probability of a word, which is weighed
         beside agreements that know no length either.
         """
-        count = max(self.consensus, self.hypotheses)
+        count = max(self.consensus, self.num_captions)
         width = max(self.beam_width, self.consensus)
         return dataclasses.replace(
             self,
             consensus=0,
-            hypotheses=count,
+            num_captions=count,
             beam_width=width,
-            length_exponent=1.0,
+            length_penalty=1.0,
         )
 
     @property
     def needs_noise(self) -> bool:
         """Whether anything is left to chance."""
-        return self.method == "sample" or self.look == "drawn"
+        return self.method == "sample" or self.context_mode == "sampled"
 
 
 _EXPECTED = {
     "method": f"to be one of {', '.join(METHODS)}",
     "beam_width": "to be at least 1",
-    "hypotheses": "to be at least 1",
-    "length_exponent": "to lie in [0, 10]",
+    "num_captions": "to be at least 1",
+    "length_penalty": "to lie in [0, 10]",
     "min_words": "to lie between 0 and --max_words",
     "max_words": "to lie in [1, 1000]",
-    "banned_repeat": "not to be negative",
+    "no_repeat_ngram_size": "not to be negative",
     "temperature": "to be positive and finite",
     "top_k": "not to be negative",
     "top_p": "to lie in (0, 1]",
-    "look": f"to be one of {', '.join(LOOKS)}",
+    "context_mode": f"to be one of {', '.join(CONTEXT_MODES)}",
     "consensus": "not to be negative, and 0 with --method=greedy",
     "seed": "not to be negative",
 }
@@ -180,7 +180,7 @@ class Captions(typing.NamedTuple):
         score: `(N, H)` float32, what ranks hypotheses, see `Decoding`.
         attention: `(N, H, T, L)` float32; zero after the end token.
         gate: `(N, H, T)` float32, the mean of a vector gate.
-        places: `(N, H, T)` int32, the location that the word was said from,
+        locations: `(N, H, T)` int32, the location that the word was said from,
             -1 where it was said from all of them or not at all.
     """
 
@@ -191,4 +191,4 @@ class Captions(typing.NamedTuple):
     score: typing.Any
     attention: typing.Any
     gate: typing.Any
-    places: typing.Any
+    locations: typing.Any

@@ -1,10 +1,13 @@
 """A captioner that was trained in mixed precision, computing in float32."""
 
-from show_attend_tell.captioning import ImageCaptioner, Speaker
+from show_attend_tell.inference.caption_generator import (
+    CaptionGenerator,
+    WorkdirCaptioner,
+)
 from show_attend_tell.model import Captioner
 
 
-def in_float32(captioner: ImageCaptioner) -> ImageCaptioner:
+def in_float32(captioner: WorkdirCaptioner) -> WorkdirCaptioner:
     """Returns a captioner that computes in float32 alone.
 
     Devices lack matrix products of bfloat16 and float16. The weights are
@@ -14,7 +17,10 @@ def in_float32(captioner: ImageCaptioner) -> ImageCaptioner:
         captioner: The captioner; not changed, and itself returned where it
             computes in float32, or is an ensemble.
     """
-    model, speaker = captioner.speaker.captioner, captioner.speaker
+    model, caption_generator = (
+        captioner.caption_generator.captioner,
+        captioner.caption_generator,
+    )
     if not isinstance(model, Captioner) or model.compute_dtype == "float32":
         return captioner
     copy = Captioner.from_config({**model.get_config(), "dtype": "float32"})
@@ -26,8 +32,13 @@ def in_float32(captioner: ImageCaptioner) -> ImageCaptioner:
         {"annotations": (None, None, depth), "tokens": (None, None, None)}
     )
     copy.set_weights(model.get_weights())
-    return ImageCaptioner(
+    return WorkdirCaptioner(
         captioner.encoder,
-        Speaker(copy, speaker.vocabulary, speaker.grid, speaker.geometry),
+        CaptionGenerator(
+            copy,
+            caption_generator.vocabulary,
+            caption_generator.grid,
+            caption_generator.resize_mode,
+        ),
         captioner.decoding,
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.errors import UserError
-from show_attend_tell.exporting.device_file import BEAM, ENCODE, GREEDY
+from show_attend_tell.inference.tflite_file import BEAM, ENCODE, GREEDY
 
 INSTALL = "pip install 'show-attend-tell[int8]'"
 
@@ -26,7 +26,7 @@ def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
     integers with activations quantised as they come (dynamic range).
 
     Args:
-        model: A TFLite file in float32, of `device_signatures`.
+        model: A TFLite file in float32, of `tflite_signatures`.
         squares: Images like those that it will see, uint8 `(S, S, 3)`.
 
     Returns:

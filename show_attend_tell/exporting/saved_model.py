@@ -11,23 +11,26 @@ import tensorflow as tf
 
 from pipelines.errors import UserError
 from pipelines.files import locked, write_json
-from show_attend_tell.captioning import ImageCaptioner
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.exporting.captioner import SETTINGS_FILE
-from show_attend_tell.exporting.gate import check, drawn_photos
+from show_attend_tell.exporting.saved_model_signatures import BEST, signatures
+from show_attend_tell.exporting.saved_model_validation import (
+    check,
+    drawn_photos,
+)
 from show_attend_tell.exporting.session import quiet
-from show_attend_tell.exporting.signatures import BEST, signatures
 from show_attend_tell.exporting.warmup import (
     INSTALL,
     replay_warmup,
     write_warmup,
 )
+from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+from show_attend_tell.inference.saved_model_captioner import SETTINGS_FILE
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
 
 def export_saved_model(
-    captioner: ImageCaptioner,
+    captioner: WorkdirCaptioner,
     output: str,
     decoding: Decoding | None = None,
     version: int | None = None,
@@ -54,9 +57,7 @@ def export_saved_model(
             export is writing, the decoding needs chance, or the export does
             not pass its checks.
     """
-    decoding = decoding or dataclasses.replace(
-        captioner.decoding, consensus=0
-    )
+    decoding = decoding or dataclasses.replace(captioner.decoding, consensus=0)
     functions = signatures(captioner, decoding)
     output = os.path.abspath(output)
     created = not os.path.exists(output)
@@ -105,17 +106,17 @@ def _version(output: str, version: int | None) -> int:
     return version
 
 
-def _write(path: str, captioner: ImageCaptioner, decoding, functions) -> None:
+def _write(path: str, captioner: WorkdirCaptioner, decoding, functions) -> None:
     # Alone of the ways to save it writes what servers can load, see `gate`.
     archive = keras.export.ExportArchive()
     with quiet():
         for name, (function, specification) in functions.items():
             archive.add_endpoint(name, function, [specification])
         archive.write_out(path, verbose=False)
-    encoder, speaker = captioner.encoder, captioner.speaker
+    encoder, caption_generator = captioner.encoder, captioner.caption_generator
     settings = {
         "decoding": dataclasses.asdict(decoding),
-        "geometry": speaker.geometry,
+        "resize_mode": caption_generator.resize_mode,
         "encoder": {
             "name": encoder.name,
             "layer": encoder.layer,
@@ -123,7 +124,7 @@ def _write(path: str, captioner: ImageCaptioner, decoding, functions) -> None:
             "preprocessing": encoder.preprocessing,
             "image_size": encoder.image_size,
         },
-        "vocabulary_digest": speaker.vocabulary.digest,
+        "vocabulary_digest": caption_generator.vocabulary.digest,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }

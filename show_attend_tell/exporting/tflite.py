@@ -11,20 +11,20 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import UserError
-from pipelines.images import Photo, fit_image, load_image
-from show_attend_tell.captioning import ImageCaptioner
+from pipelines.images.decoding import Photo, fit_image, load_image
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.exporting.device_file import (
+from show_attend_tell.exporting.full_precision import in_float32
+from show_attend_tell.exporting.int8_encoder import with_int8_encoder
+from show_attend_tell.exporting.saved_model_validation import drawn_photos
+from show_attend_tell.exporting.session import quiet
+from show_attend_tell.exporting.tflite_signatures import tflite_signatures
+from show_attend_tell.exporting.tflite_validation import Agreement, check
+from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+from show_attend_tell.inference.tflite_file import (
     ENDING,
-    DeviceSettings,
+    TFLiteSettings,
     append_tail,
 )
-from show_attend_tell.exporting.device_gate import Agreement, check
-from show_attend_tell.exporting.device_signatures import device_signatures
-from show_attend_tell.exporting.full_precision import in_float32
-from show_attend_tell.exporting.gate import drawn_photos
-from show_attend_tell.exporting.int8_encoder import with_int8_encoder
-from show_attend_tell.exporting.session import quiet
 
 # Drawn scenes, and given photos at most, to check with.
 _DRAWN, _MOST = 16, 64
@@ -33,7 +33,7 @@ _TOLD = 500
 
 
 def export_tflite(
-    captioner: ImageCaptioner,
+    captioner: WorkdirCaptioner,
     output: str,
     decoding: Decoding | None = None,
     precision: str = "float32",
@@ -64,11 +64,9 @@ def export_tflite(
         UserError: The file is there or cannot be written, or the captioner
             cannot be had on devices.
     """
-    decoding = decoding or dataclasses.replace(
-        captioner.decoding, consensus=0
-    )
+    decoding = decoding or dataclasses.replace(captioner.decoding, consensus=0)
     captioner = in_float32(captioner)
-    functions = device_signatures(captioner, decoding)
+    functions = tflite_signatures(captioner, decoding)
     output = os.path.abspath(output)
     _check_output(output)
     photos, like_these = _shared_out(photos, precision)
@@ -82,7 +80,7 @@ def export_tflite(
         append_tail(
             beside,
             _settings(captioner, decoding, precision, output),
-            captioner.speaker.vocabulary,
+            captioner.caption_generator.vocabulary,
         )
         agreements = check(beside, captioner, decoding, precision, photos)
         # A link, unlike a renaming, takes nobody's place.
@@ -141,11 +139,11 @@ def _spread(photos: Sequence[str]) -> list[str]:
     return list(photos[:: -(-len(photos) // _MOST) or 1])
 
 
-def _square(captioner: ImageCaptioner, photo: Photo) -> np.ndarray:
+def _square(captioner: WorkdirCaptioner, photo: Photo) -> np.ndarray:
     return fit_image(
         load_image(photo),
         captioner.encoder.image_size,
-        captioner.speaker.geometry,
+        captioner.caption_generator.resize_mode,
     )
 
 
@@ -177,28 +175,28 @@ def _converted(functions: dict, precision: str) -> bytes:
 
 
 def _settings(
-    captioner: ImageCaptioner, decoding: Decoding, precision: str, output: str
-) -> DeviceSettings:
-    encoder, speaker = captioner.encoder, captioner.speaker
-    rows, columns = (int(side) for side in speaker.grid)
-    return DeviceSettings(
+    captioner: WorkdirCaptioner, decoding: Decoding, precision: str, output: str
+) -> TFLiteSettings:
+    encoder, caption_generator = captioner.encoder, captioner.caption_generator
+    rows, columns = (int(side) for side in caption_generator.grid)
+    return TFLiteSettings(
         name=pathlib.Path(output).stem,
         precision=precision,
         image_size=encoder.image_size,
-        geometry=speaker.geometry,
+        resize_mode=caption_generator.resize_mode,
         rows=rows,
         columns=columns,
-        caption_words=decoding.max_words,
+        max_words=decoding.max_words,
         method=decoding.method,
         beam_width=decoding.beam_width,
-        length_exponent=decoding.length_exponent,
+        length_penalty=decoding.length_penalty,
         min_words=decoding.min_words,
-        banned_repeat=decoding.banned_repeat,
-        unknown_allowed=decoding.unknown,
-        look=decoding.look,
+        no_repeat_ngram_size=decoding.no_repeat_ngram_size,
+        allow_unknown=decoding.allow_unknown,
+        context_mode=decoding.context_mode,
         encoder=encoder.name,
         encoder_layer=encoder.layer,
         encoder_digest=encoder.digest,
-        vocabulary_digest=speaker.vocabulary.digest,
+        vocabulary_digest=caption_generator.vocabulary.digest,
         versions={"tensorflow": tf.__version__, "keras": keras.__version__},
     )

@@ -5,7 +5,7 @@ import typing
 import keras
 from keras import ops
 
-from show_attend_tell.layers import recurrence
+from show_attend_tell.layers import fused_decoder as recurrence
 from show_attend_tell.layers.lstm_decoder_cell import (
     DecoderStep,
     LSTMDecoderCell,
@@ -45,7 +45,7 @@ class LSTMDecoder(keras.layers.Layer):
         attention_units: A, see `BahdanauAttention`.
         gate: See `LSTMDecoderCell`.
         temperature: See `BahdanauAttention`.
-        relaxation: Of hard attention, see `recurrence.unroll`.
+        gumbel_temperature: Of hard attention, see `recurrence.unroll`.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class LSTMDecoder(keras.layers.Layer):
         attention_units: int,
         gate: str = "scalar",
         temperature: float = 1.0,
-        relaxation: float = 0.0,
+        gumbel_temperature: float = 0.0,
         **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.relaxation = relaxation
+        self.gumbel_temperature = gumbel_temperature
         # Replaceable by a compiled version of the same function.
         self.unroll = recurrence.unroll
         self.cell = LSTMDecoderCell(
@@ -102,7 +102,7 @@ class LSTMDecoder(keras.layers.Layer):
             self.cell.attention.project(annotations),
             recurrence.Weights(*weights),
             draws,
-            self.relaxation,
+            self.gumbel_temperature,
         )
         return DecodedSequence(*(ops.transpose(x, (1, 2, 0, 3)) for x in run))
 
@@ -140,8 +140,7 @@ class LSTMDecoder(keras.layers.Layer):
             for x in (embedding, hidden, cell)
         )
         step = recurrence.step(
-            ops.matmul(embedding, self.cell.embedding_kernel)
-            + self.cell.bias,
+            ops.matmul(embedding, self.cell.embedding_kernel) + self.cell.bias,
             hidden,
             cell,
             annotations,
@@ -178,5 +177,5 @@ class LSTMDecoder(keras.layers.Layer):
             "attention_units": self.cell.attention.units,
             "gate": self.cell.gate,
             "temperature": self.cell.attention.temperature,
-            "relaxation": self.relaxation,
+            "gumbel_temperature": self.gumbel_temperature,
         }

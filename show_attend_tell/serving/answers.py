@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipelines.errors import UserError
-from pipelines.images import GEOMETRIES
-from show_attend_tell.captions import Caption
+from pipelines.images.decoding import RESIZE_MODES
+from show_attend_tell.inference.caption import Caption
 
 # What the signatures `serving_default` and `n_best` give.
 OUTPUTS = {
@@ -21,12 +21,12 @@ OUTPUTS = {
     "score": np.float32,
     "attention": np.float32,
     "gate": np.float32,
-    "places": np.int64,
-    "geometry": object,
+    "locations": np.int64,
+    "resize_mode": object,
     "valid": np.bool_,
 }
 # Of an image, not of each of its captions.
-_OF_IMAGES = ("geometry", "valid")
+_OF_IMAGES = ("resize_mode", "valid")
 # A beam's place that was never taken has a log-probability of about -1e9.
 _NEVER = -1e8
 
@@ -79,7 +79,7 @@ def _check_shapes(arrays: dict[str, np.ndarray], count: int) -> None:
         raise _unfit(f"the attention has the shape {shape}")
     _, h, t, _, _ = shape
     expected = dict.fromkeys(OUTPUTS, (count, h))
-    expected |= dict.fromkeys(("tokens", "gate", "places"), (count, h, t))
+    expected |= dict.fromkeys(("tokens", "gate", "locations"), (count, h, t))
     expected |= dict.fromkeys(_OF_IMAGES, (count,))
     expected["attention"] = (count, *shape[1:])
     for name, wanted in expected.items():
@@ -109,7 +109,7 @@ def _caption(arrays, n: int, h: int, image: bytes, others) -> Caption:
     if not 0 <= length <= steps or len(words) != length:
         raise _unfit(f"{len(words)} words are said to be {length}")
     attention, gate = of["attention"][:length], of["gate"][:length]
-    places = of["places"][:length]
+    locations = of["locations"][:length]
     numbers = np.array([of["log_probability"], of["score"]])
     if not np.isfinite(numbers).all():
         raise _unfit("a log-probability is no number")
@@ -117,12 +117,12 @@ def _caption(arrays, n: int, h: int, image: bytes, others) -> Caption:
         raise _unfit("an attention is negative or no number")
     if not ((gate >= 0) & (gate <= 1)).all():
         raise _unfit("a gate is not in [0, 1]")
-    if not ((places >= -1) & (places < rows * columns)).all():
+    if not ((locations >= -1) & (locations < rows * columns)).all():
         raise _unfit("a place is outside the image")
-    geometry = _text(of["geometry"])
-    if geometry not in GEOMETRIES:
-        raise _unfit(f"the geometry is none of {GEOMETRIES}")
-    single = length > 0 and (places >= 0).all()
+    resize_mode = _text(of["resize_mode"])
+    if resize_mode not in RESIZE_MODES:
+        raise _unfit(f"the resize_mode is none of {RESIZE_MODES}")
+    single = length > 0 and (locations >= 0).all()
     return Caption(
         words=tuple(words),
         log_probability=float(numbers[0]),
@@ -132,8 +132,8 @@ def _caption(arrays, n: int, h: int, image: bytes, others) -> Caption:
         gate=gate,
         alternatives=others,
         photo=image,
-        geometry=geometry,
-        places=tuple(places.tolist()) if single else None,
+        resize_mode=resize_mode,
+        locations=tuple(locations.tolist()) if single else None,
     )
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 from pipelines.errors import UserError
-from pipelines.images import Photo
-from show_attend_tell.captions import Caption
+from pipelines.images.decoding import Photo
+from show_attend_tell.inference.caption import Caption
 from show_attend_tell.serving.answers import captions_of
 from show_attend_tell.serving.failures import Unavailable, unreachable
 from show_attend_tell.serving.photos import servable_image

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.errors import UserError
-from pipelines.images import Photo, load_image, read_image_file
+from pipelines.images.decoding import Photo, load_image, read_image_file
 
 # What an exported captioner decodes (`graph_images.MAX_PIXELS`; it is not
 # imported, for it brings TensorFlow).

@@ -88,9 +88,7 @@ class RestPredictor:
         """Does nothing: no connection is kept."""
 
     def _post(self, body: bytes, seconds: float) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(
-            *self._address, timeout=seconds
-        )
+        connection = http.client.HTTPConnection(*self._address, timeout=seconds)
         expired = threading.Event()
         try:
             connection.connect()

@@ -10,15 +10,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipelines.augmentation import Augmentation
 from pipelines.batches import (
     CaptionedAnnotation,
     TrainingBatches,
     evaluation_batches,
 )
+from pipelines.cache.extraction import extract_annotations
 from pipelines.captions import CaptionedImage
-from pipelines.encoders import build_encoder
-from pipelines.features import extract_annotations
+from pipelines.encoders.registry import build_encoder
+from pipelines.images.augmentation import Augmentation
 from pipelines.vocabulary import END, PADDING, START
 
 IMAGES, L, D = 7, 196, 128

@@ -76,7 +76,7 @@ def trained(tmp_path_factory):
     return made_once(tmp_path_factory, "trained", make)
 
 
-SETTINGS = {"beam_width": 3, "hypotheses": 2, "max_words": 8}
+SETTINGS = {"beam_width": 3, "num_captions": 2, "max_words": 8}
 
 
 @pytest.fixture(scope="session")
@@ -103,8 +103,8 @@ def exported(trained, tmp_path_factory):
 @pytest.fixture(scope="session")
 def keras_captioner(trained):
     """What was exported, with the settings of the export."""
-    from show_attend_tell.captioning import ImageCaptioner
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 
-    captioner = ImageCaptioner.load(str(trained))
+    captioner = WorkdirCaptioner.load(str(trained))
     captioner.decoding = dataclasses.replace(captioner.decoding, **SETTINGS)
     return captioner

@@ -100,7 +100,7 @@ def test_writes_every_hypothesis_to_csv(trained, photos, tmp_path):
         f"--workdir={trained}",
         f"--output={output}",
         "--beam_width=3",
-        "--hypotheses=2",
+        "--num_captions=2",
         photo,
     )
     assert done.returncode == 0, done.stderr

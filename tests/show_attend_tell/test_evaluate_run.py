@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.sources.scenes import load_scenes
 from pipelines.vocabulary import words_of
-from show_attend_tell.scores import bleu
+from show_attend_tell.metrics.bleu import bleu
 from tests.show_attend_tell.conftest import run_command
 
 

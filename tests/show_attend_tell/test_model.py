@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.vocabulary import END, PADDING, START
-from show_attend_tell.layers import recurrence
+from show_attend_tell.layers import fused_decoder as recurrence
 from show_attend_tell.model import Captioner, DecodingState
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
@@ -100,7 +100,7 @@ def test_call_is_the_papers_whole_loop(arguments):
 def test_fitted_scale_gives_annotations_a_deviation_of_one():
     captioner = made()
     samples = [batch_of(seed=seed)["annotations"] for seed in (1, 2)]
-    captioner.fit_scale(samples)
+    captioner.fit_annotation_scale(samples)
     scale = captioner.arguments["annotation_scale"]
     assert scale == captioner.annotation_scale != 0.5
     assert np.std(scale * np.concatenate(samples)) == pytest.approx(1, rel=0.01)
@@ -272,9 +272,7 @@ def test_dropout_is_in_training_alone():
     ("jit_compile", "shapes"),
     [
         ("auto", [(2, 2)] * 2),
-        pytest.param(
-            False, [(2, 2), (2, 4), (1, 2)], marks=pytest.mark.proof
-        ),
+        pytest.param(False, [(2, 2), (2, 4), (1, 2)], marks=pytest.mark.proof),
     ],
 )
 def test_fit_and_evaluate(jit_compile, shapes):

@@ -9,7 +9,7 @@ from pipelines.boxes.photo_boxes import (
     cut_box,
     fit_box,
 )
-from pipelines.images import fit_image
+from pipelines.images.decoding import fit_image
 
 
 def test_squash_changes_no_fraction():
@@ -45,8 +45,8 @@ def test_what_the_crop_leaves_out_has_no_box():
 
 
 @pytest.mark.parametrize("shape", [(375, 500), (500, 333), (240, 320)])
-@pytest.mark.parametrize("geometry", ["crop", "squash"])
-def test_the_box_is_where_the_pixels_are(shape, geometry):
+@pytest.mark.parametrize("resize_mode", ["crop", "squash"])
+def test_the_box_is_where_the_pixels_are(shape, resize_mode):
     height, width = shape
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -54,9 +54,9 @@ def test_the_box_is_where_the_pixels_are(shape, geometry):
         top, bottom = np.sort(rng.choice(height // 20, 2, replace=False)) * 20
         image = np.zeros((*shape, 3), np.uint8)
         image[top:bottom, left:right] = 255
-        seen = fit_image(image, 224, geometry)[..., 0] > 127
+        seen = fit_image(image, 224, resize_mode)[..., 0] > 127
         box = (left / width, top / height, right / width, bottom / height)
-        fitted = fit_box(box, shape, 224, geometry)
+        fitted = fit_box(box, shape, 224, resize_mode)
         if not seen.any():
             assert fitted is None or min(np.diff(fitted[::2])) * 224 < 1
             continue

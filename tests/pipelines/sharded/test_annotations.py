@@ -7,11 +7,11 @@ import os
 import numpy as np
 import pytest
 
+from pipelines.cache.extraction import AnnotationCache, extract_annotations
+from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
-from pipelines.encoders import build_encoder
+from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
-from pipelines.features import AnnotationCache, extract_annotations
-from pipelines.metadata import Metadata
 from tests.pipelines.sharded.conftest import BAD, HOSTILE, files_of
 
 pytest.importorskip("apache_beam", reason="Apache Beam is missing: [beam]")
@@ -150,7 +150,7 @@ def test_other_folders_and_settings_are_refused(photos, metadata, tmp_path):
     with pytest.raises(UserError, match="ids_digest|images"):
         work.begin(images[:-1], SHARD_SIZE)
     with pytest.raises(UserError, match="metadata"):
-        other = dataclasses.replace(metadata, geometry="crop")
+        other = dataclasses.replace(metadata, resize_mode="crop")
         ShardedExtraction(str(out), other).begin(images, SHARD_SIZE)
     with pytest.raises(UserError, match="Expected a new folder"):
         ShardedExtraction(str(photos), metadata).begin(images, SHARD_SIZE)

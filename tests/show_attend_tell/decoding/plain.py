@@ -24,7 +24,7 @@ class Said:
 
     def score(self, decoding):
         length = max(len(self.words), 1)
-        return self.log_probability / length**decoding.length_exponent
+        return self.log_probability / length**decoding.length_penalty
 
 
 class Oracle:
@@ -85,10 +85,10 @@ class Oracle:
 
 def allowed(words, decoding):
     """Returns what may follow, in the order of its number."""
-    never = {PADDING, START} | (set() if decoding.unknown else {UNKNOWN})
+    never = {PADDING, START} | (set() if decoding.allow_unknown else {UNKNOWN})
     if len(words) < decoding.min_words:
         never.add(END)
-    n = decoding.banned_repeat
+    n = decoding.no_repeat_ngram_size
     if n:
         for word in range(V):
             grams = [

@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from pipelines.vocabulary import END, PADDING
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.decoding.candidates import NEVER
-from show_attend_tell.decoding.decoder import decode
+from show_attend_tell.decoding.candidates import MASKED_LOG_PROBABILITY
+from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.layers.checks import assert_close
 from tests.show_attend_tell.test_model import D, L, V
 
 N = 5
-BEAM = Decoding(beam_width=3, hypotheses=3, max_words=5, min_words=0)
+BEAM = Decoding(beam_width=3, num_captions=3, max_words=5, min_words=0)
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +38,14 @@ def captions(captioner, annotations):
     "changes",
     [
         {},
-        {"beam_width": 1, "hypotheses": 1},
-        {"beam_width": 7, "hypotheses": 5, "length_exponent": 0.0},
-        {"beam_width": 4, "hypotheses": 1, "length_exponent": 1.5},
-        {"min_words": 3, "unknown": True},
-        {"beam_width": 4, "banned_repeat": 1},
-        {"beam_width": 4, "banned_repeat": 2, "max_words": 7},
-        {"banned_repeat": 3, "max_words": 8},
-        {"banned_repeat": 9},  # Longer than any caption.
+        {"beam_width": 1, "num_captions": 1},
+        {"beam_width": 7, "num_captions": 5, "length_penalty": 0.0},
+        {"beam_width": 4, "num_captions": 1, "length_penalty": 1.5},
+        {"min_words": 3, "allow_unknown": True},
+        {"beam_width": 4, "no_repeat_ngram_size": 1},
+        {"beam_width": 4, "no_repeat_ngram_size": 2, "max_words": 7},
+        {"no_repeat_ngram_size": 3, "max_words": 8},
+        {"no_repeat_ngram_size": 9},  # Longer than any caption.
     ],
     ids=str,
 )
@@ -54,7 +54,7 @@ def test_it_is_plain_beam_search(captioner, annotations, changes):
     found = decode(captioner, annotations, decoding)
     for i in range(N):
         oracle = plain.Oracle(captioner, annotations[i])
-        expected = plain.beam(oracle, decoding)[: decoding.hypotheses]
+        expected = plain.beam(oracle, decoding)[: decoding.num_captions]
         plain.assert_said(found, i, expected, decoding, oracle)
 
 
@@ -64,20 +64,22 @@ def test_the_constraints_matter_here(captioner, annotations, captions):
     assert {0, 1} & set(np.asarray(captions.lengths).ravel())
     assert not np.asarray(captions.finished).all()
     for n in (1, 2):
-        longer = dataclasses.replace(BEAM, max_words=7, banned_repeat=n)
-        freely = dataclasses.replace(longer, banned_repeat=0)
+        longer = dataclasses.replace(BEAM, max_words=7, no_repeat_ngram_size=n)
+        freely = dataclasses.replace(longer, no_repeat_ngram_size=0)
         one, other = (
             np.asarray(decode(captioner, annotations, d).tokens)
             for d in (longer, freely)
         )
         assert np.any(one != other)
-    said = decode(captioner, annotations, dataclasses.replace(BEAM, unknown=1))
+    said = decode(
+        captioner, annotations, dataclasses.replace(BEAM, allow_allow_unknown=1)
+    )
     assert np.any(np.asarray(said.tokens) != tokens)
 
 
 def test_a_beam_of_all_is_exhaustive_search(captioner, annotations):
     decoding = Decoding(
-        beam_width=400, hypotheses=400, max_words=3, min_words=0
+        beam_width=400, num_captions=400, max_words=3, min_words=0
     )
     found = decode(captioner, annotations[:1], decoding)
     oracle = plain.Oracle(captioner, annotations[0])
@@ -119,7 +121,7 @@ def test_scores_are_those_of_teacher_forcing(captioner, annotations, captions):
 def test_gates_are_those_of_the_words_said(gate, annotations):
     captioner = plain.talkative(gate=gate)
     found = decode(captioner, annotations, BEAM)
-    for i, h in np.ndindex(N, BEAM.hypotheses):
+    for i, h in np.ndindex(N, BEAM.num_captions):
         state, scaled, keys = captioner.begin(annotations[i : i + 1])
         token, steps = 1, int(np.sum(np.asarray(found.tokens[i, h]) > 0))
         for t in range(steps):
@@ -179,10 +181,10 @@ def test_an_end_that_may_not_come_yet(annotations):
 
 def test_fewer_captions_than_asked_for_are_followed_by_empty_ones(captioner):
     decoding = Decoding(
-        beam_width=30, hypotheses=30, max_words=1, min_words=0
+        beam_width=30, num_captions=30, max_words=1, min_words=0
     )
     found = decode(captioner, plain.annotations_of(1), decoding)
-    real = np.asarray(found.log_probability[0]) > NEVER / 2
+    real = np.asarray(found.log_probability[0]) > MASKED_LOG_PROBABILITY / 2
     assert real.sum() == 1 + 7  # The end, or one of seven words.
     assert not np.any(found.tokens[0][~real])
 
@@ -208,12 +210,10 @@ def test_mixed_precision(annotations):
 
 
 def test_more_words_than_candidates(annotations):
-    # Fewer words than places in the beam, and than may be banned.
-    wide = Decoding(beam_width=V + 3, banned_repeat=2, max_words=4)
+    # Fewer words than locations in the beam, and than may be banned.
+    wide = Decoding(beam_width=V + 3, no_repeat_ngram_size=2, max_words=4)
     captioner = plain.talkative(seed=3)
     found = decode(captioner, annotations[:1], wide)
     oracle = plain.Oracle(captioner, annotations[0])
     expected = plain.beam(oracle, wide)[:1]
     plain.assert_said(found, 0, expected, wide, oracle)
-
-

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.decoding.decoder import decode
+from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.test_model import D, L
 
@@ -21,12 +21,14 @@ def _module(captioner):
     "decoding",
     [
         Decoding("greedy", max_words=6),
-        Decoding(beam_width=3, hypotheses=2, max_words=6, banned_repeat=2),
-        Decoding("sample", hypotheses=2, max_words=6, top_k=5, top_p=0.9),
-        Decoding("greedy", max_words=6, look="peak"),
-        Decoding(beam_width=2, max_words=6, look="drawn"),
+        Decoding(
+            beam_width=3, num_captions=2, max_words=6, no_repeat_ngram_size=2
+        ),
+        Decoding("sample", num_captions=2, max_words=6, top_k=5, top_p=0.9),
+        Decoding("greedy", max_words=6, context_mode="peak"),
+        Decoding(beam_width=2, max_words=6, context_mode="sampled"),
     ],
-    ids=lambda decoding: f"{decoding.method}-{decoding.look}",
+    ids=lambda decoding: f"{decoding.method}-{decoding.context_mode}",
 )
 def test_it_converts_and_says_the_same(decoding):
     captioner = plain.talkative()

@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.decoding.decoder import decode
+from show_attend_tell.decoding.decode import decode
 from show_attend_tell.decoding.ensemble import Ensemble
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.layers.checks import assert_close
 
 N = 4
 GREEDY = Decoding("greedy", max_words=6, min_words=0)
-BEAM = Decoding(beam_width=3, hypotheses=3, max_words=5, min_words=0)
+BEAM = Decoding(beam_width=3, num_captions=3, max_words=5, min_words=0)
 
 
 class Together(plain.Oracle):
@@ -63,7 +63,7 @@ def test_one_and_twice_the_same_are_the_model(members, count, look):
     annotations = plain.annotations_of(N)
     expected = decode(members[0], annotations, decoding)
     found = decode(Ensemble([members[0]] * count), annotations, decoding)
-    for name in ("tokens", "lengths", "finished", "places"):
+    for name in ("tokens", "lengths", "finished", "locations"):
         np.testing.assert_array_equal(
             getattr(found, name), getattr(expected, name)
         )
@@ -72,12 +72,12 @@ def test_one_and_twice_the_same_are_the_model(members, count, look):
 
 
 def test_places_are_told_where_all_look_at_one(members):
-    decoding = dataclasses.replace(GREEDY, look="peak")
+    decoding = dataclasses.replace(GREEDY, context_mode="peak")
     annotations = plain.annotations_of(N)
     found = np.asarray(
-        decode(Ensemble(members), annotations, decoding).places
+        decode(Ensemble(members), annotations, decoding).locations
     )
-    first = np.asarray(decode(members[0], annotations, decoding).places)
+    first = np.asarray(decode(members[0], annotations, decoding).locations)
     assert (found[..., 0] < 0).any()  # They disagree somewhere, ...
     agreed = found[..., 0] >= 0
     np.testing.assert_array_equal(found[..., 0][agreed], first[..., 0][agreed])

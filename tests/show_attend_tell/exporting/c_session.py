@@ -40,8 +40,14 @@ class CSession:
         tags = (ctypes.c_char_p * 1)(b"serve")
         self.session = ctypes.c_void_p(
             _lib.TF_LoadSessionFromSavedModel(
-                ctypes.c_void_p(_lib.TF_NewSessionOptions()), None,
-                str(path).encode(), tags, 1, self.graph, None, self.status,
+                ctypes.c_void_p(_lib.TF_NewSessionOptions()),
+                None,
+                str(path).encode(),
+                tags,
+                1,
+                self.graph,
+                None,
+                self.status,
             )  # fmt: skip
         )
         self._check()
@@ -63,9 +69,7 @@ class CSession:
         found = []
         for name in names:
             operation, _, index = name.partition(":")
-            place = _lib.TF_GraphOperationByName(
-                self.graph, operation.encode()
-            )
+            place = _lib.TF_GraphOperationByName(self.graph, operation.encode())
             found.append(_Output(place, int(index)))
         return (_Output * len(found))(*found)
 

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from pipelines.encoders import build_encoder
+from pipelines.encoders.registry import build_encoder
 from pipelines.vocabulary import Vocabulary
-from show_attend_tell.captioning import ImageCaptioner, Speaker
 from show_attend_tell.decoding import Decoding
+from show_attend_tell.inference.caption_generator import (
+    CaptionGenerator,
+    WorkdirCaptioner,
+)
 from show_attend_tell.model import Captioner
 from tests.show_attend_tell.exporting import small
 
@@ -23,9 +26,13 @@ def untrained():
     captioner.build({"annotations": (1, 196, 128), "tokens": (1, 1, 2)})
     for weight in captioner.weights:
         weight.assign(rng.normal(0, 0.5, weight.shape))
-    speaker = Speaker(captioner, vocabulary, (14, 14), "squash")
+    caption_generator = CaptionGenerator(
+        captioner, vocabulary, (14, 14), "squash"
+    )
     decoding = Decoding("greedy", max_words=4)
-    return ImageCaptioner(build_encoder("scenes"), speaker, decoding)
+    return WorkdirCaptioner(
+        build_encoder("scenes"), caption_generator, decoding
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,13 @@
 import keras
 import numpy as np
 
-from pipelines.encoders import Encoder
+from pipelines.encoders.registry import Encoder
 from pipelines.vocabulary import Vocabulary
-from show_attend_tell.captioning import ImageCaptioner, Speaker
 from show_attend_tell.decoding import Decoding
+from show_attend_tell.inference.caption_generator import (
+    CaptionGenerator,
+    WorkdirCaptioner,
+)
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.layers.checks import drawn
 from tests.show_attend_tell.test_model import D, L
@@ -43,15 +46,15 @@ def annotations_of(square):
     return SCALE * found
 
 
-def captioner(decoding=DECODING, geometry="squash", **arguments):
+def captioner(decoding=DECODING, resize_mode="squash", **arguments):
     vocabulary = Vocabulary(WORDS)
     model = plain.talkative(
         annotation_scale=SCALE,
         vocabulary_digest=vocabulary.digest,
         **arguments,
     )
-    speaker = Speaker(model, vocabulary, (1, L), geometry)
-    return ImageCaptioner(encoder(), speaker, decoding)
+    caption_generator = CaptionGenerator(model, vocabulary, (1, L), resize_mode)
+    return WorkdirCaptioner(encoder(), caption_generator, decoding)
 
 
 def squares(count):

@@ -3,9 +3,12 @@
 import keras
 import numpy as np
 
-from show_attend_tell.captioning import ImageCaptioner, Speaker
-from show_attend_tell.decoding.decoder import decode
+from show_attend_tell.decoding.decode import decode
 from show_attend_tell.exporting.full_precision import in_float32
+from show_attend_tell.inference.caption_generator import (
+    CaptionGenerator,
+    WorkdirCaptioner,
+)
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
 from tests.show_attend_tell.test_model import D, L
@@ -14,8 +17,11 @@ from tests.show_attend_tell.test_model import D, L
 def test_it_says_what_the_equations_say():
     mixed = small.captioner(dtype="mixed_float16")
     captioner = in_float32(mixed)
-    assert mixed.speaker.captioner.output_layer.compute_dtype == "float16"
-    model = captioner.speaker.captioner
+    assert (
+        mixed.caption_generator.captioner.output_layer.compute_dtype
+        == "float16"
+    )
+    model = captioner.caption_generator.captioner
     for square in small.squares(3):
         # In float16 the oracle would be missed by a thousandth.
         oracle = plain.Oracle(model, small.annotations_of(square))
@@ -35,11 +41,15 @@ def test_so_does_the_part_of_the_encoder_that_learns():
     encoder = keras.Model(features, grid, name="encoder")
     model = plain.talkative(encoder=encoder, dtype="mixed_float16")
     plain.fill(encoder)
-    speaker = Speaker(model, small.captioner().speaker.vocabulary, (1, L), "")
-    captioner = ImageCaptioner(small.encoder(), speaker, small.DECODING)
+    caption_generator = CaptionGenerator(
+        model, small.captioner().caption_generator.vocabulary, (1, L), ""
+    )
+    captioner = WorkdirCaptioner(
+        small.encoder(), caption_generator, small.DECODING
+    )
     given = np.random.default_rng(0).normal(size=(1, L, 7)).astype("float32")
     kernel, bias = (np.asarray(w) for w in dense.weights)
-    found = in_float32(captioner).speaker.captioner.encode(given)
+    found = in_float32(captioner).caption_generator.captioner.encode(given)
     np.testing.assert_allclose(found, given @ kernel + bias, atol=1e-6)
     assert np.abs(model.encode(given) - found).max() > 1e-5
 

@@ -11,15 +11,16 @@ import tensorflow as tf
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
 from show_attend_tell.decoding import Decoding
-from show_attend_tell.exporting import gate, saved_model
+from show_attend_tell.exporting import saved_model
+from show_attend_tell.exporting import saved_model_validation as gate
 from show_attend_tell.exporting.saved_model import export_saved_model, versions
+from show_attend_tell.exporting.saved_model_signatures import signatures
 from show_attend_tell.exporting.session import SavedModelSession
-from show_attend_tell.exporting.signatures import signatures
-from tests.pipelines.test_graph_images import images, undecodable
+from tests.pipelines.images.test_graph_decoding import images, undecodable
 from tests.show_attend_tell.conftest import SETTINGS
 from tests.show_attend_tell.exporting.c_session import CSession
 
-H, T = SETTINGS["hypotheses"], SETTINGS["max_words"] + 1
+H, T = SETTINGS["num_captions"], SETTINGS["max_words"] + 1
 SHAPES = {
     "caption": (),
     "tokens": (T,),
@@ -29,7 +30,7 @@ SHAPES = {
     "score": (),
     "attention": (T, 14, 14),
     "gate": (T,),
-    "places": (T,),
+    "locations": (T,),
 }
 
 
@@ -84,7 +85,7 @@ def test_what_signatures_say_they_take_and_give(exported):
     best = {name: (None, *shape) for name, shape in SHAPES.items()}
     several = {name: (None, H, *shape) for name, shape in SHAPES.items()}
     valid = {"valid": (None,)}
-    of_images = valid | {"geometry": (None,)}
+    of_images = valid | {"resize_mode": (None,)}
     assert found == {
         "serving_default": (["images"], best | of_images),
         "n_best": (["images"], several | of_images),
@@ -96,7 +97,7 @@ def test_what_signatures_say_they_take_and_give(exported):
 def test_a_fresh_process_says_what_keras_says(
     exported, keras_captioner, photos, expected
 ):
-    vocabulary = keras_captioner.speaker.vocabulary
+    vocabulary = keras_captioner.caption_generator.vocabulary
     requests = [("n_best", {"images": photos})]
     requests += [("n_best", {"images": [photo]}) for photo in photos[::5]]
     together, *alone = gate.fresh_answers(str(exported), requests)
@@ -140,8 +141,8 @@ def test_undecodable_images_are_told_and_change_no_other(exported, photos):
             np.testing.assert_allclose(values[::2], alone[name], atol=1e-5)
         else:
             np.testing.assert_array_equal(values[::2], alone[name])
-        nothing = {"caption": b"", "places": -1}.get(name, 0)
-        if name == "geometry":  # It is the model's, whatever the image.
+        nothing = {"caption": b"", "locations": -1}.get(name, 0)
+        if name == "resize_mode":  # It is the model's, whatever the image.
             continue
         assert np.all(values[1::2] == nothing), name
 
@@ -198,7 +199,7 @@ def test_an_export_that_fails_its_check_leaves_nothing(
 ):
     def changed_before(path, captioner, decoding):
         """Checks against a captioner that is no longer the same."""
-        bias = captioner.speaker.captioner.output_layer.weights[-1]
+        bias = captioner.caption_generator.captioner.output_layer.weights[-1]
         bias.assign(np.linspace(0, 9, bias.shape[0]))
         gate.check(path, captioner, decoding)
 
@@ -226,7 +227,7 @@ def test_operations_that_servers_lack_are_refused(untrained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "decoding", [Decoding("sample"), Decoding("greedy", look="drawn")]
+    "decoding", [Decoding("sample"), Decoding("greedy", context_mode="sampled")]
 )
 def test_chance_is_refused(untrained, decoding):
     with pytest.raises(UserError, match="--method=beam or greedy"):

@@ -8,18 +8,22 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from pipelines.encoders import build_encoder
+from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from pipelines.vocabulary import END
-from show_attend_tell.captioning import ImageCaptioner, Speaker
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.decoding.ensemble import Ensemble
-from show_attend_tell.exporting import device_gate, tflite
-from show_attend_tell.exporting.device_captioner import DeviceCaptioner
-from show_attend_tell.exporting.device_file import read_tail
-from show_attend_tell.exporting.device_gate import check, operations
-from show_attend_tell.exporting.device_signatures import device_signatures
+from show_attend_tell.exporting import tflite
+from show_attend_tell.exporting import tflite_validation as device_gate
 from show_attend_tell.exporting.tflite import export_tflite
+from show_attend_tell.exporting.tflite_signatures import tflite_signatures
+from show_attend_tell.exporting.tflite_validation import check, operations
+from show_attend_tell.inference.caption_generator import (
+    CaptionGenerator,
+    WorkdirCaptioner,
+)
+from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
+from show_attend_tell.inference.tflite_file import read_tail
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
 from tests.show_attend_tell.test_model import SMALL, D, L, V
@@ -32,13 +36,13 @@ U, A = SMALL["units"], SMALL["attention_units"]
 
 @pytest.fixture(scope="module")
 def device(device_file):
-    return DeviceCaptioner(device_file)
+    return TFLiteCaptioner(device_file)
 
 
 @pytest.fixture(scope="module")
 def oracles():
     """Squares, and for each what the equations say of it, in NumPy."""
-    captioner = small.captioner().speaker.captioner
+    captioner = small.captioner().caption_generator.captioner
     squares = small.squares(8)
     return [
         (square, plain.Oracle(captioner, small.annotations_of(square)))
@@ -162,7 +166,7 @@ def test_the_tail_tells_what_a_host_has_to_know(device_file):
     assert settings.decoding == small.DECODING
     assert (settings.name, settings.precision) == ("small", "float32")
     assert (settings.rows, settings.columns) == (1, L)
-    assert (settings.image_size, settings.geometry) == (small.SIZE, "squash")
+    assert (settings.image_size, settings.resize_mode) == (small.SIZE, "squash")
     assert (settings.padding, settings.start) == (0, 1)
     assert (settings.end, settings.unknown) == (2, 3)
 
@@ -234,9 +238,13 @@ def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
     captioner = plain.talkative(
         encoder=keras.Model(pixels, found, name="encoder")
     )
-    vocabulary = small.captioner().speaker.vocabulary
-    speaker = Speaker(captioner, vocabulary, (112, 112), "squash")
-    whole = ImageCaptioner(frozen, speaker, Decoding("greedy", max_words=4))
+    vocabulary = small.captioner().caption_generator.vocabulary
+    caption_generator = CaptionGenerator(
+        captioner, vocabulary, (112, 112), "squash"
+    )
+    whole = WorkdirCaptioner(
+        frozen, caption_generator, Decoding("greedy", max_words=4)
+    )
     photos = [str(tmp_path / f"{n}.png") for n in range(3)]
     for photo, square in zip(photos, small.squares(3), strict=True):
         Image.fromarray(square).save(photo)
@@ -249,7 +257,7 @@ def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
     }
     agreement = agreements["photos"]
     assert agreement.greedy == agreement.beam == 1
-    device = DeviceCaptioner(path)
+    device = TFLiteCaptioner(path)
     square = np.zeros((112, 112, 3), np.uint8)
     assert device.caption(square).attention.shape[1:] == (2, 2)
     annotations = asked(device, "encode", image=square[None])["annotations"]
@@ -290,14 +298,14 @@ def test_what_fails_its_check_leaves_nothing(
     "changes, message",
     [
         ({"method": "sample"}, "--method=beam or greedy"),
-        ({"look": "drawn"}, "--look=expected"),
-        ({"hypotheses": 2}, "--hypotheses=1"),
+        ({"context_mode": "sampled"}, "--context_mode=expected"),
+        ({"num_captions": 2}, "--num_captions=1"),
     ],
 )
 def test_chance_and_several_captions_are_refused(changes, message, tmp_path):
     decoding = Decoding(**changes)
     with pytest.raises(UserError, match=message):
-        device_signatures(small.captioner(), decoding)
+        tflite_signatures(small.captioner(), decoding)
 
 
 def test_what_devices_cannot_have_is_refused(tmp_path):
@@ -306,7 +314,9 @@ def test_what_devices_cannot_have_is_refused(tmp_path):
         export_tflite(captioner, tmp_path / "model")
     with pytest.raises(UserError, match="--photos=FOLDER"):
         export_tflite(captioner, tmp_path / "a.tflite", precision="int8")
-    captioner.speaker.captioner = Ensemble([captioner.speaker.captioner])
+    captioner.caption_generator.captioner = Ensemble(
+        [captioner.caption_generator.captioner]
+    )
     with pytest.raises(UserError, match="--ensemble"):
         export_tflite(captioner, tmp_path / "a.tflite")
 

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from show_attend_tell.layers import LSTMDecoder, recurrence
+from show_attend_tell.layers import LSTMDecoder
+from show_attend_tell.layers import fused_decoder as recurrence
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
     assert_close,

@@ -347,8 +347,11 @@ def rest_handler(server, max_bytes):
                 )
             in_rows = "instances" in request
             given = decoded(request["instances" if in_rows else "inputs"])
-            if in_rows and isinstance(given, list) and given and all(
-                isinstance(row, dict) for row in given
+            if (
+                in_rows
+                and isinstance(given, list)
+                and given
+                and all(isinstance(row, dict) for row in given)
             ):
                 given = {k: [row.get(k) for row in given] for k in given[0]}
             if not isinstance(given, dict):

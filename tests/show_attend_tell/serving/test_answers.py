@@ -21,8 +21,8 @@ ANSWER = {
         [[[0.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]]],
     ],
     "gate": [[0.5, 1.0, 0.0], [0.0, 0.0, 0.0]],
-    "places": [[1, 0, -1], [-1, -1, -1]],
-    "geometry": ["squash", "squash"],
+    "locations": [[1, 0, -1], [-1, -1, -1]],
+    "resize_mode": ["squash", "squash"],
     "valid": [True, False],
 }
 IMAGES = [b"one", b"two"]
@@ -38,15 +38,15 @@ def test_an_answer_becomes_captions():
         caption.attention, [[[0.25, 0.75]], [[1.0, 0.0]]]
     )
     np.testing.assert_array_equal(caption.gate, [0.5, 1.0])
-    assert caption.places == (1, 0)
-    assert caption.geometry == "squash"
+    assert caption.locations == (1, 0)
+    assert caption.resize_mode == "squash"
     assert caption.photo == b"one"
     assert caption.alternatives == ()
 
 
 def test_arrays_of_bytes_are_as_good():
     arrays = {name: np.asarray(value) for name, value in ANSWER.items()}
-    for name in ("caption", "geometry"):
+    for name in ("caption", "resize_mode"):
         value = [text.encode() for text in ANSWER[name]]
         arrays[name] = np.array(value, object)
     caption, _ = captions_of(arrays, IMAGES)
@@ -56,7 +56,7 @@ def test_arrays_of_bytes_are_as_good():
 def test_the_next_best_are_alternatives():
     answer = {
         name: value
-        if name in ("valid", "geometry")
+        if name in ("valid", "resize_mode")
         else [[one, one, one] for one in value]
         for name, value in copy.deepcopy(ANSWER).items()
     }
@@ -81,9 +81,9 @@ HOSTILE = {
     + [["a big dog", ""], "a dog", {"b64": "aaaa"}],
     "length": [[3, 0], [-1, 0], [10**30, 0], ["x", 0], [[2], [0]]],
     "gate": [[[2.0, 0.0, 0.0]] * 2, [[0.5, 0.5]] * 2, [["x"] * 3] * 2],
-    "places": [[[7, 0, 0]] * 2, [[-5, 0, 0]] * 2, [[0, 0]] * 2],
+    "locations": [[[7, 0, 0]] * 2, [[-5, 0, 0]] * 2, [[0, 0]] * 2],
     "log_probability": [[float("nan"), 0.0], [None, 0.0], [{}, 0.0], [-1.0]],
-    "geometry": [["sphere", ""], ["crop"], [None, None]],
+    "resize_mode": [["sphere", ""], ["crop"], [None, None]],
     "valid": [[True], [[True], [True]], True],
 }
 CASES = [(name, bad) for name, values in HOSTILE.items() for bad in values]

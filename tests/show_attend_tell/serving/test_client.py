@@ -64,17 +64,15 @@ def photos(tmp_path_factory):
 def expected(photos, keras_captioner):
     """What the captioner itself says of the photos."""
     # It does not read TIFF.
-    given = [
-        Image.open(p) if p.suffix == ".tif" else str(p) for p in photos
-    ]
+    given = [Image.open(p) if p.suffix == ".tif" else str(p) for p in photos]
     return keras_captioner.caption(given)
 
 
 def assert_same(found, expected):
     assert found.words == expected.words
     assert found.finished == expected.finished
-    assert found.geometry == expected.geometry
-    assert found.places == expected.places
+    assert found.resize_mode == expected.resize_mode
+    assert found.locations == expected.locations
     np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
     np.testing.assert_allclose(found.gate, expected.gate, atol=1e-5)
     for name in ("log_probability", "score"):
@@ -88,16 +86,12 @@ def test_says_what_the_captioner_says(served, photos, expected, protocol):
     images = [servable_image(photo) for photo in photos]
     target = served.targets[protocol]
     with ServingClient(target, protocol, batch_size=3) as client:
-        for found, caption in zip(
-            client.stream(images), expected, strict=True
-        ):
+        for found, caption in zip(client.stream(images), expected, strict=True):
             assert_same(found, caption)
             assert not found.alternatives
         assert_same(client.caption(photos[0]), expected[0])
     with ServingClient(target, protocol, signature="n_best") as client:
-        for found, caption in zip(
-            client.stream(images), expected, strict=True
-        ):
+        for found, caption in zip(client.stream(images), expected, strict=True):
             assert_same(found, caption)
             (found,), (caption,) = found.alternatives, caption.alternatives
             assert_same(found, caption)
@@ -221,9 +215,7 @@ def test_tells_that_time_is_up(served, photos, protocol, monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_waits_for_a_server_that_comes_late(
-    exported, served, photos, protocol
-):
+def test_waits_for_a_server_that_comes_late(exported, served, photos, protocol):
     port = free_port()
     flag = {"grpc": "--port", "rest": "--rest_api_port"}[protocol]
     client = ServingClient(f"localhost:{port}", protocol, retries=8)

@@ -96,7 +96,7 @@ def test_pillow_images_and_arrays_are_sent_without_loss():
 
 
 def test_the_limit_of_pixels_is_the_servers():
-    from pipelines import graph_images
+    from pipelines.images import graph_decoding as graph_images
 
     assert photos.MAX_PIXELS == graph_images.MAX_PIXELS
 

@@ -1,0 +1,160 @@
+// Captions a photo on Android with LiteRT's Interpreter. NOT COMPILED, NOT RUN:
+// there was neither a Kotlin compiler nor a device. caption.cc does the same and
+// was run.
+//
+//     // build.gradle.kts; the model as a file, such as copied out of the assets
+//     implementation("com.google.ai.edge.litert:litert:1.4.0")
+//
+//     val captioner = Captioner(File(filesDir, "flickr8k.tflite"))
+//     val source = ImageDecoder.createSource(contentResolver, uri)
+//     val photo = ImageDecoder.decodeBitmap(source) { decoder, _, _ ->
+//         decoder.allocator = ImageDecoder.ALLOCATOR_SOFTWARE  // Turns it upright.
+//     }
+//     val caption = captioner.caption(photo)   // Not on the main thread.
+
+package com.example.captions
+
+import android.graphics.Bitmap
+import java.io.File
+import java.io.RandomAccessFile
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import kotlin.math.ceil
+import kotlin.math.floor
+import kotlin.math.min
+import kotlin.math.rint
+import org.json.JSONObject
+import org.tensorflow.lite.Interpreter
+
+/** A caption; `attention` holds for each word `rows * columns` weights. */
+class Caption(
+    val words: List<String>,
+    val attention: List<FloatArray>,
+    val logProbability: Float,
+    val finished: Boolean,
+)
+
+class Captioner(file: File) : AutoCloseable {
+    private val tail = readTail(file)
+    private val settings = JSONObject(tail.getValue("captioner.json"))
+    private val vocabulary = tail.getValue("vocabulary.txt").removeSuffix("\n").split("\n")
+    private val size = settings.getInt("image_size")
+    private val most = settings.getInt("max_words")
+    val rows = settings.getInt("rows")
+    val columns = settings.getInt("columns")
+    private val interpreter = Interpreter(file, Interpreter.Options().setNumThreads(2))
+
+    /** Says what is in a photo, by the signature `beam` or `greedy`. */
+    fun caption(photo: Bitmap, method: String = "beam"): Caption {
+        val tokens = arrayOf(IntArray(most))
+        val length = IntArray(1)
+        val finished = IntArray(1)
+        val logProbability = FloatArray(1)
+        val attention = arrayOf(Array(most) { FloatArray(rows * columns) })
+        interpreter.runSignature(
+            mapOf("image" to fit(photo)),
+            mapOf(
+                "tokens" to tokens,
+                "length" to length,
+                "finished" to finished,
+                "log_probability" to logProbability,
+                "attention" to attention,
+            ),
+            method,
+        )
+        return Caption(
+            tokens[0].take(length[0]).map { vocabulary[it] },
+            attention[0].take(length[0]),
+            logProbability[0],
+            finished[0] != 0,
+        )
+    }
+
+    override fun close() = interpreter.close()
+
+    /**
+     * The square that the encoder sees: bilinear, half-pixel centres, no
+     * antialias, halves to even. `Bitmap.createScaledBitmap` has other rules.
+     */
+    private fun fit(photo: Bitmap): ByteBuffer {
+        var height = size
+        var width = size
+        if (settings.getString("resize_mode") == "crop") {
+            val shorter = min(photo.width, photo.height).toLong()
+            val target = rint(size * 256.0 / 224).toLong()
+            height = ((2 * photo.height * target + shorter) / (2 * shorter)).toInt()
+            width = ((2 * photo.width * target + shorter) / (2 * shorter)).toInt()
+        }
+        val down = neighbours(photo.height, height)
+        val across = neighbours(photo.width, width)
+        val above = IntArray(photo.width)
+        val below = IntArray(photo.width)
+        val square = ByteBuffer.allocateDirect(size * size * 3).order(ByteOrder.nativeOrder())
+        for (y in 0 until size) {
+            photo.getPixels(above, 0, photo.width, 0, down.lower[y], photo.width, 1)
+            photo.getPixels(below, 0, photo.width, 0, down.upper[y], photo.width, 1)
+            for (x in 0 until size) {
+                for (shift in intArrayOf(16, 8, 0)) {
+                    fun along(line: IntArray): Float {
+                        val left = onWhite(line[across.lower[x]], shift)
+                        val right = onWhite(line[across.upper[x]], shift)
+                        return left + (right - left) * across.weight[x]
+                    }
+                    val high = along(above)
+                    val value = high + (along(below) - high) * down.weight[y]
+                    square.put(rint(value).toInt().toByte())
+                }
+            }
+        }
+        square.rewind()
+        return square
+    }
+
+    /** One channel of an ARGB pixel, laid on white. */
+    private fun onWhite(pixel: Int, shift: Int): Float {
+        val opaque = pixel ushr 24
+        return rint(((pixel shr shift and 255) * opaque + 255 * (255 - opaque)) / 255f)
+    }
+
+    private class Neighbours(val lower: IntArray, val upper: IntArray, val weight: FloatArray)
+
+    private fun neighbours(source: Int, target: Int): Neighbours {
+        val found = Neighbours(IntArray(size), IntArray(size), FloatArray(size))
+        val scale = source.toFloat() / target.toFloat()
+        for (n in 0 until size) {
+            val position = ((target - size) / 2 + n + 0.5f) * scale - 0.5f
+            found.lower[n] = floor(position).toInt().coerceIn(0, source - 1)
+            found.upper[n] = min(ceil(position).toInt(), source - 1)
+            found.weight[n] = position - floor(position)
+        }
+        return found
+    }
+
+    /**
+     * Files in the zip archive at the model's end, which are not compressed.
+     * Android's own `ZipFile` takes only files that begin with an archive.
+     */
+    private fun readTail(file: File): Map<String, String> = RandomAccessFile(file, "r").use {
+        fun bytes(at: Long, count: Int): ByteBuffer {
+            require(at >= 0 && count <= 1 shl 24 && at + count <= it.length()) { "damaged archive" }
+            val found = ByteArray(count)
+            it.seek(at)
+            it.readFully(found)
+            return ByteBuffer.wrap(found).order(ByteOrder.LITTLE_ENDIAN)
+        }
+        fun ByteBuffer.short(at: Int) = getShort(at).toInt() and 0xffff
+        val end = bytes(it.length() - 22, 22)
+        require(end.getInt(0) == 0x06054b50) { "no words at the model's end: it is no captioner" }
+        var at = end.getInt(16).toLong()
+        (0 until end.short(10)).associate { _ ->
+            val entry = bytes(at, 46)
+            require(entry.getInt(0) == 0x02014b50 && entry.short(10) == 0) { "damaged archive" }
+            val name = String(bytes(at + 46, entry.short(28)).array())
+            val local = entry.getInt(42).toLong()
+            val header = bytes(local, 30)
+            val data = local + 30 + header.short(26) + header.short(28)
+            at += 46 + entry.short(28) + entry.short(30) + entry.short(32)
+            name to String(bytes(data, entry.getInt(24)).array())
+        }
+    }
+}

@@ -1,0 +1,301 @@
+// Captions a photo with LiteRT's C API, in C++17.
+//
+//   lib=$(python -c "import ai_edge_litert as a; print(a.__path__[0])")
+//   g++ -std=c++17 -O2 caption.cc -o caption "$lib/libLiteRt.so" -Wl,-rpath,"$lib"
+//   ./caption flickr8k.tflite photo.ppm [greedy]
+//
+// prints the caption, and for each word where the model looked most. Photos are
+// binary PPM, upright and RGB: what decodes JPEG is left to you.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+// What is used of LiteRT's C API (2.3). The library comes with the Python
+// package ai-edge-litert, which brings no headers; with LiteRT's own SDK include
+// litert/c/*.h in place of this.
+extern "C" {
+using Handle = void*;
+struct TensorType {  // LiteRtRankedTensorType, which is only handed on here
+  int32_t parts[32];
+};
+int LiteRtCreateEnvironment(int, const void*, Handle* environment);
+int LiteRtCreateModelFromFile(Handle environment, const char*, Handle* model);
+int LiteRtCreateOptions(Handle* options);
+int LiteRtSetOptionsHardwareAccelerators(Handle options, int accelerators);
+int LiteRtCreateCompiledModel(Handle environment, Handle model, Handle options,
+                              Handle* compiled);
+int LiteRtGetNumModelSignatures(Handle model, size_t* count);
+int LiteRtGetModelSignature(Handle model, size_t, Handle* signature);
+int LiteRtGetSignatureKey(Handle signature, const char** key);
+int LiteRtGetNumSignatureOutputs(Handle signature, size_t* count);
+int LiteRtGetSignatureOutputName(Handle signature, size_t, const char** name);
+int LiteRtGetSignatureInputTensorByIndex(Handle signature, size_t, Handle*);
+int LiteRtGetSignatureOutputTensorByIndex(Handle signature, size_t, Handle*);
+int LiteRtGetRankedTensorType(Handle tensor, TensorType* type);
+int LiteRtGetCompiledModelInputBufferRequirements(Handle compiled, size_t,
+                                                  size_t, Handle*);
+int LiteRtGetCompiledModelOutputBufferRequirements(Handle compiled, size_t,
+                                                   size_t, Handle*);
+int LiteRtCreateManagedTensorBufferFromRequirements(Handle environment,
+                                                    const TensorType*, Handle,
+                                                    Handle* buffer);
+int LiteRtGetTensorBufferPackedSize(Handle buffer, size_t* bytes);
+int LiteRtLockTensorBuffer(Handle buffer, void** memory, int mode);
+int LiteRtUnlockTensorBuffer(Handle buffer);
+int LiteRtRunCompiledModel(Handle compiled, size_t signature, size_t,
+                           Handle* inputs, size_t, Handle* outputs);
+void LiteRtDestroyTensorBuffer(Handle);
+void LiteRtDestroyCompiledModel(Handle);
+void LiteRtDestroyOptions(Handle);
+void LiteRtDestroyModel(Handle);
+void LiteRtDestroyEnvironment(Handle);
+}
+constexpr int kCpu = 1, kRead = 0, kWrite = 1;
+
+void check(int status, const char* what) {
+  if (status) {
+    throw std::runtime_error(std::string(what) + ": LiteRT's status " +
+                             std::to_string(status));
+  }
+}
+
+using Bytes = std::vector<uint8_t>;
+
+Bytes read_file(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error(std::string("cannot read ") + path);
+  return Bytes(std::istreambuf_iterator<char>(file), {});
+}
+
+// Files in the zip archive at the end of the model, which are not compressed.
+std::map<std::string, std::string> read_tail(const Bytes& bytes) {
+  auto number = [&](size_t at, int size) {
+    if (at > bytes.size() || bytes.size() - at < size_t(size)) {
+      throw std::runtime_error("the model's archive is damaged");
+    }
+    uint32_t value = 0;
+    for (int n = size - 1; n >= 0; n--) value = value << 8 | bytes[at + n];
+    return value;
+  };
+  size_t end = bytes.size() - 22;  // No comment follows.
+  if (bytes.size() < 22 || number(end, 4) != 0x06054b50) {
+    throw std::runtime_error("no words at the model's end: it is no captioner");
+  }
+  std::map<std::string, std::string> files;
+  size_t at = number(end + 16, 4);
+  for (uint32_t n = number(end + 10, 2); n > 0; n--) {
+    size_t name_size = number(at + 28, 2), size = number(at + 24, 4);
+    size_t local = number(at + 42, 4);
+    if (number(at, 4) != 0x02014b50 || number(at + 10, 2) != 0) {
+      throw std::runtime_error("the model's archive is compressed or damaged");
+    }
+    size_t data = local + 30 + number(local + 26, 2) + number(local + 28, 2);
+    number(at + 46 + name_size, 0);
+    if (data > bytes.size() || bytes.size() - data < size) {
+      throw std::runtime_error("the model's archive is damaged");
+    }
+    files[std::string(&bytes[at + 46], &bytes[at + 46] + name_size)] =
+        std::string(&bytes[data], &bytes[data] + size);
+    at += 46 + name_size + number(at + 30, 2) + number(at + 32, 2);
+  }
+  return files;
+}
+
+// What follows a name in captioner.json, which is flat.
+std::string setting(const std::string& json, const std::string& name) {
+  size_t at = json.find('"' + name + "\":");
+  if (at == std::string::npos) throw std::runtime_error("no " + name);
+  at = json.find_first_not_of(" \"", at + name.size() + 3);
+  return json.substr(at, json.find_first_of(",\"\n}", at) - at);
+}
+
+struct Photo {
+  int width, height;
+  Bytes pixels;  // RGB
+};
+
+Photo read_ppm(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string kind;
+  int width = 0, height = 0, most = 0;
+  file >> kind >> width >> height >> most;
+  if (kind != "P6" || most != 255 || width < 1 || height < 1 ||
+      int64_t(width) * height > 128'000'000) {
+    throw std::runtime_error("expected a binary PPM of 8 bits");
+  }
+  file.get();
+  Photo photo{width, height, Bytes(size_t(width) * height * 3)};
+  file.read(reinterpret_cast<char*>(photo.pixels.data()), photo.pixels.size());
+  if (!file) throw std::runtime_error("the PPM is cut off");
+  return photo;
+}
+
+struct Neighbours {
+  std::vector<int> lower, upper;
+  std::vector<float> weight;
+};
+
+// For the `size` central pixels of `target` their neighbours in the photo.
+Neighbours neighbours(int source, int target, int size) {
+  Neighbours found;
+  float scale = float(source) / float(target);
+  for (int n = 0; n < size; n++) {
+    float position = (float((target - size) / 2 + n) + 0.5f) * scale - 0.5f;
+    float floor = std::floor(position);
+    found.lower.push_back(std::clamp(int(floor), 0, source - 1));
+    found.upper.push_back(std::min(int(std::ceil(position)), source - 1));
+    found.weight.push_back(position - floor);
+  }
+  return found;
+}
+
+// Bilinear with half-pixel centres and without antialias: as in training, to
+// the last bit (with -ffp-contract=off where the processor fuses products).
+Bytes fit(const Photo& photo, int size, bool crop) {
+  int64_t rows = size, columns = size;
+  if (crop) {  // The shorter side to 256/224 of the square, then its centre.
+    int64_t shorter = std::min(photo.width, photo.height);
+    int64_t target = std::lrint(size * 256.0 / 224);
+    rows = (2 * photo.height * target + shorter) / (2 * shorter);
+    columns = (2 * photo.width * target + shorter) / (2 * shorter);
+  }
+  Neighbours down = neighbours(photo.height, rows, size);
+  Neighbours across = neighbours(photo.width, columns, size);
+  Bytes square;
+  for (int y = 0; y < size; y++) {
+    for (int x = 0; x < size; x++) {
+      for (int c = 0; c < 3; c++) {
+        auto along = [&](int row) {
+          const uint8_t* line = &photo.pixels[size_t(row) * photo.width * 3];
+          float left = line[across.lower[x] * 3 + c];
+          float right = line[across.upper[x] * 3 + c];
+          return left + (right - left) * across.weight[x];
+        };
+        float above = along(down.lower[y]), below = along(down.upper[y]);
+        square.push_back(std::lrint(above + (below - above) * down.weight[y]));
+      }
+    }
+  }
+  return square;
+}
+
+// Runs `greedy` or `beam`; gives its outputs by name.
+std::map<std::string, Bytes> run(const char* path, const std::string& method,
+                                 const Bytes& image) {
+  Handle environment, model, options, compiled, signature, tensor, wants;
+  check(LiteRtCreateEnvironment(0, nullptr, &environment), "environment");
+  check(LiteRtCreateModelFromFile(environment, path, &model), "model");
+  check(LiteRtCreateOptions(&options), "options");
+  check(LiteRtSetOptionsHardwareAccelerators(options, kCpu), "options");
+  check(LiteRtCreateCompiledModel(environment, model, options, &compiled),
+        "compilation");
+  size_t signatures = 0, index = 0;
+  check(LiteRtGetNumModelSignatures(model, &signatures), "signatures");
+  for (; index < signatures; index++) {
+    const char* key;
+    check(LiteRtGetModelSignature(model, index, &signature), "signature");
+    check(LiteRtGetSignatureKey(signature, &key), "key");
+    if (key == method) break;
+  }
+  if (index == signatures) throw std::runtime_error("no signature " + method);
+
+  TensorType type;
+  Handle input;
+  void* memory;
+  size_t bytes = 0, count = 0;
+  check(LiteRtGetSignatureInputTensorByIndex(signature, 0, &tensor), "input");
+  check(LiteRtGetRankedTensorType(tensor, &type), "type");
+  check(LiteRtGetCompiledModelInputBufferRequirements(compiled, index, 0,
+                                                      &wants), "input");
+  check(LiteRtCreateManagedTensorBufferFromRequirements(environment, &type,
+                                                        wants, &input), "input");
+  check(LiteRtGetTensorBufferPackedSize(input, &bytes), "size");
+  if (bytes != image.size()) throw std::runtime_error("another image size");
+  check(LiteRtLockTensorBuffer(input, &memory, kWrite), "lock");
+  std::memcpy(memory, image.data(), bytes);
+  check(LiteRtUnlockTensorBuffer(input), "unlock");
+
+  check(LiteRtGetNumSignatureOutputs(signature, &count), "outputs");
+  std::vector<Handle> outputs(count);
+  for (size_t n = 0; n < count; n++) {
+    check(LiteRtGetSignatureOutputTensorByIndex(signature, n, &tensor), "output");
+    check(LiteRtGetRankedTensorType(tensor, &type), "type");
+    check(LiteRtGetCompiledModelOutputBufferRequirements(compiled, index, n,
+                                                         &wants), "output");
+    check(LiteRtCreateManagedTensorBufferFromRequirements(
+              environment, &type, wants, &outputs[n]), "output");
+  }
+  check(LiteRtRunCompiledModel(compiled, index, 1, &input, count,
+                               outputs.data()), "run");
+
+  std::map<std::string, Bytes> found;
+  for (size_t n = 0; n < count; n++) {
+    const char* name;
+    check(LiteRtGetSignatureOutputName(signature, n, &name), "name");
+    check(LiteRtGetTensorBufferPackedSize(outputs[n], &bytes), "size");
+    check(LiteRtLockTensorBuffer(outputs[n], &memory, kRead), "lock");
+    const uint8_t* values = static_cast<const uint8_t*>(memory);
+    found[name] = Bytes(values, values + bytes);
+    check(LiteRtUnlockTensorBuffer(outputs[n]), "unlock");
+    LiteRtDestroyTensorBuffer(outputs[n]);
+  }
+  LiteRtDestroyTensorBuffer(input);
+  LiteRtDestroyCompiledModel(compiled);
+  LiteRtDestroyOptions(options);
+  LiteRtDestroyModel(model);
+  LiteRtDestroyEnvironment(environment);
+  return found;
+}
+
+template <typename Value>
+std::vector<Value> values(const Bytes& bytes) {
+  std::vector<Value> found(bytes.size() / sizeof(Value));
+  std::memcpy(found.data(), bytes.data(), found.size() * sizeof(Value));
+  return found;
+}
+
+int main(int count, char** arguments) try {
+  if (count < 3) {
+    throw std::runtime_error("usage: caption MODEL.tflite PHOTO.ppm [greedy]");
+  }
+  auto tail = read_tail(read_file(arguments[1]));
+  const std::string& json = tail.at("captioner.json");
+  std::vector<std::string> words;
+  std::istringstream lines(tail.at("vocabulary.txt"));
+  for (std::string line; std::getline(lines, line);) words.push_back(line);
+
+  Bytes image = fit(read_ppm(arguments[2]), std::stoi(setting(json, "image_size")),
+                    setting(json, "resize_mode") == "crop");
+  auto found = run(arguments[1], count > 3 ? arguments[3] : "beam", image);
+  auto tokens = values<int32_t>(found.at("tokens"));
+  auto attention = values<float>(found.at("attention"));
+  int length = values<int32_t>(found.at("length")).at(0);
+  int columns = std::stoi(setting(json, "columns"));
+  int locations = columns * std::stoi(setting(json, "rows"));
+
+  for (int t = 0; t < length; t++) {
+    std::cout << (t ? " " : "") << words.at(tokens.at(t));
+  }
+  std::cout << "\nlog-probability "
+            << values<float>(found.at("log_probability")).at(0) << '\n';
+  for (int t = 0; t < length; t++) {
+    auto first = attention.begin() + t * locations;
+    int most = std::max_element(first, first + locations) - first;
+    std::cout << words.at(tokens.at(t)) << ": row " << most / columns
+              << ", column " << most % columns << ", " << first[most] << '\n';
+  }
+} catch (const std::exception& error) {
+  std::cerr << error.what() << '\n';
+  return 1;
+}

@@ -1,0 +1,1 @@
+"""Annotations, extracted once and then read from disk."""

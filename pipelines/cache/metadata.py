@@ -1,0 +1,356 @@
+"""What a cache of annotations says about itself, checked on opening.
+
+`Metadata` is what an annotation is: all that must be equal for two to mean
+the same thing. A trained model keeps one, and asks every cache for it.
+`Manifest` is `metadata.json`: the metadata, which images the cache is of,
+and what wrote it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from pipelines.cache.precisions import EXACT, PRECISIONS
+from pipelines.encoders.registry import PIXELS, Encoder
+from pipelines.errors import UserError
+from pipelines.files import read_json
+from pipelines.images.decoding import RESIZE_MODES
+
+# Of everything in the folder: raised when older readers could misread it.
+VERSION = 1
+FILE_NAME = "metadata.json"
+
+_MAX_JSON_BYTES = 64 * 2**20
+_MAX_SIDE = 65536
+_MAX_VALUES = 2**26
+_MAX_IMAGES = 2**31
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What an annotation is.
+
+    Attributes:
+        encoder: Name of the encoder, such as `"vgg19"`.
+        layer: The layer whose output the annotations are.
+        digest: SHA-256 of the encoder's weights.
+        preprocessing: What the encoder's model does to pixels first.
+        resize_mode: `"crop"` or `"squash"`.
+        image_size: Side of the encoder's images in pixels.
+        grid: Rows and columns of the locations.
+        depth: Size of one annotation.
+        precision: How they are stored, `"sqrt8"`, `"float16"`, or `"uint8"`,
+            which pixels are and nothing else.
+    """
+
+    encoder: str
+    layer: str
+    digest: str
+    preprocessing: str
+    resize_mode: str
+    image_size: int
+    grid: tuple[int, int]
+    depth: int
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Checks every field; they may come from a file that is hostile.
+
+        Raises:
+            UserError: A field is not what it should be.
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not _CHECKS.get(field.name, _is_text)(value):
+                raise UserError(
+                    "Expected the description of annotations. Received: "
+                    f"{field.name}={_short(value)}."
+                )
+        pixels = (self.layer == PIXELS, self.precision == EXACT)
+        if any(pixels) and not (all(pixels) and self.depth == 3):
+            raise UserError(
+                f"Expected pixels, and these alone, to be {EXACT} of depth 3. "
+                f"Received: layer={self.layer}, precision={self.precision}, "
+                f"depth={self.depth}."
+            )
+        if self.locations * self.depth > _MAX_VALUES:
+            raise UserError(
+                f"Expected at most {_MAX_VALUES} values an image. Received: "
+                f"grid={self.grid}, depth={self.depth}."
+            )
+
+    @property
+    def locations(self) -> int:
+        """The number L of locations."""
+        return self.grid[0] * self.grid[1]
+
+    @classmethod
+    def describe(
+        cls, encoder: Encoder, resize_mode: str, precision: str = "sqrt8"
+    ) -> "Metadata":
+        """Describes the annotations that an encoder makes.
+
+        Args:
+            encoder: The encoder.
+            resize_mode: How images are fitted, `"crop"` or `"squash"`.
+            precision: How they are stored, `"sqrt8"` or `"float16"`; pixels
+                are always stored exactly.
+
+        Returns:
+            The metadata of such annotations.
+
+        Raises:
+            UserError: The resize_mode or the precision is unknown.
+        """
+        return cls(
+            encoder=encoder.name,
+            layer=encoder.layer,
+            digest=encoder.digest,
+            preprocessing=encoder.preprocessing,
+            resize_mode=resize_mode,
+            image_size=encoder.image_size,
+            grid=tuple(encoder.grid),
+            depth=encoder.depth,
+            precision=EXACT if encoder.layer == PIXELS else precision,
+        )
+
+    def to_dict(self) -> dict:
+        """Returns what `from_dict` and JSON take."""
+        return {**dataclasses.asdict(self), "grid": list(self.grid)}
+
+    @classmethod
+    def from_dict(cls, values: object) -> "Metadata":
+        """Reads what `to_dict` gave.
+
+        Args:
+            values: The dictionary.
+
+        Returns:
+            The metadata.
+
+        Raises:
+            UserError: A field is missing, unknown, or not what it should be.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise UserError(
+                "Expected the description of annotations with the fields "
+                f"{sorted(names)}. Received: {_short(values)}."
+            )
+        grid = values["grid"]
+        if isinstance(grid, list):
+            grid = tuple(grid)
+        return cls(**{**values, "grid": grid})
+
+    def differences(self, found: "Metadata") -> tuple[str, ...]:
+        """Says field by field where other annotations differ from these.
+
+        Args:
+            found: What is there, where `self` is what is expected.
+
+        Returns:
+            One phrase a difference; none if they mean the same.
+        """
+        pairs = {
+            "encoder": (
+                f"{self.encoder}/{self.layer}",
+                f"{found.encoder}/{found.layer}",
+            )
+        }
+        for field in dataclasses.fields(self):
+            if field.name not in ("encoder", "layer"):
+                pairs[field.name] = (
+                    getattr(self, field.name),
+                    getattr(found, field.name),
+                )
+        pairs["weights' digest"] = pairs.pop("digest")
+        return tuple(
+            f"expected {name} {expected}, found {other}"
+            for name, (expected, other) in pairs.items()
+            if expected != other
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What `metadata.json` holds.
+
+    Attributes:
+        metadata: What an annotation is.
+        images: How many images the cache is of, skipped ones included.
+        shard_size: Images a shard; the last one may have fewer.
+        ids_digest: SHA-256 of the list of their ids.
+        tensorflow: Version of TensorFlow that wrote it; not compared.
+        keras: Version of Keras that wrote it; not compared.
+        version: Version of the cache's files.
+    """
+
+    metadata: Metadata
+    images: int
+    shard_size: int
+    ids_digest: str
+    tensorflow: str = tf.__version__
+    keras: str = keras.__version__
+    version: int = VERSION
+
+    @property
+    def shards(self) -> int:
+        """The number of shards."""
+        return -(-self.images // self.shard_size)
+
+    def shard_images(self, shard: int) -> int:
+        """Returns how many images a shard is of, skipped ones included."""
+        first = shard * self.shard_size
+        return min(self.shard_size, self.images - first)
+
+    def to_dict(self) -> dict:
+        """Returns what is written to the file."""
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
+        return {**values, "metadata": self.metadata.to_dict()}
+
+    @classmethod
+    def read(cls, directory: str | os.PathLike[str]) -> "Manifest":
+        """Reads the file of a folder.
+
+        Args:
+            directory: The folder of annotations.
+
+        Returns:
+            What it says.
+
+        Raises:
+            UserError: There is none, it is of another version, or damaged.
+        """
+        path = os.path.join(directory, FILE_NAME)
+        if not os.path.isfile(path):
+            raise UserError(
+                f"Expected a folder with annotations. Received: "
+                f"{os.fspath(directory)!r}, which has no {FILE_NAME}. Make "
+                f"them: {extract_command(directory)}"
+            )
+        values = read_object(path)
+        version = values.get("version")
+        if version != VERSION:
+            raise UserError(
+                f"Expected annotations of version {VERSION}. Received: "
+                f"version={_short(version)} in {path}. Extract them anew: "
+                f"{extract_command('OTHER_DIR')}"
+            )
+        try:
+            names = {field.name for field in dataclasses.fields(cls)}
+            if set(values) != names:
+                raise UserError(f"Received the fields {_short(set(values))}.")
+            metadata = Metadata.from_dict(values.pop("metadata"))
+            manifest = cls(metadata=metadata, **values)
+            counts = (manifest.images, manifest.shard_size)
+            if not all(_is_count(count, _MAX_IMAGES) for count in counts):
+                raise UserError(f"Received {counts} images.")
+            if not _is_text(manifest.ids_digest):
+                raise UserError("Received no digest of the ids.")
+        except UserError as error:
+            raise UserError(
+                f"{path} is damaged: {error} Extract the annotations anew: "
+                f"{extract_command('OTHER_DIR')}"
+            ) from error
+        return manifest
+
+
+def ids_digest(ids: Sequence[str]) -> str:
+    """SHA-256 of a list of ids, in their order.
+
+    Args:
+        ids: The ids.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
+
+
+def extract_command(
+    directory: str | os.PathLike[str], metadata: Metadata | None = None
+) -> str:
+    """The command that makes annotations, for error messages.
+
+    Args:
+        directory: Where they go.
+        metadata: What they are to be; by default what the command takes.
+
+    Returns:
+        A line for the shell, without the flags that choose the images.
+    """
+    words = [f"--annotations={os.fspath(directory)}"]
+    if metadata is not None:
+        words += [
+            f"--encoder={metadata.encoder}",
+            f"--encoder_layer={metadata.layer}",
+            f"--resize_mode={metadata.resize_mode}",
+        ]
+        if metadata.precision != EXACT:
+            words.append(f"--precision={metadata.precision}")
+    return shlex.join(["python", "-m", "pipelines.extract_features", *words])
+
+
+def read_object(path: str | os.PathLike[str]) -> dict:
+    """Reads a JSON object from a file that may be anything.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object.
+
+    Raises:
+        UserError: It cannot be read, is too large, or no JSON object.
+    """
+    try:
+        size = os.path.getsize(path)
+        values = read_json(path) if size <= _MAX_JSON_BYTES else None
+    except (OSError, RecursionError) as error:
+        raise UserError(f"cannot read {os.fspath(path)}: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(
+            f"Expected a JSON object of at most {_MAX_JSON_BYTES} bytes. "
+            f"Received: {os.fspath(path)}, {size} bytes."
+        )
+    return values
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 1024
+
+
+def _is_count(value: object, limit: int = _MAX_SIDE) -> bool:
+    # A bool is an int to Python.
+    return type(value) is int and 0 < value <= limit
+
+
+def _is_grid(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(_is_count(side) for side in value)
+    )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+_CHECKS = {
+    "resize_mode": lambda value: value in RESIZE_MODES,
+    "precision": lambda value: value in (*PRECISIONS, EXACT),
+    "image_size": _is_count,
+    "grid": _is_grid,
+    "depth": _is_count,
+}

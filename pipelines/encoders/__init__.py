@@ -1,0 +1,1 @@
+"""Encoders by name: from images to annotations."""

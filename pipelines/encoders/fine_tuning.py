@@ -1,0 +1,195 @@
+"""Encoders that learn: a frozen bottom, and a live top.
+
+The network is cut below the first layer that learns. What comes out of the
+frozen bottom is the same in every epoch, so it is cached; the top goes into
+the model that is trained. Where all layers learn, or images are augmented,
+the bottom is empty: the pixels themselves are cached.
+"""
+
+import dataclasses
+
+import keras
+
+from pipelines.encoders.registry import (
+    DEFAULT_LAYERS,
+    JOIN,
+    PIXELS,
+    Encoder,
+    build_encoder,
+    frozen_encoder,
+    initialise,
+    load_network,
+    preprocessing,
+)
+from pipelines.encoders.scenes_network import scenes_network
+from pipelines.errors import UserError
+
+# In place of a layer: every layer learns.
+ALL = "all"
+# How many layers an error message lists.
+_LAYERS_NAMED = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class CutEncoder:
+    """The two parts of an encoder.
+
+    Attributes:
+        frozen: What is cached; its annotations are the features at the cut.
+        live: Those features, float32 (B, L', D') -> (B, rows, columns, D),
+            or `None` where nothing learns. What it has of frozen layers is
+            not trainable. Nor is pretrained batch normalisation, which is
+            then always in inference mode.
+        whole: The encoder as it is before it learns. The layers are those of
+            both parts.
+    """
+
+    frozen: Encoder
+    live: keras.Model | None
+    whole: Encoder
+
+
+def cut_encoder(
+    name: str,
+    layer: str | None,
+    weights: str,
+    finetune: str,
+    pixels: bool = False,
+    dtype: str = "float32",
+) -> CutEncoder:
+    """Builds an encoder in two parts.
+
+    Args:
+        name: As for `build_encoder`.
+        layer: The layer that gives the annotations, as for `build_encoder`.
+        weights: As for `build_encoder`. With `"none"` batch normalisation
+            learns, and scenes have a network that has it.
+        finetune: The lowest layer that learns, or `"all"`.
+        pixels: Whether to cut at the pixels in any case.
+        dtype: The Keras dtype policy of the live part.
+
+    Returns:
+        Both parts.
+
+    Raises:
+        UserError: The encoder cannot be had, or not be cut there.
+    """
+    if JOIN in name:
+        raise UserError(
+            "Expected one encoder with --finetune. Received: "
+            f"--encoder={name}. Give one of them."
+        )
+    scratch = weights == "none"
+    layer = layer or DEFAULT_LAYERS.get(name)
+    if name == "scenes" and scratch and finetune == ALL:
+        network = scenes_network(normalized=True)
+        initialise(network)
+        normalized = f"{layer}_relu"
+        if normalized in [x.name for x in network.layers]:
+            layer = normalized
+    else:
+        network = load_network(name, weights)
+    whole = frozen_encoder(network, name, layer)
+    features = whole.model.get_layer(f"{name}_features")
+    features.trainable = True
+    top = _top(network, features, name, finetune)
+    _set_policy(top, dtype)
+    if not scratch:
+        _freeze_normalization(top)
+    start = features.input
+    if finetune != ALL:
+        start = features.get_layer(finetune).input
+
+    if finetune == ALL or pixels or start is features.input:
+        frozen = build_encoder(name, PIXELS)
+        prepare, _ = preprocessing(name)
+    else:
+        below = next(x.name for x in features.layers if x.output is start)
+        frozen = frozen_encoder(network, name, below)
+        prepare = None
+    cached = keras.Input((frozen.grid[0] * frozen.grid[1], frozen.depth))
+    live = keras.layers.Reshape((*frozen.grid, frozen.depth))(cached)
+    if prepare:
+        live = prepare(live)
+        if start is not features.input:
+            bottom = keras.Model(features.input, start, name="frozen")
+            bottom.trainable = False
+            _set_policy(bottom, dtype)
+            live = bottom(live)
+    live = keras.Model(cached, top(live), name="encoder")
+    return CutEncoder(frozen, live, whole)
+
+
+def _top(
+    network: keras.Model, features: keras.Model, name: str, finetune: str
+) -> keras.Model:
+    """The part of the network that learns."""
+    if finetune == ALL:
+        return keras.Model(features.input, features.output, name="live")
+    layers = _below(features)
+    if finetune not in layers:
+        above = finetune in _below(network)
+        raise UserError(
+            f"Expected a layer of {name} up to {features.layers[-1].name}, "
+            f"which gives the annotations, or {ALL}. Received: "
+            f"finetune={finetune!r}, which "
+            f"{'lies above' if above else 'it does not have'}. Choose one "
+            f"with --finetune=LAYER; {_named(_cuts(features))}"
+        )
+    start = layers[finetune].input
+    try:
+        if isinstance(start, (list, tuple)):
+            raise ValueError("several inputs")
+        return keras.Model(start, features.output, name="live")
+    except ValueError as error:
+        raise UserError(
+            f"Expected a layer of {name} that no path leads round. Received: "
+            f"finetune={finetune!r}. Choose another with --finetune=LAYER; "
+            f"{_named(_cuts(features))}"
+        ) from error
+
+
+def _below(network: keras.Model) -> dict[str, keras.layers.Layer]:
+    return {
+        layer.name: layer
+        for layer in network.layers
+        if not isinstance(layer, keras.layers.InputLayer)
+    }
+
+
+def _cuts(features: keras.Model) -> list[str]:
+    """Names of the layers that the network can be cut below."""
+    return [
+        name
+        for name, layer in _below(features).items()
+        if not isinstance(layer.input, (list, tuple))
+        and not _has_way_round(features, layer.input)
+    ]
+
+
+def _has_way_round(features: keras.Model, tensor) -> bool:
+    """Whether a path from input to output does not pass through a tensor."""
+    reached = {id(features.input)} - {id(tensor)}
+    for layer in _below(features).values():  # From the input upwards.
+        inputs = keras.tree.flatten(layer.input)
+        if layer.output is not tensor and any(id(x) in reached for x in inputs):
+            reached.add(id(layer.output))
+    return id(features.output) in reached
+
+
+def _named(names: list[str]) -> str:
+    return (
+        f"of {len(names)} that can be, the last are: "
+        f"{', '.join(names[-_LAYERS_NAMED:])}."
+    )
+
+
+def _freeze_normalization(network: keras.Model) -> None:
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def _set_policy(network: keras.Model, dtype: str) -> None:
+    for layer in network.layers:
+        layer.dtype_policy = keras.dtype_policies.get(dtype)

@@ -1,0 +1,398 @@
+"""Encoded bytes -> the square of pixels that an encoder is given.
+
+The one preprocessing of the project: extraction, training, captioning and
+the exported models all see an image through `decode_image` and `fit_image`.
+What an encoder was trained on beyond that (channel order, mean, range) lies
+inside the encoder's own model.
+"""
+
+import errno
+import io
+import os
+import stat
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
+
+from pipelines.errors import UserError
+
+RESIZE_MODES = ("crop", "squash")
+
+MAX_PIXELS = 128_000_000
+# What an uncompressed image of MAX_PIXELS takes, at four bytes a pixel.
+MAX_BYTES = 4 * MAX_PIXELS + 4096
+
+# What people have a photo as: a path, the bytes of a file, pixels.
+Photo = str | os.PathLike | bytes | Image.Image | np.ndarray
+
+FORMATS = "JPEG, PNG, WebP, GIF or BMP"
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+
+# Pixels that are converted to RGB at a time, so that a large image is never
+# held three times over.
+_STRIP_PIXELS = 2**22
+
+
+def read_image_file(path: str | os.PathLike[str]) -> bytes:
+    """Reads an image file, without decoding it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The encoded image.
+
+    Raises:
+        UserError: There is no such file, it is a directory or a device, it
+            is empty, larger than `MAX_BYTES`, or cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        status = os.stat(name)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        _check_bytes(status.st_size, name)
+        with open(name, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"Expected an image file. Received: path={name!r} ({reason})."
+        ) from error
+
+
+def decode_image(data: bytes, name: str = "image") -> np.ndarray:
+    """Decodes an image to upright RGB.
+
+    The first frame of an animation is taken. Sixteen bits a channel become
+    the higher eight of them; transparency is laid on white; CMYK becomes
+    RGB; an EXIF orientation is applied, and ignored where it is broken.
+    Nothing is decoded before the bytes and the pixels that the header
+    announces are found to be within `MAX_BYTES` and `MAX_PIXELS`.
+
+    Args:
+        data: A JPEG, PNG, WebP, GIF or BMP file.
+        name: What error messages call the image, such as its path.
+
+    Returns:
+        uint8 (H, W, 3), RGB. It may be a view with negative strides.
+
+    Raises:
+        UserError: It is empty, too large, truncated, damaged, or no image.
+    """
+    _check_bytes(len(data), name)
+    opener = _opener(data)
+    if opener is None:
+        raise UserError(
+            f"Expected an image: {FORMATS}. Received: {name}, whose first "
+            f"bytes are {data[:8]!r}."
+        )
+    try:
+        # The format's own class instead of `Image.open`, because the latter
+        # warns or fails by a limit that is global to the process.
+        with opener(io.BytesIO(data)) as image:
+            _check_pixels(image.size, name)
+            image.load()
+            return _turned(_rgb_array(image), _orientation(image))
+    except (UserError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError(_too_many_pixels(name, str(error))) from error
+    except Exception as error:  # Pillow raises many kinds at damaged files.
+        raise UserError(
+            f"{name} is truncated or damaged: "
+            f"{str(error) or type(error).__name__}. Save the image anew or "
+            "leave it out."
+        ) from error
+
+
+def photos_in(path: str) -> list[str]:
+    """Returns a file as it is, a folder as the images in it.
+
+    Args:
+        path: The file or folder.
+
+    Returns:
+        Paths; those of a folder are sorted, and chosen by their ending.
+
+    Raises:
+        UserError: The folder has no images.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    names = sorted(os.listdir(path))
+    found = [n for n in names if n.lower().endswith(_ENDINGS)]
+    if not found:
+        raise UserError(
+            f"Expected images ({', '.join(_ENDINGS)}) in the folder {path!r}. "
+            "Received: none"
+        )
+    return [os.path.join(path, name) for name in found]
+
+
+def load_image(photo: Photo) -> np.ndarray:
+    """Returns the upright RGB pixels of a photo in any form.
+
+    Args:
+        photo: A path, the bytes of an image file, a Pillow image, or a uint8
+            array `(H, W, 3)`, which is RGB; `(H, W)` is grey and
+            `(H, W, 4)` has transparency, which is laid on white.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+
+    Raises:
+        UserError: It cannot be read, is too large, or none of these.
+    """
+    if isinstance(photo, bytes):
+        return decode_image(photo)
+    if isinstance(photo, str | os.PathLike):
+        return decode_image(read_image_file(photo), os.fspath(photo))
+    if isinstance(photo, np.ndarray):
+        photo = _as_pillow(photo)
+    if not isinstance(photo, Image.Image):
+        raise UserError(
+            "Expected a photo: a path, bytes, a Pillow image or a uint8 "
+            f"array. Received: {type(photo).__name__}."
+        )
+    _check_pixels(photo.size, "the image")
+    if not all(photo.size):
+        raise UserError(
+            f"Expected at least one pixel. Received: size={photo.size}."
+        )
+    try:
+        photo.load()
+    except Exception as error:  # Pillow reads a file's pixels only now.
+        raise UserError(
+            f"The image is truncated or damaged: {error}. Save it anew or "
+            "leave it out."
+        ) from error
+    return _turned(_rgb_array(photo), _orientation(photo))
+
+
+def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
+    """Resizes an image to the square that an encoder sees.
+
+    `"squash"` resizes straight to (size, size). `"crop"` resizes the shorter
+    side to `resized_shape`'s (256 for a size of 224, as in the paper), with
+    the proportions kept, and cuts the square out of the centre.
+
+    The resize is `tf.image.resize(method="bilinear", antialias=False)`: half
+    pixel centres and two by two neighbours, in its own float32 arithmetic,
+    so that TensorFlow and TFLite repeat it. Output is rounded half to even.
+    Only the neighbours that count are read: a large image is never converted
+    to float as a whole.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: Side of the output in pixels.
+        resize_mode: `"crop"` or `"squash"`.
+
+    Returns:
+        uint8 (size, size, 3).
+
+    Raises:
+        ValueError: The image is not uint8 (H, W, 3), the size is not
+            positive, or there is no such resize_mode.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            "Expected an image of uint8 (H, W, 3). Received: "
+            f"dtype={image.dtype}, shape={image.shape}."
+        )
+    if size < 1 or not image.size:
+        raise ValueError(
+            "Expected at least one pixel. Received: "
+            f"size={size}, shape={image.shape}."
+        )
+    height, width = resized_shape(image.shape[:2], size, resize_mode)
+    top, bottom, rows = _neighbours(image.shape[0], height, size)
+    left, right, columns = _neighbours(image.shape[1], width, size)
+    rows = rows[:, None, None]
+    columns = columns[None, :, None]
+
+    def along_columns(chosen_rows: np.ndarray) -> np.ndarray:
+        lines = image[chosen_rows]
+        at_left = lines[:, left].astype(np.float32)
+        at_right = lines[:, right].astype(np.float32)
+        return at_left + (at_right - at_left) * columns
+
+    above = along_columns(top)
+    below = along_columns(bottom)
+    return np.rint(above + (below - above) * rows).astype(np.uint8)
+
+
+def resized_shape(
+    shape: tuple[int, int], size: int, resize_mode: str
+) -> tuple[int, int]:
+    """Height and width to which `fit_image` resizes, before it crops.
+
+    For `"crop"` the shorter side becomes `round(size * 256 / 224)` and the
+    longer side keeps the proportions, rounded half up in whole numbers:
+    `(2 * longer * target + shorter) // (2 * shorter)`. The square begins at
+    `(resized - size) // 2` of either axis.
+
+    Args:
+        shape: Height and width of the image.
+        size: Side of the square that is wanted.
+        resize_mode: `"crop"` or `"squash"`.
+
+    Returns:
+        Height and width after the resize.
+
+    Raises:
+        ValueError: There is no such resize_mode.
+    """
+    if resize_mode == "squash":
+        return size, size
+    if resize_mode != "crop":
+        raise ValueError(
+            f"Expected a resize_mode of {RESIZE_MODES}. Received: "
+            f"resize_mode={resize_mode!r}."
+        )
+    shorter = min(shape)
+    target = round(size * 256 / 224)
+    height, width = (
+        (2 * side * target + shorter) // (2 * shorter) for side in shape
+    )
+    return height, width
+
+
+def _check_bytes(count: int, name: str) -> None:
+    if count == 0:
+        raise UserError(f"Expected an image. Received: {name}, which is empty.")
+    if count > MAX_BYTES:
+        raise UserError(
+            f"Expected an image of at most {MAX_BYTES} bytes. "
+            f"Received: {name}, {count} bytes. Make it smaller first."
+        )
+
+
+def _check_pixels(shape: tuple[int, int], name: str) -> None:
+    width, height = shape
+    if width * height > MAX_PIXELS:
+        raise UserError(_too_many_pixels(name, f"{width} x {height}"))
+
+
+def _too_many_pixels(name: str, found: str) -> str:
+    return (
+        f"Expected an image of at most {MAX_PIXELS // 1_000_000} megapixels. "
+        f"Received: {name}, {found}. Make it smaller first."
+    )
+
+
+def _opener(data: bytes) -> type | None:
+    """The Pillow class of the format that the first bytes tell."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return JpegImagePlugin.JpegImageFile
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PngImagePlugin.PngImageFile
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return WebPImagePlugin.WebPImageFile
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return GifImagePlugin.GifImageFile
+    if data.startswith(b"BM"):
+        return BmpImagePlugin.BmpImageFile
+    return None
+
+
+def _as_pillow(array: np.ndarray) -> Image.Image:
+    """Returns pixels as a Pillow image, if that is what they are."""
+    shape = array.shape
+    layers = shape[2] if len(shape) == 3 else 1
+    if (
+        array.dtype != np.uint8
+        or len(shape) not in (2, 3)
+        or (layers not in (1, 3, 4))
+    ):
+        raise UserError(
+            "Expected an image of uint8 (H, W, 3), or a list of such. "
+            f"Received: dtype={array.dtype}, shape={shape}."
+        )
+    if layers == 1:
+        array = array.reshape(shape[:2])
+    return Image.fromarray(array)
+
+
+def _rgb_array(image: Image.Image) -> np.ndarray:
+    """Pixels as uint8 (H, W, 3), converted strip by strip."""
+    width, height = image.size
+    array = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = image
+        if (top, bottom) != (0, height):
+            strip = image.crop((0, top, width, bottom))
+        array[top:bottom] = _rgb(strip)
+    return array
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """Pixels of any mode as uint8 (H, W, 3), or as (H, W, 1) if grey."""
+    if image.mode.startswith("I"):
+        # Sixteen bits; "I" is what older Pillows make of them. Pillow's own
+        # conversion would clip at 255.
+        grey = np.asarray(image)[..., None] >> 8
+        return np.clip(grey, 0, 255).astype(np.uint8)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # Broken EXIF is no reason to refuse the pixels.
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
+    """The upright view of an array that was stored with an orientation."""
+    if orientation >= 5:
+        array = array.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return array
+
+
+def _neighbours(
+    source: int, target: int, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbours and weights of the central output pixels along one axis.
+
+    Args:
+        source: Pixels of the image along the axis.
+        target: Pixels after the resize.
+        size: How many of those are kept, from the centre.
+
+    Returns:
+        Lower neighbour, upper neighbour (int64) and the weight of the upper
+        one (float32), each of (size,).
+    """
+    half = np.float32(0.5)
+    scale = np.float32(source) / np.float32(target)
+    first = (target - size) // 2
+    pixel = np.arange(first, first + size).astype(np.float32)
+    position = (pixel + half) * scale - half
+    floor = np.floor(position)
+    lower = np.maximum(floor, 0).astype(np.int64)
+    upper = np.minimum(np.ceil(position), source - 1).astype(np.int64)
+    return np.minimum(lower, source - 1), upper, position - floor

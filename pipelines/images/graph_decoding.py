@@ -1,0 +1,275 @@
+"""Encoded bytes -> squares of pixels, inside a TensorFlow graph.
+
+What `images.decode_image` and `images.fit_image` do, of stock operations
+alone, for models that are served. Pixels are the same to the last bit (JPEG
+as far as both libraries decode alike, as those of the wheels do), with these
+exceptions: an EXIF orientation is not applied, WebP and BMP with a palette or
+with bit fields are not read, at most 50 megapixels are decoded, a border that
+the first frame of a GIF leaves is black, and the transparent level of a grey
+PNG with 2 or 4 bits may be another.
+
+TensorFlow's decoders raise at what they cannot read, and so fail the whole
+batch. Here each image is decoded in a dataset of its own that ignores errors.
+"""
+
+import tensorflow as tf
+
+from pipelines.images.decoding import RESIZE_MODES
+
+MAX_PIXELS = 50_000_000
+
+# Images of a batch that are decoded at the same time.
+_PARALLEL = 4
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
+# Of a GIF's first frame, each up to 255 bytes: no small file may keep the
+# loop below busy for long.
+_MAX_GIF_BLOCKS = 2**17
+_GREY_PALETTE = bytes(x for i in range(256) for x in (i, i, i, 0))
+
+
+def decode_squares(images, size: int, resize_mode: str):
+    """Decodes images and fits them to the square that an encoder sees.
+
+    No image makes it raise. The announced size is looked at before anything
+    is decoded, and of an animation the first frame alone is decoded.
+
+    Args:
+        images: `(N,)` string, encoded JPEG, PNG, GIF or BMP; at least one.
+        size: Side of the output in pixels.
+        resize_mode: `"crop"` or `"squash"`, see `images.fit_image`.
+
+    Returns:
+        uint8 `(N, size, size, 3)`, RGB, zero where an image cannot be
+        decoded; and bool `(N,)`, whether it was.
+
+    Raises:
+        ValueError: There is no such resize_mode.
+    """
+    if resize_mode not in RESIZE_MODES:
+        raise ValueError(
+            f"Expected a resize_mode of {RESIZE_MODES}. Received: "
+            f"resize_mode={resize_mode!r}."
+        )
+    black = tf.zeros((size, size, 3), tf.uint8)
+    otherwise = tf.data.Dataset.from_tensors((black, False))
+
+    def decoded(image):
+        return _fit(_decode(image), size, resize_mode), True
+
+    def first_of(image):
+        one = tf.data.Dataset.from_tensors(image).map(decoded)
+        return one.ignore_errors().concatenate(otherwise).take(1)
+
+    each = tf.data.Dataset.from_tensor_slices(images).interleave(
+        first_of,
+        cycle_length=_PARALLEL,
+        num_parallel_calls=_PARALLEL,
+        deterministic=True,
+    )
+    count = tf.shape(images, out_type=tf.int64)[0]
+    squares, valid = each.batch(count).get_single_element()
+    return tf.ensure_shape(squares, (None, size, size, 3)), valid
+
+
+def _decode(data):
+    """Decodes one image to uint8 `(H, W, 3)` or `(H, W, 4)`, or raises."""
+    start = tf.strings.substr(data, 0, 8)
+    matches = [
+        tf.equal(tf.strings.substr(start, 0, len(signature)), signature)
+        for signature in _SIGNATURES
+    ]
+    kind = tf.argmax(tf.stack([*matches, True]), output_type=tf.int32)
+    return tf.switch_case(
+        kind,
+        [
+            lambda: _decode_jpeg(data),
+            lambda: _decode_png(data),
+            lambda: _decode_gif(data),
+            lambda: _decode_bmp(data),
+            lambda: tf.io.decode_png(""),  # Raises.
+        ],
+    )
+
+
+def _decode_jpeg(data):
+    shape = tf.cast(tf.image.extract_jpeg_shape(data), tf.int64)
+    return tf.io.decode_jpeg(
+        _checked(data, shape[0], shape[1]),
+        channels=3,
+        dct_method="INTEGER_ACCURATE",
+    )
+
+
+def _decode_png(data):
+    width, height = (_integer(data, i, big_endian=True) for i in (16, 20))
+    data = _checked(data, height, width)
+    depth = tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8)[0]
+
+    def opaque():
+        # Transparency of a palette is a chunk of this name.
+        return tf.equal(tf.size(tf.strings.split(data, "tRNS")), 1)
+
+    # Where pixels have fewer than 8 bits, an opaque alpha would have as few.
+    shallow = tf.cond(depth < 8, opaque, lambda: False)
+    return tf.cond(
+        shallow,
+        lambda: tf.io.decode_png(data, channels=3),
+        lambda: tf.io.decode_png(data, channels=4),
+    )
+
+
+def _decode_bmp(data):
+    width, height = _integer(data, 18), tf.abs(_integer(data, 22))
+    bits = _integer(data, 28, size=2)
+    grey = tf.logical_and(
+        tf.equal(bits, 8),
+        tf.equal(tf.strings.substr(data, 54, 1024), _GREY_PALETTE),
+    )
+    readable = tf.reduce_any(tf.stack([bits == 24, bits == 32, grey]))
+    plain = tf.equal(_integer(data, 30), 0)  # Not compressed.
+    modern = _integer(data, 14) >= 40  # Size of the header.
+    readable = tf.reduce_all(tf.stack([readable, plain, modern]))
+    pixels = tf.io.decode_bmp(_checked(data, height, width, readable))
+    copies = tf.where(tf.shape(pixels)[2] == 1, 3, 1)
+    return tf.tile(pixels, [1, 1, copies])[:, :, :3]
+
+
+def _decode_gif(data):
+    """Decodes the first frame, transparent pixels in white."""
+    width, height = (_integer(data, i, size=2) for i in (6, 8))
+    data = _first_frame(_checked(data, height, width))
+    return tf.io.decode_gif(data)[0]
+
+
+def _first_frame(data):
+    """Returns a GIF of the first frame alone, without extensions."""
+    content = tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int32)
+
+    def byte(place):
+        return tf.gather(content, place)
+
+    def table_size(flags):
+        entries = tf.bitwise.left_shift(2, flags & 7)
+        return tf.where(flags & 0x80 > 0, 3 * entries, 0)
+
+    def after_blocks(place):
+        """Skips blocks of data, up to and with the empty one at the end."""
+        (last,) = tf.while_loop(
+            lambda at: byte(at) > 0,
+            lambda at: (at + 1 + byte(at),),
+            (place,),
+            maximum_iterations=_MAX_GIF_BLOCKS,
+        )
+        return last + 1
+
+    def next_extension(place, transparent):
+        graphics = tf.logical_and(
+            tf.equal(byte(place + 1), 0xF9), byte(place + 3) & 1 > 0
+        )
+        transparent = tf.where(graphics, byte(place + 6), transparent)
+        return after_blocks(place + 2), transparent
+
+    head = 13 + table_size(byte(10))
+    frame, transparent = tf.while_loop(
+        lambda place, _: tf.equal(byte(place), 0x21),
+        next_extension,
+        (head, -1),
+        maximum_iterations=_MAX_GIF_BLOCKS,
+    )
+    own_table = table_size(byte(frame + 9))
+    end = after_blocks(frame + 10 + own_table + 1)
+    alone = tf.strings.join(
+        [
+            tf.strings.substr(data, 0, head),
+            tf.strings.substr(data, frame, end - frame),
+            b";",
+        ]
+    )
+    # Opaque images replace a colour by itself.
+    table = tf.where(own_table > 0, head + 10, 13)
+    colour = table + 3 * tf.maximum(transparent, 0)
+    white = tf.where(
+        transparent >= 0, b"\xff\xff\xff", tf.strings.substr(alone, colour, 3)
+    )
+    alone = tf.strings.join(
+        [
+            tf.strings.substr(alone, 0, colour),
+            white,
+            tf.strings.substr(alone, colour + 3, tf.strings.length(alone)),
+        ]
+    )
+    width, height = (_integer(data, frame + i, size=2) for i in (5, 7))
+    return _checked(alone, height, width, tf.equal(byte(frame), 0x2C))
+
+
+def _integer(data, place, size: int = 4, big_endian: bool = False):
+    """Reads a whole number, int64; raises beyond the end."""
+    kind = {2: tf.uint16, 4: tf.int32}[size]
+    raw = tf.strings.substr(data, place, size)
+    read = tf.io.decode_raw(raw, kind, little_endian=not big_endian)
+    return tf.cast(read[0], tf.int64)
+
+
+def _checked(data, height, width, readable=True):
+    """Returns the data, or nothing, which no decoder reads."""
+    # Each by itself first, because the product of two may overflow.
+    sides = tf.stack([height, width])
+    right = tf.reduce_all(tf.logical_and(sides > 0, sides <= MAX_PIXELS))
+    right = tf.logical_and(right, height * width <= MAX_PIXELS)
+    return tf.where(tf.logical_and(right, readable), data, b"")
+
+
+def _fit(pixels, size: int, resize_mode: str):
+    """`images.fit_image`, after which what is transparent is on white."""
+    shape = tf.shape(pixels, out_type=tf.int64)
+    if resize_mode == "squash":
+        height = width = tf.constant(size, tf.int64)
+    else:
+        shorter = tf.minimum(shape[0], shape[1])
+        target = round(size * 256 / 224)
+        height, width = (
+            (2 * shape[axis] * target + shorter) // (2 * shorter)
+            for axis in (0, 1)
+        )
+    top, bottom, rows = _neighbours(shape[0], height, size)
+    left, right, columns = _neighbours(shape[1], width, size)
+    rows, columns = rows[:, None, None], columns[None, :, None]
+
+    def along_columns(chosen_rows):
+        lines = tf.gather(pixels, chosen_rows)
+        at_left = _on_white(tf.gather(lines, left, axis=1))
+        at_right = _on_white(tf.gather(lines, right, axis=1))
+        return at_left + (at_right - at_left) * columns
+
+    above, below = along_columns(top), along_columns(bottom)
+    fitted = tf.round(above + (below - above) * rows)
+    return tf.ensure_shape(tf.cast(fitted, tf.uint8), (size, size, 3))
+
+
+def _on_white(pixels):
+    """Lays uint8 `(H, W, 3)` or `(H, W, 4)` on white; float32 `(H, W, 3)`.
+
+    In Pillow's whole numbers, `Image.alpha_composite`.
+    """
+    channels = tf.shape(pixels)[2]
+    opaque = tf.pad(
+        pixels, [[0, 0], [0, 0], [0, 4 - channels]], constant_values=255
+    )
+    values = tf.cast(opaque, tf.int32)
+    colour, alpha = values[..., :3], values[..., 3:4]
+    mixed = 128 * (colour * alpha + 255 * (255 - alpha) + 128)
+    mixed = tf.bitwise.right_shift(mixed, 8) + mixed
+    return tf.cast(tf.bitwise.right_shift(mixed, 15), tf.float32)
+
+
+def _neighbours(source, target, size: int):
+    """Lower and upper neighbour and the weight of the upper, see `images`."""
+    half = tf.constant(0.5)
+    scale = tf.cast(source, tf.float32) / tf.cast(target, tf.float32)
+    first = (target - size) // 2
+    pixel = tf.cast(first + tf.range(size, dtype=tf.int64), tf.float32)
+    position = (pixel + half) * scale - half
+    floor = tf.floor(position)
+    lower = tf.cast(tf.maximum(floor, 0.0), tf.int64)
+    upper = tf.minimum(tf.cast(tf.math.ceil(position), tf.int64), source - 1)
+    return tf.minimum(lower, source - 1), upper, position - floor

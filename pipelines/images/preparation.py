@@ -1,0 +1,120 @@
+"""Images prepared ahead of the network that will see them.
+
+It imports no TensorFlow, so that a process that draws starts quickly.
+"""
+
+import collections
+import concurrent.futures
+import concurrent.futures.process
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pipelines.captions import CaptionedImage
+from pipelines.errors import UserError
+from pipelines.images.decoding import decode_image, fit_image, read_image_file
+
+# From so many drawn images on, drawing is worth processes of its own.
+DRAW_PROCESSES_FROM = 500
+
+
+def prepare(
+    image: CaptionedImage, size: int, resize_mode: str
+) -> np.ndarray | str:
+    """Reads, decodes and fits one image.
+
+    Args:
+        image: The image; a file or a drawing.
+        size: Side of the output in pixels.
+        resize_mode: `"crop"` or `"squash"`.
+
+    Returns:
+        uint8 (size, size, 3); or, as a string, why there is none.
+    """
+    try:
+        if image.draw is None and image.path is not None:
+            name, data = image.path, read_image_file(image.path)
+        else:
+            name, data = image.id, image.read()
+        return fit_image(decode_image(data, name), size, resize_mode)
+    except (UserError, OSError) as error:
+        # A path may hold bytes that are no Unicode.
+        return str(error).encode(errors="replace").decode()
+
+
+def prepared_ahead(
+    images: Sequence[CaptionedImage],
+    size: int,
+    resize_mode: str,
+    workers: int,
+    window: int,
+) -> Iterator[np.ndarray | str]:
+    """Prepares images in the background, in order, a bounded number ahead.
+
+    Files are left to threads, since their decoding sets Python free; many
+    drawings are left to processes. If the latter cannot be had (a script
+    without `if __name__ == "__main__"`, a worker killed for memory), threads
+    go on where they stopped.
+
+    Args:
+        images: The images.
+        size: Side of the output in pixels.
+        resize_mode: `"crop"` or `"squash"`.
+        workers: The number of threads or processes.
+        window: How many images may be prepared and not yet taken.
+
+    Yields:
+        What `prepare` returns for each image.
+    """
+    taken = 0
+    drawn = sum(image.draw is not None for image in images)
+    if drawn >= DRAW_PROCESSES_FROM:
+        try:
+            processes = concurrent.futures.ProcessPoolExecutor(
+                workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_end_with_parent,
+            )
+            for square in _ahead(processes, images, size, resize_mode, window):
+                yield square
+                taken += 1
+            return
+        except (concurrent.futures.process.BrokenProcessPool, OSError):
+            pass
+    threads = concurrent.futures.ThreadPoolExecutor(workers)
+    yield from _ahead(threads, images[taken:], size, resize_mode, window)
+
+
+def _ahead(
+    executor: concurrent.futures.Executor,
+    images: Sequence[CaptionedImage],
+    size: int,
+    resize_mode: str,
+    window: int,
+) -> Iterator[np.ndarray | str]:
+    waiting: collections.deque = collections.deque()
+    try:
+        for image in images:
+            future = executor.submit(prepare, image, size, resize_mode)
+            waiting.append(future)
+            if len(waiting) >= window:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Ends a worker whose parent was killed; it would wait for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,5 +1,0 @@
-"""How exactly annotations are kept on disk; see `pipelines.records`."""
-
-PRECISIONS = ("sqrt8", "float16")
-# Of pixels, which are neither.
-EXACT = "uint8"

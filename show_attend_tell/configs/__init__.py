@@ -1,0 +1,1 @@
+"""What shapes a run: settings, recipes, flags."""

@@ -1,0 +1,1 @@
+"""A split: its captions, their scores, the report."""

@@ -1,0 +1,1 @@
+"""Captions of photos, wherever the model runs."""

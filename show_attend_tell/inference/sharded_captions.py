@@ -1,0 +1,241 @@
+"""Captions by many machines, a JSON Lines file a shard.
+
+A shard's file has a line for each of its images, in their order:
+
+    {"id": "cats/1.jpg", "caption": "a cat asleep", "words": ["a", ...],
+     "log_probability": -3.25, "finished": true}
+    {"id": "cats/2.jpg", "error": "... is truncated or damaged: ..."}
+
+with `"alternatives"`, the other hypotheses, and `"attention"` (words, rows,
+columns) where they were asked for. Numbers are rounded to five decimals.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipelines.cache.metadata import ids_digest
+from pipelines.cache.records import file_digest
+from pipelines.captions import Skipped
+from pipelines.errors import UserError
+from pipelines.sharded.files import join, local_copy, read_file, write_file
+from pipelines.sharded.images import ListedImage, Shard, Span, begin, pixels_of
+from pipelines.sharded.pipeline import ShardWork
+from show_attend_tell.configs.run_config import FILE_NAME as CONFIG_FILE
+from show_attend_tell.decoding import changed
+from show_attend_tell.inference.caption_generator import (
+    METADATA_FILE,
+    MODEL_FILE,
+    VOCABULARY_FILE,
+    Caption,
+    WorkdirCaptioner,
+)
+from show_attend_tell.inference.reranking import CAPTIONS_FILE, NUMBERS_FILE
+from show_attend_tell.inference.saved_model_captioner import (
+    SavedModelCaptioner,
+    is_saved_model,
+)
+
+MANIFEST_FILE = "captions.json"
+
+_RUN_FILES = (MODEL_FILE, VOCABULARY_FILE, METADATA_FILE)
+# What a worker reads of a run; those of similar photos need not be there.
+_READ_FILES = (CONFIG_FILE, *_RUN_FILES, CAPTIONS_FILE, NUMBERS_FILE)
+_DECIMALS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardedCaptioning(ShardWork):
+    """Captions shards.
+
+    Attributes:
+        directory: The output folder.
+        model: A workdir or an exported version, wherever Beam reaches.
+        digest: SHA-256 of its files, which every worker checks.
+        encoder_weights: A file, where that of a workdir's training has moved.
+        decoding: Settings of `Decoding` in place of those of the model.
+        batch_size: How many images go through the networks together.
+        attention: Whether attention is written.
+        retry_errors: Whether shards that set images aside are done again.
+    """
+
+    directory: str
+    model: str
+    digest: str
+    encoder_weights: str | None = None
+    decoding: dict = dataclasses.field(default_factory=dict)
+    batch_size: int = 8
+    attention: bool = False
+    retry_errors: bool = False
+
+    def begin(
+        self, images: Sequence[ListedImage], shard_size: int
+    ) -> list[Span]:
+        """Makes the output folder one of this captioning.
+
+        Raises:
+            UserError: The model cannot be loaded, a setting cannot be had,
+                or the folder is of another run.
+        """
+        captioner = self.load()
+        decoding = changed(captioner.decoding, self.decoding)
+        if decoding.needs_noise:
+            raise UserError(
+                "Expected captions that do not depend on chance. Received: "
+                f"method={decoding.method!r}, context_mode={decoding.context_mode!r}. For "
+                "these take python -m show_attend_tell.caption"
+            )
+        # An exported model refuses other settings than its own.
+        captioner.caption([], **self.decoding)
+        manifest = {
+            "model": self.digest,
+            "decoding": dataclasses.asdict(decoding),
+            "attention": self.attention,
+            "images": len(images),
+            "shard_size": shard_size,
+            "ids_digest": ids_digest([image.id for image in images]),
+        }
+        return begin(
+            self.directory, images, shard_size, MANIFEST_FILE, manifest
+        )
+
+    def load(self) -> WorkdirCaptioner:
+        """Loads the captioner.
+
+        Raises:
+            UserError: It cannot be loaded, or is another one here.
+        """
+        with local_copy(self.model, _READ_FILES) as folder:
+            if _digest(folder) != self.digest:
+                raise UserError(
+                    f"The model {self.model!r} is another one on this worker."
+                )
+            if is_saved_model(folder):
+                return SavedModelCaptioner(folder)
+            captioner = WorkdirCaptioner.load(folder, self.encoder_weights)
+            # The folder may be a copy, which is gone when captions are said.
+            captioner.caption_generator.prepare(
+                changed(captioner.decoding, self.decoding)
+            )
+            return captioner
+
+    def finished(self, shard: Shard) -> list[Skipped] | None:
+        """Returns what was set aside, if the shard's file is there."""
+        data = read_file(self._path(shard))
+        if data is None:
+            return None
+        try:
+            lines = [json.loads(line) for line in data.splitlines()]
+            if [line["id"] for line in lines] != [i.id for i in shard.images]:
+                return None
+            skipped = [
+                Skipped(line["id"], line["error"])
+                for line in lines
+                if "caption" not in line
+            ]
+        except (ValueError, TypeError, KeyError):
+            return None  # Damaged.
+        return None if skipped and self.retry_errors else skipped
+
+    def run(self, captioner: WorkdirCaptioner, shard: Shard) -> list[Skipped]:
+        """Captions a shard's images and writes its file."""
+        lines, skipped = [], []
+        for first in range(0, len(shard.images), self.batch_size):
+            batch = shard.images[first : first + self.batch_size]
+            for image, said in zip(
+                batch, self._captions(captioner, batch), strict=True
+            ):
+                if isinstance(said, str):
+                    skipped.append(Skipped(image.id, said))
+                    entry = {"error": said}
+                else:
+                    entry = _entry(said, self.attention)
+                lines.append(json.dumps({"id": image.id, **entry}) + "\n")
+        write_file(self._path(shard), "".join(lines).encode())
+        return skipped
+
+    def _path(self, shard: Shard) -> str:
+        return join(self.directory, shard.file_name("captions", "jsonl"))
+
+    def _captions(
+        self, captioner: WorkdirCaptioner, batch: Sequence[ListedImage]
+    ) -> list[Caption | str]:
+        """Returns for each image its caption, or why there is none."""
+        found = [pixels_of(image) for image in batch]
+        pixels = [one for one in found if not isinstance(one, str)]
+        say = functools.partial(
+            captioner.stream, batch_size=self.batch_size, **self.decoding
+        )
+        try:
+            said = list(say(pixels))
+        except UserError:
+            # An exported model takes no more than so many pixels, and does
+            # not say which image has more.
+            said = [_said_alone(say, one) for one in pixels]
+        captions = iter(said)
+        return [
+            one if isinstance(one, str) else next(captions) for one in found
+        ]
+
+
+def model_digest(model: str) -> str:
+    """SHA-256 of what makes a captioner say what it says.
+
+    Args:
+        model: A workdir or an exported version, wherever Beam reaches.
+
+    Raises:
+        UserError: A file is missing.
+    """
+    with local_copy(model, _READ_FILES) as folder:
+        return _digest(folder)
+
+
+def _digest(folder: str) -> str:
+    names = _RUN_FILES
+    if os.path.exists(os.path.join(folder, CAPTIONS_FILE)):
+        names = (*names, CAPTIONS_FILE)  # It names the other's digest.
+    if is_saved_model(folder):
+        names = sorted(
+            os.path.relpath(os.path.join(place, name), folder)
+            for place, _, files in os.walk(folder)
+            for name in files
+        )
+    try:
+        digests = [file_digest(os.path.join(folder, name)) for name in names]
+    except OSError as error:
+        raise UserError(
+            "Expected a folder that train wrote, or a version that export "
+            f"wrote. Received: {folder!r} ({error})"
+        ) from error
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _said_alone(say, pixels: np.ndarray) -> Caption | str:
+    try:
+        (caption,) = say([pixels])
+    except UserError as error:
+        return str(error)
+    return caption
+
+
+def _entry(caption: Caption, attention: bool) -> dict:
+    entry = {
+        "caption": caption.text,
+        "words": list(caption.words),
+        "log_probability": round(caption.log_probability, _DECIMALS),
+        "finished": caption.finished,
+    }
+    if attention:
+        weights = caption.attention.astype(np.float64)
+        entry["attention"] = weights.round(_DECIMALS).tolist()
+    if caption.alternatives:
+        entry["alternatives"] = [
+            _entry(other, attention) for other in caption.alternatives
+        ]
+    return entry

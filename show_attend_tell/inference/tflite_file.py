@@ -1,0 +1,201 @@
+"""The file of a captioner for devices: a TFLite model, and behind it a zip.
+
+A TFLite file may be followed by anything, and a zip preceded by anything, so
+both are one file: `captioner.json` and `vocabulary.txt` (a word a line, the
+number of the line is its token) are stored, not compressed, at its end.
+Needs no TensorFlow.
+"""
+
+import dataclasses
+import json
+import os
+import zipfile
+
+from pipelines.errors import UserError
+from pipelines.images.decoding import RESIZE_MODES
+from pipelines.vocabulary import END, PADDING, START, UNKNOWN, Vocabulary
+from show_attend_tell.decoding import Decoding
+
+ENDING = ".tflite"
+GREEDY, BEAM, ENCODE = "greedy", "beam", "encode"
+START_CAPTION, STEP = "start", "step"
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+
+FORMAT = 1
+SETTINGS_FILE, WORDS_FILE = "captioner.json", "vocabulary.txt"
+
+# Offset 4 of every TFLite file.
+_IDENTIFIER = b"TFL3"
+# Flatbuffers reach no further.
+_LARGEST_FILE = 2 * 2**30
+_LARGEST_PART = {SETTINGS_FILE: 2**16, WORDS_FILE: 16 * 2**20}
+_LARGEST_IMAGE = 2048  # pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class TFLiteSettings:
+    """What a host has to know of a captioner; `captioner.json`.
+
+    Attributes:
+        name: Of the model.
+        precision: One of `PRECISIONS`.
+        image_size: Side of the image in pixels.
+        resize_mode: How a photo is fitted, `"squash"` or `"crop"`, see
+            `pipelines.images.decoding.fit_image`.
+        rows: Of the attention.
+        columns: Of the attention.
+        max_words: The longest caption.
+        method: The signature that is taken where nobody says otherwise.
+        beam_width: Hypotheses of `beam`.
+        length_penalty: See `Decoding`, as for the next.
+        min_words: See above.
+        no_repeat_ngram_size: See above.
+        allow_unknown: Whether the unknown word may be said.
+        context_mode: What a word is said from: `"expected"` or `"peak"`.
+        encoder: Name of the encoder.
+        encoder_layer: The layer whose output the annotations are.
+        encoder_digest: SHA-256 of its weights, before any rounding.
+        vocabulary_digest: SHA-256 of `vocabulary.txt`.
+        versions: Of the libraries that wrote it.
+        format: Of this description.
+        padding: Token of no word.
+        start: Token before the first word.
+        end: Token behind the last word.
+        unknown: Token of the unknown word.
+    """
+
+    name: str
+    precision: str
+    image_size: int
+    resize_mode: str
+    rows: int
+    columns: int
+    max_words: int
+    method: str
+    beam_width: int
+    length_penalty: float
+    min_words: int
+    no_repeat_ngram_size: int
+    allow_unknown: bool
+    context_mode: str
+    encoder: str
+    encoder_layer: str
+    encoder_digest: str
+    vocabulary_digest: str
+    versions: dict
+    format: int = FORMAT
+    padding: int = PADDING
+    start: int = START
+    end: int = END
+    unknown: int = UNKNOWN
+
+    @property
+    def decoding(self) -> Decoding:
+        """How captions are said."""
+        return Decoding(
+            method=self.method,
+            beam_width=self.beam_width,
+            length_penalty=self.length_penalty,
+            min_words=self.min_words,
+            max_words=self.max_words,
+            no_repeat_ngram_size=self.no_repeat_ngram_size,
+            allow_unknown=self.allow_unknown,
+            context_mode=self.look,
+        )
+
+
+def append_tail(
+    path: str, settings: TFLiteSettings, vocabulary: Vocabulary
+) -> None:
+    """Writes settings and words behind a TFLite model.
+
+    Args:
+        path: The file, a bare model.
+        settings: The settings.
+        vocabulary: The words.
+    """
+    described = json.dumps(
+        dataclasses.asdict(settings), indent=2, ensure_ascii=False
+    )
+    parts = {SETTINGS_FILE: described + "\n", WORDS_FILE: vocabulary.text}
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as tail:
+        for name, text in parts.items():
+            # With a date of its own the same export gives the same bytes.
+            tail.writestr(zipfile.ZipInfo(name), text.encode())
+
+
+def read_tail(path: str) -> tuple[TFLiteSettings, Vocabulary]:
+    """Reads settings and words.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: It is missing or none of ours, or what it says of itself
+            is too large or does not fit together.
+    """
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            begins = file.read(8)
+        if begins[4:] != _IDENTIFIER or size > _LARGEST_FILE:
+            raise ValueError(f"begins with {begins!r}, has {size} bytes")
+        with zipfile.ZipFile(path) as tail:
+            described = json.loads(_part(tail, SETTINGS_FILE))
+            words = _part(tail, WORDS_FILE)
+        settings = _settings(described)
+        vocabulary = Vocabulary.from_text(words, WORDS_FILE)
+        if vocabulary.digest != settings.vocabulary_digest:
+            raise ValueError(f"{WORDS_FILE} has other words")
+        return settings, vocabulary
+    # Deep nesting overflows the parser's stack; zipfile raises the others.
+    except (
+        OSError, ValueError, KeyError, RecursionError, NotImplementedError,
+        RuntimeError, EOFError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        raise UserError(
+            "Expected a captioner for devices, as `export --format=tflite` "
+            f"writes it. Received: {os.fspath(path)!r}: {error}. Export it "
+            "again."
+        ) from error
+
+
+def _part(tail: zipfile.ZipFile, name: str) -> str:
+    info = tail.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    if info.file_size > _LARGEST_PART[name]:
+        raise ValueError(f"{name} has {info.file_size} bytes")
+    return tail.read(info).decode()
+
+
+def _settings(described) -> TFLiteSettings:
+    """Checks a description that may say anything."""
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise ValueError(f"{SETTINGS_FILE} is not of format {FORMAT}")
+    values = {}
+    for field in dataclasses.fields(TFLiteSettings):
+        value = described.get(field.name)
+        kind = (int, float) if field.type is float else field.type
+        if not isinstance(value, kind) or (
+            isinstance(value, bool) and field.type is not bool
+        ):
+            raise ValueError(f"{SETTINGS_FILE} has {field.name}={value!r}")
+        values[field.name] = value
+    settings = TFLiteSettings(**values)
+    numbers = (
+        settings.padding, settings.start, settings.end, settings.unknown
+    )  # fmt: skip
+    if numbers != (PADDING, START, END, UNKNOWN):
+        raise ValueError(f"{SETTINGS_FILE} has other numbers for its words")
+    decoding = settings.decoding  # Checks its own ranges.
+    sides = (settings.image_size, settings.rows, settings.columns)
+    if (
+        not all(0 < side <= _LARGEST_IMAGE for side in sides)
+        or settings.resize_mode not in RESIZE_MODES
+        or settings.precision not in PRECISIONS
+        or decoding.method not in (GREEDY, BEAM)
+        or decoding.context_mode not in ("expected", "peak")
+    ):
+        raise ValueError(f"{SETTINGS_FILE} is out of range")
+    return settings

@@ -1,0 +1,219 @@
+"""How good captions are: every score, with its interval."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pipelines.errors import UserError
+from pipelines.vocabulary import words_of
+from show_attend_tell.metrics.bleu import (
+    bleu_counts,
+    bleu_of_counts,
+    smoothed_bleu,
+)
+from show_attend_tell.metrics.bootstrap import Sums, interval, mean_of, resample
+from show_attend_tell.metrics.coco_scorers import cider, meteor, rouge_l, spice
+from show_attend_tell.metrics.external_programs import Unavailable
+from show_attend_tell.metrics.tokenization import Tokenized, tokenize
+
+_SCORERS = {
+    "METEOR": meteor,
+    "ROUGE-L": rouge_l,
+    "CIDEr": cider,
+    "SPICE": spice,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The scores of captions.
+
+    Attributes:
+        ids: The images, in the order of what is per image.
+        scores: Fractions by name: `"BLEU-1"` to `"BLEU-4"`, the same with
+            `"_no_penalty"`, `"METEOR"`, `"ROUGE-L"`, `"CIDEr"` (up to 10),
+            `"SPICE"`; `"words"`, the mean length; `"vocabulary"`, how many
+            words are used; `"distinct"`, the share of captions left when
+            equal ones count once; `"novel_captions"`, the share that no
+            training caption equals. These four go by `words_of`, whatever the
+            tokenizer, so that they are the same on every machine.
+        intervals: 95 % bootstrap intervals over images: low, high. None for
+            `"vocabulary"` and `"distinct"`, which are no means: drawing
+            images again repeats some, and always counts fewer.
+        per_image: `(images,)` of each image alone: `"BLEU-4"` (smoothed, see
+            `smoothed_bleu`), `"METEOR"`, `"ROUGE-L"`, `"CIDEr"`, `"SPICE"`.
+        tokenizer: `"PTB"`, pycocoevalcap's, or `"words_of"`, with which
+            figures are not those of the literature.
+        left_out: The reason by what could not be run: a metric, or `"PTB"`.
+        sums: What resampling needs.
+    """
+
+    ids: tuple[int | str, ...]
+    scores: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    per_image: dict[str, np.ndarray]
+    tokenizer: str
+    left_out: dict[str, str]
+    sums: tuple[Sums, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How much higher a score is than another's.
+
+    Attributes:
+        value: The first less the second.
+        interval: 95 % paired bootstrap interval: low, high. `None` where a
+            score has none.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+def evaluate_captions(
+    ids: Sequence[int | str],
+    candidates: Sequence[str],
+    references: Sequence[Sequence[str]],
+    training_captions: Iterable[str] | None = None,
+    samples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Scores a caption of each image against its references.
+
+    Scores equal those of pycocoevalcap's `COCOEvalCap` on the same images. A
+    caption without words matches nothing. What needs Java or pycocoevalcap
+    is left out where these are missing.
+
+    Args:
+        ids: The images.
+        candidates: The caption of each, as it is read.
+        references: The references of each, one or more.
+        training_captions: What the model learned from; gives
+            `"novel_captions"`.
+        samples: How often images are drawn again for the intervals.
+        seed: Chooses the draws.
+
+    Raises:
+        ValueError: The three are not of the same length, empty, or an image
+            has no reference.
+        UserError: No reference has any word.
+    """
+    if not len(ids) == len(candidates) == len(references):
+        raise ValueError(
+            "Expected a caption and references for each image. Received: "
+            f"{len(ids)} ids, {len(candidates)} captions, "
+            f"{len(references)} sets of references"
+        )
+    if not len(ids) or not all(len(image) for image in references):
+        raise ValueError(
+            "Expected one image or more, each with a reference or more. "
+            f"Received: {len(ids)} images, of which "
+            f"{sum(not len(image) for image in references)} have none"
+        )
+    texts = tokenize(candidates, references)
+    if not any(text for image in texts.references for text in image):
+        raise UserError(
+            "Expected references with words. Received: no word in any, by "
+            f"the tokenizer {texts.tokenizer}"
+        )
+    left_out = {"PTB": texts.reason} if texts.reason else {}
+    counts = _bleu_counts(texts)
+    per_image = {"BLEU-4": smoothed_bleu(counts)}
+    sums = [Sums(counts, bleu_of_counts)]
+    for name, scorer in _SCORERS.items():
+        try:
+            found = scorer(texts.candidates, texts.references)
+        except Unavailable as error:
+            left_out[name] = str(error)
+        else:
+            sums.append(found)
+            per_image.update(found.of_each())
+    said = [tuple(words_of(text)) for text in candidates]
+    sums.append(mean_of("words", [len(words) for words in said]))
+    scores = {}
+    for measure in sums:
+        scores.update(measure.of_all())
+    scores["vocabulary"] = len({word for words in said for word in words})
+    scores["distinct"] = len(set(said)) / len(said)
+    if training_captions is not None:
+        known = {tuple(words_of(text)) for text in training_captions}
+        novel = [words not in known for words in said]
+        sums.append(mean_of("novel_captions", novel))
+        scores.update(sums[-1].of_all())
+    drawn = resample(sums, samples, seed)
+    intervals = {name: interval(values) for name, values in drawn.items()}
+    return Evaluation(
+        tuple(ids),
+        scores,
+        intervals,
+        per_image,
+        texts.tokenizer,
+        left_out,
+        tuple(sums),
+    )
+
+
+def _bleu_counts(texts: Tokenized) -> np.ndarray:
+    return bleu_counts(
+        [text.split() for text in texts.candidates],
+        [[text.split() for text in image] for image in texts.references],
+    )
+
+
+def compare(
+    first: Evaluation, second: Evaluation, samples: int = 1000, seed: int = 0
+) -> dict[str, Difference]:
+    """Tells how much better the first is than the second, score by score.
+
+    Both are scored on the same draws of images (a paired bootstrap), so that
+    images which are hard for both do not widen the intervals.
+
+    Args:
+        first: The scores of one system.
+        second: Those of another on the same images, in any order.
+        samples: How often images are drawn.
+        seed: Chooses the draws.
+
+    Raises:
+        UserError: The images or the tokenizers differ.
+    """
+    check_same_images(first.ids, second.ids)
+    if first.tokenizer != second.tokenizer:
+        raise UserError(
+            "Expected the same tokenizer for both; score them again. "
+            f"Received: {first.tokenizer} and {second.tokenizer}"
+        )
+    place = {id: i for i, id in enumerate(second.ids)}
+    order = [place[id] for id in first.ids]
+    same_order = [Sums(s.per_image[order], s.scores) for s in second.sums]
+    ours = resample(first.sums, samples, seed)
+    theirs = resample(same_order, samples, seed)
+    return {
+        name: Difference(
+            score - second.scores[name],
+            interval(ours[name] - theirs[name]) if name in ours else None,
+        )
+        for name, score in first.scores.items()
+        if name in second.scores
+    }
+
+
+def check_same_images(
+    first: Sequence[int | str], second: Sequence[int | str]
+) -> None:
+    """Checks that two systems captioned the same images.
+
+    Raises:
+        UserError: One has an image that the other has not.
+    """
+    here, there = set(first), set(second)
+    alone = here ^ there
+    if alone:
+        example = next(id for id in (*first, *second) if id in alone)
+        raise UserError(
+            "Expected captions of the same images to compare. Received: "
+            f"{len(here - there)} images only in the first and "
+            f"{len(there - here)} only in the second, such as {example!r}"
+        )

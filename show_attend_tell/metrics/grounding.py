@@ -1,0 +1,149 @@
+"""Attention against boxes: whether the model looked at what it named."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.sources.scenes_grammar import Box, Grounding
+
+if TYPE_CHECKING:  # It brings TensorFlow, which nothing here needs.
+    from show_attend_tell.inference.caption_generator import Caption
+
+FIGURES = (
+    "pointing_accuracy",
+    "pointing_chance",
+    "attention_mass",
+    "attention_mass_chance",
+)
+
+
+def measure_grounding(
+    captions: Sequence["Caption"], groundings: Sequence[Iterable[Grounding]]
+) -> dict[str, Any]:
+    """Measures the attention of words in the boxes of what they name.
+
+    A location is one cell of the grid that the attention divides the image
+    into. A word points at its boxes if the middle of the location with most
+    attention lies in one of them, or if the middle of one of them lies in
+    that location, so that a small box can be pointed at too; where several
+    locations have as much, the share of these counts. The attention's mass
+    in the boxes counts a location by the share of its area that they cover,
+    what two of them cover once. A word without boxes is missed.
+
+    Args:
+        captions: Their `attention`, `(T, rows, columns)`, is read.
+        groundings: Of each caption the words that name something: position,
+            class (`kind`) and boxes, as fractions of the square that the
+            network sees.
+
+    Returns:
+        `count`, the number of such words, and means over them:
+        `pointing_accuracy`; `pointing_chance`, that of a random location;
+        `attention_mass`; and `attention_mass_chance`, that of attention
+        spread evenly. Zeros where there is no such word. And in
+        `by_word_class` the same for each class, the most frequent first.
+
+    Raises:
+        ValueError: The numbers of captions and groundings differ, or an
+            attention is not `(T, rows, columns)`.
+    """
+    by_class = {}
+    for caption, words in zip(captions, groundings, strict=True):
+        if np.ndim(caption.attention) != 3:
+            raise ValueError(
+                "Expected attention (T, rows, columns). Received: "
+                f"shape={np.shape(caption.attention)}"
+            )
+        for word in words:
+            figures = _figures(caption.attention[word.position], word.boxes)
+            by_class.setdefault(word.kind, []).append(figures)
+    ranked = sorted(by_class.items(), key=lambda item: (-len(item[1]), item[0]))
+    return {
+        **_summary([f for figures in by_class.values() for f in figures]),
+        "by_word_class": {kind: _summary(figures) for kind, figures in ranked},
+    }
+
+
+def coverage(boxes: Sequence[Box], grid: tuple[int, int]) -> np.ndarray:
+    """Returns the share of each location that boxes cover together.
+
+    Args:
+        boxes: As fractions of the image.
+        grid: Rows and columns of the locations.
+
+    Returns:
+        float64 `(rows, columns)`, from 0 to 1.
+    """
+    rows, columns = (np.arange(count + 1) / count for count in grid)
+    edges = np.clip(np.reshape(boxes, (-1, 4)), 0, 1)
+    # A grid of all edges: each of its cells is covered whole or not at all.
+    x = np.unique(np.concatenate([columns, edges[:, 0], edges[:, 2]]))
+    y = np.unique(np.concatenate([rows, edges[:, 1], edges[:, 3]]))
+    area = np.zeros((len(y) - 1, len(x) - 1))
+    lefts, rights = np.searchsorted(x, edges[:, 0::2].T)
+    tops, bottoms = np.searchsorted(y, edges[:, 1::2].T)
+    for left, top, right, bottom in zip(
+        lefts, tops, rights, bottoms, strict=True
+    ):
+        area[top:bottom, left:right] = 1
+    area *= np.diff(y)[:, None] * np.diff(x)
+    area = np.add.reduceat(area, np.searchsorted(y, rows[:-1]), axis=0)
+    area = np.add.reduceat(area, np.searchsorted(x, columns[:-1]), axis=1)
+    return area * grid[0] * grid[1]
+
+
+def _pointing_at(boxes: Sequence[Box], grid: tuple[int, int]) -> np.ndarray:
+    """Returns which locations point at the boxes, `(rows, columns)` bool."""
+    rows, columns = grid
+    y = ((np.arange(rows) + 0.5) / rows)[:, None]
+    x = (np.arange(columns) + 0.5) / columns
+    inside = np.zeros(grid, bool)
+    for left, top, right, bottom in boxes:
+        inside |= (left <= x) & (x < right) & (top <= y) & (y < bottom)
+        row = int((top + bottom) / 2 * rows)
+        column = int((left + right) / 2 * columns)
+        inside[min(row, rows - 1), min(column, columns - 1)] = True
+    return inside
+
+
+def _figures(attention: np.ndarray, boxes: Sequence[Box]) -> tuple:
+    """Returns `FIGURES` of one word."""
+    pointing = _pointing_at(boxes, attention.shape)
+    covered = coverage(boxes, attention.shape)
+    return (
+        pointing[attention == attention.max()].mean(),
+        pointing.mean(),
+        (attention * covered).sum(),
+        covered.mean(),
+    )
+
+
+def _summary(figures: Sequence[tuple]) -> dict[str, float]:
+    means = np.mean(figures, axis=0) if figures else np.zeros(len(FIGURES))
+    return {
+        "count": len(figures),
+        **dict(zip(FIGURES, means.tolist(), strict=True)),
+    }
+
+
+def attention_change(captions: Sequence["Caption"]) -> float:
+    """Measures how much attention moves from word to word.
+
+    The total variation distance `sum_i |alpha_ti - alpha_(t-1)i| / 2` of
+    neighbouring words, from 0 (the maps are the same at every step: attention
+    has learned nothing) to 1 (no two words look at the same place), mean over
+    all pairs of neighbours.
+
+    Args:
+        captions: Their `attention`, `(T, rows, columns)`, is read.
+
+    Returns:
+        The mean, and 0 where no caption has two words.
+    """
+    moved = [
+        np.abs(np.diff(caption.attention, axis=0)).sum((1, 2)) / 2
+        for caption in captions
+        if len(caption.attention) > 1
+    ]
+    return float(np.concatenate(moved).mean()) if moved else 0.0

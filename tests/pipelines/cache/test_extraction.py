@@ -1,0 +1,631 @@
+"""The cache: extracted once, whatever happens meanwhile, and read exactly."""
+
+import dataclasses
+import fcntl
+import functools
+import io
+import json
+import multiprocessing
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import pipelines
+from pipelines.cache.extraction import AnnotationCache, extract_annotations
+from pipelines.cache.metadata import Metadata
+from pipelines.cache.records import decode_annotations, encode_annotations
+from pipelines.captions import CaptionedImage
+from pipelines.encoders.registry import build_encoder
+from pipelines.errors import UserError
+from pipelines.images.decoding import decode_image, fit_image
+from pipelines.images.preparation import DRAW_PROCESSES_FROM, prepared_ahead
+
+ROOT = pathlib.Path(pipelines.__file__).resolve().parent.parent
+SHARD = 8
+BATCH = 3
+
+
+def draw(seed, height=50, width=70):
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, (5, 7, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((width, height))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def drawn_images(count):
+    return [
+        CaptionedImage(f"image {i}", "train", ("a",), draw=lambda i=i: draw(i))
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return build_encoder("scenes", weights="none")
+
+
+def extract(images, encoder, directory, **options):
+    options = {
+        "batch_size": BATCH,
+        "shard_size": SHARD,
+        "verbose": False,
+        **options,
+    }
+    resize_mode = options.pop("resize_mode", "crop")
+    return extract_annotations(
+        images, encoder, resize_mode, directory, **options
+    )
+
+
+def contents(directory):
+    """Every file but the lock, by name."""
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(pathlib.Path(directory).iterdir())
+        if path.name != ".lock"
+    }
+
+
+def encode(images, encoder, resize_mode="crop"):
+    """Annotations without any of the cache."""
+    pixels = [
+        fit_image(decode_image(image.read()), encoder.image_size, resize_mode)
+        for image in images
+    ]
+    return np.concatenate(
+        [np.asarray(encoder.model.predict_on_batch(p[None])) for p in pixels]
+    )
+
+
+@pytest.mark.parametrize("resize_mode", ["crop", "squash"])
+def test_each_image_has_the_annotations_of_its_own(
+    tmp_path, encoder, resize_mode
+):
+    images = drawn_images(19)
+    cache = extract(
+        images, encoder, tmp_path, resize_mode=resize_mode, precision="float16"
+    )
+    assert cache.ids == tuple(image.id for image in images)
+    assert len(cache) == 19 and cache.skipped == ()
+    assert cache.metadata == Metadata.describe(encoder, resize_mode, "float16")
+    expected = encode(images, encoder, resize_mode)
+    found = cache.read(range(19))
+    assert found.shape == (19, 196, 128) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
+    # The images do differ: no one stands in another's place.
+    assert np.abs(found[0] - found[1]).max() > 0.1
+    position = cache.position("image 13")
+    np.testing.assert_array_equal(cache.read([position])[0], found[13])
+
+
+def test_sqrt8_is_within_half_a_step(tmp_path, encoder):
+    images = drawn_images(5)
+    found = extract(images, encoder, tmp_path).read(range(5))
+    expected = encode(images, encoder)
+    error = np.abs(np.sqrt(found) - np.sqrt(expected)).max((1, 2))
+    assert (error <= np.sqrt(expected.max((1, 2))) / 510 + 2e-3).all()
+
+
+def test_positions_in_any_order(tmp_path, encoder):
+    cache = extract(drawn_images(19), encoder, tmp_path)
+    every = cache.read(np.arange(19))
+    order = np.array([18, 3, 3, 9, 0, 8, 7], np.int64)
+    np.testing.assert_array_equal(cache.read(order), every[order])
+    assert cache.read([]).shape == (0, 196, 128)
+    for position in (-1, 19):
+        with pytest.raises(IndexError, match=f"position={position}"):
+            cache.records([position])
+
+
+@pytest.mark.parametrize("precision", ["sqrt8", "float16"])
+def test_tf_data_reads_the_same(tmp_path, encoder, precision):
+    cache = extract(drawn_images(19), encoder, tmp_path, precision=precision)
+    order = np.random.default_rng(0).permutation(19)
+
+    def load(positions):
+        records = tf.numpy_function(
+            lambda chosen: np.array(cache.records(chosen), object),
+            [positions],
+            tf.string,
+        )
+        return cache.decode(tf.ensure_shape(records, [None]))
+
+    batches = (
+        tf.data.Dataset.from_tensor_slices(order)
+        .batch(4)
+        .map(load, num_parallel_calls=4)
+    )
+    assert batches.element_spec.shape.as_list() == [None, 196, 128]
+    found = np.concatenate(list(batches.as_numpy_iterator()))
+    np.testing.assert_allclose(found, cache.read(order), rtol=1e-6, atol=1e-6)
+
+
+def test_reading_from_several_threads(tmp_path, encoder):
+    cache = extract(drawn_images(19), encoder, tmp_path)
+    expected = cache.records(range(19))
+    wrong = []
+
+    def read(seed):
+        for position in np.random.default_rng(seed).integers(0, 19, 300):
+            if cache.records([position]) != [expected[position]]:
+                wrong.append(position)
+
+    threads = [threading.Thread(target=read, args=(s,)) for s in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_each_annotation_is_stored_once(tmp_path, encoder):
+    extract(drawn_images(19), encoder, tmp_path)
+    shards = sorted(map(str, tmp_path.glob("*.tfrecord")))
+    assert [os.path.basename(shard) for shard in shards] == [
+        f"annotations-0000{i}-of-00003.tfrecord" for i in range(3)
+    ]
+    counts = [len(list(tf.data.TFRecordDataset(shard))) for shard in shards]
+    assert counts == [8, 8, 3]
+
+
+def test_many_drawings_are_drawn_by_processes(tmp_path, encoder):
+    # Of the standard library, so that another process can import it.
+    read = functools.partial(bytes.fromhex, draw(0).hex())
+    other = functools.partial(bytes.fromhex, draw(1).hex())
+    images = [
+        CaptionedImage(str(i), "train", (), draw=other if i == 300 else read)
+        for i in range(DRAW_PROCESSES_FROM)
+    ]
+    before = {process.pid for process in multiprocessing.active_children()}
+    cache = extract(images, encoder, tmp_path, batch_size=64, shard_size=256)
+    assert len(cache) == DRAW_PROCESSES_FROM and not cache.skipped
+    after = {process.pid for process in multiprocessing.active_children()}
+    assert after <= before
+    same, different = encode([images[0], images[300]], encoder)
+    for position in (0, 255, 256, 300, len(cache) - 1):
+        expected = different if position == 300 else same
+        np.testing.assert_allclose(
+            np.sqrt(cache.read([position])[0]), np.sqrt(expected), atol=0.02
+        )
+
+
+def test_drawing_goes_on_when_its_processes_are_killed():
+    images = [
+        CaptionedImage(
+            str(i), "train", (), draw=functools.partial(bytes.fromhex, data)
+        )
+        for i, data in enumerate(
+            [draw(i % 3).hex() for i in range(DRAW_PROCESSES_FROM)]
+        )
+    ]
+    before = multiprocessing.active_children()
+    ahead = prepared_ahead(images, 16, "crop", workers=2, window=4)
+    found = [next(ahead) for _ in range(10)]
+    started = set(multiprocessing.active_children()) - set(before)
+    assert len(started) == 2
+    for process in started:
+        process.kill()
+    found.extend(ahead)
+    expected = [fit_image(decode_image(draw(i)), 16, "crop") for i in range(3)]
+    assert len(found) == len(images)
+    for i, square in enumerate(found):
+        np.testing.assert_array_equal(square, expected[i % 3])
+
+
+EXTRACTION = """
+import pathlib, sys
+from pipelines.captions import CaptionedImage
+from pipelines.encoders.registry import build_encoder
+from pipelines.cache.extraction import extract_annotations
+
+def main():
+    folder, directory = map(pathlib.Path, sys.argv[1:])
+    images = [
+        CaptionedImage(path.name, "train", (), path=str(path))
+        for path in sorted(folder.iterdir())
+    ]
+    encoder = build_encoder("scenes", weights="none")
+    sys.stdin.readline()
+    extract_annotations(
+        images, encoder, "crop", directory,
+        batch_size=3, shard_size=8, verbose=False,
+    )
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.proof
+def test_kills_leave_no_trace(tmp_path, encoder):
+    """SIGKILL three times, wherever it hits; then the same bytes."""
+    folder, directory = tmp_path / "images", tmp_path / "cache"
+    folder.mkdir()
+    for i in range(120):
+        (folder / f"{i:03}.png").write_bytes(draw(i, 500, 700))
+    images = [
+        CaptionedImage(path.name, "train", (), path=str(path))
+        for path in sorted(folder.iterdir())
+    ]
+    generator = np.random.default_rng()
+    # They load TensorFlow side by side, then wait for their turn.
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", EXTRACTION, folder, directory],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(3)
+    ]
+    try:
+        finished = {}
+        for kill, process in enumerate(processes):
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            goal = len(finished) + kill
+            while len(list(directory.glob("a*.json"))) <= goal:
+                assert process.poll() is None
+                time.sleep(0.001)
+            time.sleep(generator.uniform(0, 0.2))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            process.stdin.close()
+            found = {p: p.stat() for p in directory.glob("a*.json")}
+            for path, status in finished.items():
+                assert found[path].st_mtime_ns == status.st_mtime_ns
+            finished = found
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert 3 <= len(finished) < 15
+    with pytest.raises(UserError, match="not complete.*extract_features"):
+        AnnotationCache.open(directory)
+    shards = {
+        path: path.stat().st_mtime_ns
+        for path in (p.with_suffix(".tfrecord") for p in finished)
+    }
+    cache = extract(images, encoder, directory)
+    for path, mtime in shards.items():
+        assert path.stat().st_mtime_ns == mtime, "a finished shard was redone"
+    extract(images, encoder, tmp_path / "whole")
+    assert contents(directory) == contents(tmp_path / "whole")
+    assert len(cache) == 120
+
+
+def test_a_stop_between_any_two_files(tmp_path, encoder):
+    images = drawn_images(19)
+    extract(images, encoder, tmp_path)
+    whole = contents(tmp_path)
+    middle = tmp_path / "annotations-00001-of-00003.tfrecord"
+    index = middle.with_suffix(".json")
+
+    def mended():
+        extract(images, encoder, tmp_path)
+        assert contents(tmp_path) == whole
+
+    # Before its index was written.
+    index.unlink()
+    (tmp_path / f"{index.name}.tmp-99").write_text("{")
+    mended()
+    # While the shard was being written.
+    index.unlink()
+    middle.rename(f"{middle}.tmp-99")
+    mended()
+    # The disk lost a part of it.
+    middle.write_bytes(middle.read_bytes()[:-1])
+    mended()
+    data = bytearray(middle.read_bytes())
+    data[len(data) // 2] ^= 1
+    middle.write_bytes(data)
+    mended()
+    index.write_text("")
+    mended()
+    # Before anything was there.
+    (tmp_path / "metadata.json").rename(tmp_path / "metadata.json.tmp-99")
+    for path in tmp_path.glob("annotations*"):
+        path.unlink()
+    mended()
+
+
+def test_nothing_is_done_twice(tmp_path, encoder):
+    images = drawn_images(19)
+    extract(images, encoder, tmp_path)
+    seen = []
+
+    def spy(i):
+        seen.append(i)
+        return draw(i)
+
+    spied = [
+        CaptionedImage(image.id, "train", (), draw=lambda i=i: spy(i))
+        for i, image in enumerate(images)
+    ]
+    extract(spied, encoder, tmp_path)
+    assert seen == []
+    (tmp_path / "annotations-00002-of-00003.json").unlink()
+    extract(spied, encoder, tmp_path)
+    assert sorted(seen) == [16, 17, 18]
+
+
+def test_no_more_than_a_few_batches_are_read_ahead(tmp_path, encoder):
+    running = [0]
+    most = [0]
+    lock = threading.Lock()
+    done = [0]
+
+    def counted(i):
+        with lock:
+            running[0] += 1
+            # Images read so far, beyond those in finished shards.
+            most[0] = max(most[0], running[0] - done[0])
+        return draw(i)
+
+    class Watching(keras.Model):
+        def predict_on_batch(self, x):
+            with lock:
+                done[0] += len(x)
+            return encoder.model.predict_on_batch(x)
+
+    watched = dataclasses.replace(encoder, model=Watching())
+    images = [
+        CaptionedImage(str(i), "train", (), draw=lambda i=i: counted(i))
+        for i in range(80)
+    ]
+    extract(images, watched, tmp_path, batch_size=4, shard_size=80)
+    assert running[0] == 80 and 4 <= most[0] <= 3 * 4
+
+
+def broken_images(count, broken):
+    def picture(i):
+        return draw(i)[: 60 if i in broken else None]
+
+    return [
+        CaptionedImage(f"image {i}", "train", (), draw=lambda i=i: picture(i))
+        for i in range(count)
+    ]
+
+
+def test_images_that_cannot_be_read_are_named(tmp_path, encoder):
+    images = broken_images(100, {5, 70})
+    cache = extract(images, encoder, tmp_path / "bad")
+    assert [skipped.name for skipped in cache.skipped] == [
+        "image 5",
+        "image 70",
+    ]
+    assert "image 5 is truncated" in cache.skipped[0].reason
+    assert len(cache) == 98 and "image 5" not in cache.ids
+    assert cache.position("image 6") == 5
+    assert cache.position("image 71") == 69
+    with pytest.raises(UserError, match="image 70.*truncated"):
+        cache.position("image 70")
+    with pytest.raises(UserError, match="id='image 100'"):
+        cache.position("image 100")
+    # The others are where they were, and a second run changes nothing.
+    good = extract(drawn_images(100), encoder, tmp_path / "good")
+    np.testing.assert_allclose(
+        cache.read([69]), good.read([71]), rtol=1e-2, atol=1e-3
+    )
+    before = contents(tmp_path / "bad")
+    assert extract(images, encoder, tmp_path / "bad").ids == cache.ids
+    assert contents(tmp_path / "bad") == before
+
+
+def test_too_many_images_cannot_be_read(tmp_path, encoder):
+    images = broken_images(100, {5, 6, 20, 90})
+    with pytest.raises(UserError, match="(?s)at most 2 of 100.*image 5: "):
+        extract(images, encoder, tmp_path)
+    # Stopped at once; what is extracted is kept.
+    assert len(list(tmp_path.glob("a*.json"))) == 3
+    with pytest.raises(UserError, match="not complete"):
+        AnnotationCache.open(tmp_path)
+    with pytest.raises(UserError, match="at most 2 of 100"):
+        extract(images, encoder, tmp_path)
+    # Two of them are mended: their shard is done again.
+    cache = extract(broken_images(100, {20, 90}), encoder, tmp_path)
+    assert [skipped.name for skipped in cache.skipped] == [
+        "image 20",
+        "image 90",
+    ]
+    whole = extract(broken_images(100, {20, 90}), encoder, tmp_path / "whole")
+    np.testing.assert_array_equal(cache.read([5, 6]), whole.read([5, 6]))
+
+
+def test_missing_files_and_folders_are_skipped(tmp_path, encoder):
+    images = drawn_images(3)
+    for path in (tmp_path / "gone.jpg", tmp_path):
+        images.append(CaptionedImage(str(path), "train", (), path=str(path)))
+    cache = extract(images, encoder, tmp_path / "cache", max_skipped=0.5)
+    assert [s.name for s in cache.skipped] == [i.id for i in images[3:]]
+    assert "No such file" in cache.skipped[0].reason
+    assert "directory" in cache.skipped[1].reason
+
+
+def test_a_programming_error_is_not_swallowed(tmp_path, encoder):
+    def wrong():
+        raise KeyError("a mistake in a source")
+
+    images = [CaptionedImage("a", "train", (), draw=wrong)]
+    with pytest.raises(KeyError, match="a mistake"):
+        extract(images, encoder, tmp_path)
+
+
+def test_two_extractions_into_one_folder(tmp_path, encoder):
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="Another extraction"):
+            extract(drawn_images(2), encoder, tmp_path)
+    extract(drawn_images(2), encoder, tmp_path)
+
+
+def test_readers_that_expect_something_else(tmp_path, encoder):
+    cache = extract(drawn_images(3), encoder, tmp_path)
+    AnnotationCache.open(tmp_path, cache.metadata)
+    expected = dataclasses.replace(
+        cache.metadata, encoder="vgg19", layer="block5_conv4"
+    )
+    with pytest.raises(UserError) as caught:
+        AnnotationCache.open(tmp_path, expected)
+    message = str(caught.value)
+    assert (
+        "expected encoder vgg19/block5_conv4, found scenes/block4_conv2"
+        in message
+    )
+    assert (
+        "python -m pipelines.extract_features --annotations=OTHER_DIR "
+        "--encoder=vgg19 --encoder_layer=block5_conv4" in message
+    )
+
+
+def test_extraction_of_something_else(tmp_path, encoder):
+    images = drawn_images(10)
+    extract(images, encoder, tmp_path)
+    before = contents(tmp_path)
+    for message, changed, options in (
+        (
+            "expected resize_mode squash, found crop",
+            images,
+            {"resize_mode": "squash"},
+        ),
+        ("expected precision float16", images, {"precision": "float16"}),
+        ("of other images: expected images 9", images[:9], {}),
+        ("of other images: expected ids_digest", images[::-1], {}),
+        ("expected shard_size 5", images, {"shard_size": 5}),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            extract(changed, encoder, tmp_path, **options)
+        assert "--annotations=OTHER_DIR" in str(caught.value)
+    assert contents(tmp_path) == before
+
+
+def test_folders_that_hold_something_else(tmp_path, encoder):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="thesis.tex.*OTHER_DIR"):
+        extract(drawn_images(2), encoder, tmp_path)
+    with pytest.raises(UserError, match="OTHER_DIR"):
+        extract(drawn_images(2), encoder, tmp_path / "thesis.tex")
+    with pytest.raises(UserError, match="extract_features"):
+        AnnotationCache.open(tmp_path)
+    with pytest.raises(UserError, match="extract_features"):
+        AnnotationCache.open(tmp_path / "none")
+
+
+def test_lists_of_images_that_cannot_be(tmp_path, encoder):
+    with pytest.raises(ValueError, match="none"):
+        extract([], encoder, tmp_path)
+    with pytest.raises(ValueError, match="id='image 1', 2 times"):
+        extract(drawn_images(3) + drawn_images(2)[1:], encoder, tmp_path)
+
+
+def test_a_damaged_record_is_found_on_reading(tmp_path, encoder):
+    cache = extract(drawn_images(10), encoder, tmp_path)
+    path = tmp_path / "annotations-00000-of-00002.tfrecord"
+    index = json.loads(path.with_suffix(".json").read_text())
+    place = index["images"][3]["offset"] + 20
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+    cache.read([2, 4, 9])
+    with pytest.raises(UserError, match="'image 3'.*extract_features"):
+        cache.read([3])
+    path.unlink()
+    with pytest.raises(UserError, match="cannot be read.*extract_features"):
+        cache.records([0])
+    with pytest.raises(UserError, match="extract_features"):
+        AnnotationCache.open(tmp_path)
+
+
+def test_hostile_caches(tmp_path, encoder):
+    extract(drawn_images(10), encoder, tmp_path)
+    path = tmp_path / "metadata.json"
+    good = json.loads(path.read_text())
+    for change in (
+        {"ids_digest": "0" * 64},
+        {"images": 2**31, "shard_size": 1},
+        {"images": 11},
+        {"shard_size": 9},
+    ):
+        path.write_text(json.dumps({**good, **change}))
+        with pytest.raises(UserError, match="extract_features"):
+            AnnotationCache.open(tmp_path)
+    # A bomb, with an index that fits it.
+    path.write_text(json.dumps(good))
+    cache = AnnotationCache.open(tmp_path)
+    bomb = zlib.compress(bytes(2**24), 9)
+    shard = tmp_path / "annotations-00000-of-00002.tfrecord"
+    data = bytearray(shard.read_bytes())
+    data[12 : 12 + len(bomb)] = bomb
+    shard.write_bytes(data)
+    index = json.loads(shard.with_suffix(".json").read_text())
+    index["images"][0].update(length=len(bomb), crc32=zlib.crc32(bomb))
+    shard.with_suffix(".json").write_text(json.dumps(index))
+    cache = AnnotationCache.open(tmp_path)
+    with pytest.raises(UserError, match="Expected a record"):
+        cache.read([0])
+    with pytest.raises(tf.errors.OpError):
+        cache.decode(tf.constant(np.array(cache.records([0]), object)))
+
+
+def test_a_record_that_ends_in_zeros(tmp_path, encoder):
+    """One in 256 does; NumPy's type of bytes would cut it."""
+    cache = extract(drawn_images(3), encoder, tmp_path)
+    shape = (196, 128)
+    for seed in range(3000):
+        annotation = np.zeros(shape, np.float32)
+        annotation[0, 0] = seed
+        record = encode_annotations(annotation, cache.metadata)
+        if record.endswith(b"\0"):
+            break
+    batch = tf.constant(np.array([record], object))
+    np.testing.assert_allclose(cache.decode(batch)[0], annotation, rtol=1e-6)
+
+
+@pytest.mark.proof
+def test_size_and_error_on_photos(tmp_path, flickr8k_dir, vgg16_weights):
+    encoder = build_encoder("vgg16", weights=vgg16_weights)
+    folder = os.path.join(flickr8k_dir, "images")
+    names = sorted(os.listdir(folder))[::440][:16]
+    images = [
+        CaptionedImage(name, "train", (), path=os.path.join(folder, name))
+        for name in names
+    ]
+    expected = encode(images, encoder, "squash")
+    cache = extract(
+        images,
+        encoder,
+        tmp_path / "sqrt8",
+        resize_mode="squash",
+        batch_size=8,
+        shard_size=256,
+    )
+    sizes = [path.stat().st_size for path in (tmp_path / "sqrt8").iterdir()]
+    assert sum(sizes) / 16 <= 16 * 1024
+    found = cache.read(range(16))
+    bound = np.sqrt(expected.max((1, 2), keepdims=True)) / 510
+    error = np.abs(np.sqrt(found) - np.sqrt(expected))
+    assert (error <= bound + 5e-3).all()
+    # The noise is under a ten-thousandth of the signal's power.
+    assert ((found - expected) ** 2).mean() < 1e-4 * (expected**2).mean()
+
+    exact = Metadata.describe(encoder, "squash", "float16")
+    packed = [encode_annotations(a, exact) for a in expected]
+    assert np.mean([len(record) for record in packed]) <= 32 * 1024
+    for record, annotation in zip(packed, expected, strict=True):
+        np.testing.assert_array_equal(
+            decode_annotations(record, exact),
+            annotation.astype(np.float16),
+        )

@@ -1,0 +1,332 @@
+"""Encoders: the right network, pixels prepared as it was trained on."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.encoders.registry import (
+    IMAGE_SIZES,
+    SCENES_WEIGHTS,
+    ApplicationPreprocessing,
+    build_encoder,
+    weights_digest,
+)
+from pipelines.encoders.scenes_network import scenes_network
+from pipelines.errors import UserError
+
+
+def pixels(count, size, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def photos(folder, count):
+    folder = os.path.join(folder, "images")
+    return np.stack(
+        [
+            np.asarray(Image.open(os.path.join(folder, name)))
+            for name in sorted(os.listdir(folder))[:count]
+        ]
+    )
+
+
+def run(model, images):
+    return np.asarray(model.predict_on_batch(images))
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return build_encoder("scenes", weights="none")
+
+
+def test_vgg16_is_keras_vgg16_on_photos(vgg16_weights, flickr8k_dir):
+    encoder = build_encoder("vgg16", weights=vgg16_weights)
+    images = photos(flickr8k_dir, 2)
+    network = keras.applications.VGG16(include_top=False, weights=None)
+    network.load_weights(vgg16_weights)
+    layer = network.get_layer("block5_conv3")
+    expected = run(
+        keras.Model(network.input, layer.output),
+        keras.applications.vgg16.preprocess_input(images.astype(np.float32)),
+    )
+    found = run(encoder.model, images)
+    assert (encoder.layer, encoder.image_size) == ("block5_conv3", 224)
+    assert (encoder.grid, encoder.depth) == ((14, 14), 512)
+    assert found.shape == (2, 196, 512) and found.dtype == np.float32
+    for row in range(14):
+        for column in range(14):
+            np.testing.assert_array_equal(
+                found[:, 14 * row + column], expected[:, row, column]
+            )
+    # What is known of these weights on such photos.
+    assert 0.85 < (found == 0).mean() < 0.97
+    assert 15 < found.max() < 90
+
+
+def test_the_default_layer_of_vgg19():
+    encoder = build_encoder("vgg19", weights="none")
+    assert encoder.layer == "block5_conv4"
+    assert (encoder.grid, encoder.depth) == ((14, 14), 512)
+    features = encoder.model.get_layer("vgg19_features")
+    names = [layer.name for layer in features.layers]
+    assert names[-1] == "block5_conv4" and "block5_pool" not in names
+
+
+@pytest.mark.parametrize(
+    ("names", "by_hand"),
+    [
+        (
+            ("vgg16", "vgg19", "resnet50"),
+            lambda x: x[..., ::-1] - [103.939, 116.779, 123.68],
+        ),
+        (("mobilenetv2", "xception", "resnet50v2"), lambda x: x / 127.5 - 1),
+        (
+            ("densenet121",),
+            lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+        ),
+        (("efficientnetb0", "mobilenetv3small", "convnexttiny"), lambda x: x),
+    ],
+    ids=["bgr minus mean", "-1 to 1", "normalised", "inside the network"],
+)
+def test_each_encoder_has_its_own_preprocessing(names, by_hand):
+    images = pixels(2, 8)
+    for name in names:
+        found = np.asarray(ApplicationPreprocessing(name)(images))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(
+            found, by_hand(images.astype(np.float64)), atol=1e-4
+        )
+
+
+def test_another_application_at_a_named_layer():
+    encoder = build_encoder("mobilenetv2", "block_13_expand_relu", "none")
+    assert (encoder.grid, encoder.depth) == ((14, 14), 576)
+    images = pixels(2, 224)
+    found = run(encoder.model, images)
+    assert found.shape == (2, 196, 576)
+    # Batch normalisation stays in inference mode, whatever is asked.
+    trained = np.asarray(encoder.model(images, training=True))
+    np.testing.assert_allclose(trained, found, atol=2e-3)
+    assert not encoder.model.trainable_weights
+
+
+def test_scenes(scenes):
+    assert scenes.image_size == 112
+    assert (scenes.grid, scenes.depth) == ((14, 14), 128)
+    images = pixels(3, 112)
+    network = scenes_network()
+    network.set_weights(scenes.model.get_weights())
+    expected = run(network, images / np.float32(127.5) - 1)
+    np.testing.assert_allclose(
+        run(scenes.model, images), expected.reshape(3, 196, 128), atol=1e-5
+    )
+
+
+SIDE_BY_SIDE = (
+    "efficientnet_lite0+efficientnet_lite0",
+    "block5c_add+block7a_project_bn",
+)
+
+
+def test_side_by_side_a_location_has_the_annotations_of_all():
+    names, layers = (each.split("+") for each in SIDE_BY_SIDE)
+    fine, coarse = map(build_encoder, names, layers)
+    both = build_encoder(*SIDE_BY_SIDE)
+    assert (both.name, both.layer) == SIDE_BY_SIDE
+    assert (both.grid, both.depth) == ((14, 14), 112 + 320)
+    assert both.digest not in (fine.digest, coarse.digest)
+    images = pixels(2, 224)
+    first, second = run(fine.model, images), run(coarse.model, images)
+    found = run(both.model, images)
+    for row in range(14):
+        for column in range(14):
+            at = found[:, 14 * row + column]
+            inside = 7 * (row // 2) + column // 2
+            expected = 0.3 * first[:, 14 * row + column]
+            np.testing.assert_allclose(at[:, :112], expected, atol=1e-5)
+            expected = 0.3 * second[:, inside]
+            np.testing.assert_allclose(at[:, 112:], expected, atol=1e-5)
+
+
+def test_side_by_side_a_file_is_the_firsts(vgg16_weights, flickr8k_dir):
+    both = build_encoder("vgg16+efficientnet_lite0", None, vgg16_weights)
+    assert both.layer == "block5_conv3+block7a_project_bn"
+    images = photos(flickr8k_dir, 2)
+    parts = [
+        run(build_encoder(*each).model, images)
+        for each in (
+            ("vgg16", None, vgg16_weights),
+            ("efficientnet_lite0", None, "default"),
+        )
+    ]
+    found = run(both.model, images)
+    np.testing.assert_array_equal(found[..., :512], parts[0])
+    corner = 0.3 * parts[1][:, -1]
+    np.testing.assert_allclose(found[:, -1, 512:], corner, atol=1e-5)
+    # On photos both vary alike.
+    assert 0.7 < found[..., 512:].std() / found[..., :512].std() < 1.4
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "message"),
+    [
+        ("vgg16+", None, "Expected an encoder"),
+        ("efficientnet_lite0+vgg16", None, "finest.*first.*14, 14"),
+        ("vgg16+scenes", None, "images of one size.*112"),
+        ("vgg16+efficientnet_lite0", "block5_conv3", "a layer for each"),
+        ("vgg16+efficientnet_lite0", "pixels+pixels", "a layer for each"),
+        ("vgg16+efficientnet_lite0", "pixels", "a layer for each"),
+    ],
+)
+def test_what_cannot_stand_side_by_side(name, layer, message):
+    with pytest.raises(UserError, match=message):
+        build_encoder(name, layer, "none")
+
+
+def test_pixels_are_the_annotations_of_an_encoder_that_learns():
+    # No weights are read: there are none in it.
+    encoder = build_encoder("vgg16", "pixels", "/nowhere.h5")
+    assert (encoder.image_size, encoder.depth) == (224, 3)
+    assert encoder.grid == (224, 224) and not encoder.model.weights
+    images = pixels(2, 224)
+    found = run(encoder.model, images)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, images.reshape(2, -1, 3))
+    with pytest.raises(UserError, match="Expected an encoder"):
+        build_encoder("vgg20", "pixels")
+
+
+def test_the_weights_of_scenes_come_with_the_package():
+    if not SCENES_WEIGHTS.exists():
+        with pytest.raises(UserError, match="encoder_weights=FILE"):
+            build_encoder("scenes")
+    else:
+        digest = build_encoder("scenes").digest
+        assert digest != build_encoder("scenes", weights="none").digest
+
+
+def test_no_weights_are_always_the_same(scenes):
+    again = build_encoder("scenes", weights="none")
+    assert again.digest == scenes.digest
+    assert len(scenes.digest) == 64
+    # He's rule: about half of a convolution's outputs are positive, and
+    # their size neither vanishes nor explodes.
+    found = run(scenes.model, pixels(2, 112))
+    assert 0.2 < (found > 0).mean() < 0.8 and 0.01 < found.std() < 100
+
+
+def test_digest_follows_values_and_not_the_file(scenes, tmp_path):
+    network = scenes_network()
+    network.set_weights(scenes.model.get_weights())
+    assert weights_digest(network) == scenes.digest
+    path = tmp_path / "some.weights.h5"
+    network.save_weights(path)
+    loaded = build_encoder("scenes", weights=str(path))
+    assert loaded.digest == scenes.digest
+    bias = network.layers[-1].bias
+    bias.assign(bias + 1e-3)
+    assert weights_digest(network) != scenes.digest
+
+
+def test_a_saved_encoder_is_the_same(tmp_path, scenes):
+    mobilenet = build_encoder("mobilenetv2", "block_3_expand_relu", "none")
+    for encoder in (scenes, mobilenet):
+        path = tmp_path / f"{encoder.name}.keras"
+        encoder.model.save(path)
+        images = pixels(1, encoder.image_size)
+        np.testing.assert_array_equal(
+            run(keras.saving.load_model(path), images),
+            run(encoder.model, images),
+        )
+
+
+@pytest.mark.parametrize("name", ["vgg20", "VGG19", "", "__name__"])
+def test_unknown_names(name):
+    with pytest.raises(UserError, match="vgg19, vgg16, .*scenes.*Received"):
+        build_encoder(name, weights="none")
+
+
+@pytest.mark.parametrize("layer", [None, "block9", "global_pool"])
+def test_layers_without_locations(layer):
+    with pytest.raises(UserError, match="--encoder_layer=LAYER.*out_relu"):
+        build_encoder("mobilenetv2", layer, "none")
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_hostile_weights(tmp_path, scenes):
+    def refused(name, data, message):
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=message) as caught:
+            build_encoder("scenes", weights=str(path))
+        assert "--encoder_weights=FILE" in str(caught.value)
+
+    good = tmp_path / "good.weights.h5"
+    network = scenes_network()
+    network.save_weights(good)
+    refused("empty.weights.h5", b"", "0 bytes")
+    refused("text.weights.h5", b"weights", "HDF5")
+    refused("cut.weights.h5", good.read_bytes()[:5000], "does not fit")
+    refused("noise.weights.h5", b"\x89HDF\r\n\x1a\n" + b"\1" * 999, "not fit")
+    refused("named.bin", good.read_bytes(), "does not fit")
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    other.save_weights(tmp_path / "other.weights.h5")
+    other = (tmp_path / "other.weights.h5").read_bytes()
+    refused("wrong.weights.h5", other, "does not fit")
+    for path in (tmp_path, tmp_path / "none.weights.h5", "a\0b"):
+        with pytest.raises(UserError, match="--encoder_weights=FILE"):
+            build_encoder("scenes", weights=str(path))
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_weights_of_another_encoder(vgg16_weights):
+    with pytest.raises(UserError, match="weights of vgg19.*does not fit"):
+        build_encoder("vgg19", weights=vgg16_weights)
+
+
+def test_a_download_that_fails(tmp_path):
+    # A real failure: nothing listens at the proxy's port.
+    code = (
+        "from pipelines.encoders.registry import build_encoder\n"
+        "from pipelines.errors import UserError\n"
+        "try:\n"
+        "    build_encoder('vgg19')\n"
+        "except UserError as error:\n"
+        "    print('UserError:', error)\n"
+    )
+    closed = "http://127.0.0.1:9"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            **os.environ,
+            "KERAS_HOME": str(tmp_path),
+            "https_proxy": closed,
+            "HTTPS_PROXY": closed,
+        },
+        cwd=SCENES_WEIGHTS.parent.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    (line,) = [
+        line for line in result.stdout.splitlines() if "UserError" in line
+    ]
+    assert "--encoder_weights=FILE" in line
+    assert "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5" in line
+
+
+@pytest.mark.proof
+def test_image_sizes_are_those_of_the_applications():
+    for name in dir(keras.applications):
+        if name[0].isupper() and "XLarge" not in name:
+            keras.backend.clear_session()
+            network = getattr(keras.applications, name)(weights=None)
+            size = IMAGE_SIZES.get(name.lower(), 224)
+            sides = network.input_shape[1:3]
+            # MobileNetV3 takes images of any size.
+            assert sides in ((size, size), (None, None)), name

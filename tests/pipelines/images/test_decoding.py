@@ -1,0 +1,453 @@
+"""Images of every kind, and the one resize."""
+
+import io
+import os
+import struct
+import threading
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageFile, ImageOps
+
+from pipelines.errors import UserError
+from pipelines.images.decoding import (
+    MAX_BYTES,
+    decode_image,
+    fit_image,
+    read_image_file,
+    resized_shape,
+)
+
+
+def encoded(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def picture(height=40, width=60, seed=0):
+    """A smooth picture, so that JPEG keeps it."""
+    phase = np.random.default_rng(seed).uniform(0, 3, 3)
+    y, x = np.mgrid[0:height, 0:width][..., None]
+    waves = np.sin(x / 9 + phase) + np.cos(y / 7 + phase)
+    return (127 + 60 * waves).astype(np.uint8)
+
+
+def png(width, height, depth, colour, rows, extra=b""):
+    """A PNG written by hand; `rows` are unfiltered bytes."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return (
+            struct.pack(">I", len(data))
+            + body
+            + struct.pack(">I", zlib.crc32(body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + extra
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
+def test_lossless_formats_keep_every_pixel(kind):
+    pixels = picture()
+    data = encoded(Image.fromarray(pixels), kind, lossless=True)
+    np.testing.assert_array_equal(decode_image(data), pixels)
+
+
+def test_jpeg_and_gif_keep_the_picture():
+    pixels = picture()
+    for kind in ("JPEG", "GIF"):
+        found = decode_image(encoded(Image.fromarray(pixels), kind))
+        assert found.shape == pixels.shape and found.dtype == np.uint8
+        assert np.abs(found.astype(int) - pixels).mean() < 8
+
+
+def test_mpo_is_a_jpeg():
+    first, second = Image.fromarray(picture()), Image.new("RGB", (60, 40))
+    data = encoded(first, "MPO", save_all=True, append_images=[second])
+    expected = decode_image(encoded(first, "JPEG"))
+    np.testing.assert_array_equal(decode_image(data), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP", "GIF"])
+def test_one_pixel(kind):
+    data = encoded(Image.new("RGB", (1, 1), (255, 255, 255)), kind)
+    np.testing.assert_array_equal(decode_image(data), [[[255, 255, 255]]])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
+def test_grey_has_three_equal_channels(kind):
+    grey = picture()[..., 0]
+    found = decode_image(encoded(Image.fromarray(grey), kind))
+    assert found.shape == (40, 60, 3)
+    np.testing.assert_array_equal(found[..., 0], found[..., 2])
+
+
+def test_one_bit_is_black_and_white():
+    data = png(8, 1, 1, 0, b"\x00\xa5")
+    expected = [255, 0, 255, 0, 0, 255, 0, 255]
+    np.testing.assert_array_equal(decode_image(data)[0, :, 1], expected)
+
+
+def test_sixteen_bits_become_the_higher_eight():
+    values = [0, 255, 256, 0x7FFF, 0x8000, 0xFFFF]
+    rows = b"\x00" + struct.pack(">6H", *values)
+    grey = png(6, 1, 16, 0, rows)
+    expected = [0, 0, 1, 127, 128, 255]
+    for channel in range(3):
+        found = decode_image(grey)[0, :, channel]
+        np.testing.assert_array_equal(found, expected)
+    rgb = png(2, 1, 16, 2, rows)
+    np.testing.assert_array_equal(
+        decode_image(rgb)[0], [[0, 0, 1], [127, 128, 255]]
+    )
+    # TensorFlow, which decodes on servers, says the same.
+    for data in (grey, rgb):
+        np.testing.assert_array_equal(
+            decode_image(data), tf.io.decode_png(data, channels=3)
+        )
+
+
+def test_transparency_is_laid_on_white():
+    pixels = np.zeros((1, 3, 4), np.uint8)
+    pixels[0, :, 0] = 200
+    pixels[0, :, 3] = 0, 255, 51  # 51 / 255 = one fifth
+    expected = [[255, 255, 255], [200, 0, 0], [244, 204, 204]]
+    for kind in ("PNG", "WEBP"):
+        data = encoded(Image.fromarray(pixels), kind, lossless=True)
+        np.testing.assert_array_equal(decode_image(data)[0], expected)
+    grey = Image.fromarray(pixels[..., [0, 3]], "LA")
+    np.testing.assert_array_equal(
+        decode_image(encoded(grey))[0, :, 0], [255, 200, 244]
+    )
+
+
+def test_transparent_colour_of_a_palette():
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    for kind in ("PNG", "GIF"):
+        found = decode_image(encoded(image, kind, transparency=0))
+        expected = [[255, 255, 255], [200, 100, 50]]
+        np.testing.assert_array_equal(found[0], expected)
+
+
+def test_transparent_colour_without_a_palette():
+    chunk = b"tRNS" + struct.pack(">3H", 1, 2, 3)
+    extra = struct.pack(">I", 6) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data = png(2, 1, 8, 2, bytes([0, 1, 2, 3, 4, 5, 6]), extra)
+    np.testing.assert_array_equal(
+        decode_image(data)[0], [[255, 255, 255], [4, 5, 6]]
+    )
+
+
+def test_cmyk():
+    inks = np.zeros((8, 16, 4), np.uint8)
+    inks[:, 8:] = 255, 0, 0, 0  # cyan alone
+    data = encoded(Image.fromarray(inks, "CMYK"), "JPEG", quality=95)
+    found = decode_image(data)
+    np.testing.assert_allclose(found[:, 2], 255, atol=4)
+    np.testing.assert_allclose(found[:, 13], [[0, 255, 255]] * 8, atol=4)
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.new("RGB", (9, 7), c) for c in ("red", "lime", "blue")]
+    for kind in ("GIF", "WEBP", "PNG"):
+        data = encoded(
+            frames[0],
+            kind,
+            save_all=True,
+            append_images=frames[1:],
+            lossless=True,
+        )
+        found = decode_image(data)
+        np.testing.assert_array_equal(found, np.full((7, 9, 3), [255, 0, 0]))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_the_image_upright(orientation):
+    image = Image.fromarray(picture())
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for kind in ("JPEG", "PNG", "WEBP"):
+        data = encoded(image, kind, exif=exif, lossless=True)
+        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        np.testing.assert_array_equal(
+            decode_image(data), np.asarray(upright.convert("RGB"))
+        )
+
+
+def test_orientation_six_by_hand():
+    # Stored with the top to the left: turn it clockwise to see it.
+    stored = np.array([[[1] * 3, [2] * 3], [[3] * 3, [4] * 3]], np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(stored), exif=exif)
+    np.testing.assert_array_equal(decode_image(data)[..., 0], [[3, 1], [4, 2]])
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\xff" * 99],
+    ids=["empty", "far offset", "noise"],
+)
+def test_broken_exif_is_ignored(exif):
+    image = Image.fromarray(picture())
+    plain = decode_image(encoded(image, "JPEG"))
+    found = decode_image(encoded(image, "JPEG", exif=exif))
+    np.testing.assert_array_equal(found, plain)
+
+
+def test_an_orientation_that_is_none_is_ignored():
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    image = Image.fromarray(picture())
+    assert decode_image(encoded(image, exif=exif)).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_truncated(kind, part):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(UserError, match="holiday.jpg is truncated"):
+        decode_image(data[: int(part * len(data))], "holiday.jpg")
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_damaged_bytes_give_pixels_or_a_clear_error():
+    generator = np.random.default_rng(0)
+    for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP"):
+        good = encoded(Image.fromarray(picture()), kind)
+        for _ in range(60):
+            bad = bytearray(good)
+            for place in generator.integers(0, len(bad), 4):
+                bad[place] = generator.integers(256)
+            try:
+                assert decode_image(bytes(bad)).dtype == np.uint8
+            except UserError:
+                continue
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"%PDF-1.7\n",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<html>404</html>",
+        b"II*\0 a TIFF",
+        b"\0" * 100,
+        b"R",
+    ],
+)
+def test_what_is_no_image(data):
+    with pytest.raises(UserError, match="(?s)JPEG, PNG.*page.html"):
+        decode_image(data, "page.html")
+
+
+def test_empty():
+    with pytest.raises(UserError, match="nothing.png, which is empty"):
+        decode_image(b"", "nothing.png")
+
+
+def test_a_bomb_is_refused_by_its_header_alone():
+    tracemalloc.start()
+    for width, height in ((50_000, 50_000), (16_000, 8_001), (2**31 - 1, 1)):
+        data = png(width, height, 8, 2, b"\0")
+        with pytest.raises(UserError, match="128 megapixels.*bomb.png"):
+            decode_image(data, "bomb.png")
+    gif = b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0)
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0)
+    with pytest.raises(UserError, match="128 megapixels"):
+        decode_image(gif + frame + b"\x02\x02\x44\x01\x00;")
+    webp = b"VP8X" + struct.pack("<I", 10) + b"\0" * 4
+    webp += (49_999).to_bytes(3, "little") * 2
+    riff = b"RIFF" + struct.pack("<I", len(webp) + 4) + b"WEBP" + webp
+    with pytest.raises(UserError, match="128 megapixels"):
+        decode_image(riff)
+    bmp = encoded(Image.new("RGB", (1, 1)), "BMP")
+    bmp = bmp[:18] + struct.pack("<ii", 50_000, 50_000) + bmp[26:]
+    with pytest.raises(UserError, match="128 megapixels"):
+        decode_image(bmp)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_pillows_own_limit_stays_as_it_was(recwarn):
+    limit = Image.MAX_IMAGE_PIXELS
+    row = b"\0" + bytes(12_000 // 8)
+    data = png(12_000, 8_000, 1, 0, row * 8_000)  # 96 megapixels
+    assert decode_image(data).shape == (8_000, 12_000, 3)
+    assert Image.MAX_IMAGE_PIXELS == limit
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_hundred_and_eight_megapixels(kind):
+    image = Image.new("L", (12_000, 9_000), 99)
+    data = encoded(image, kind, compress_level=1)
+    del image
+    tracemalloc.start()
+    found = fit_image(decode_image(data), 224, "crop")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, np.full((224, 224, 3), 99))
+    # NumPy holds the RGB array (324 MB) and little more.
+    assert peak < 400e6
+
+
+def test_files(tmp_path):
+    good = tmp_path / "good.png"
+    good.write_bytes(encoded(Image.new("RGB", (2, 2))))
+    assert read_image_file(good) == good.read_bytes()
+    with pytest.raises(UserError, match="no-such.*No such file"):
+        read_image_file(tmp_path / "no-such.png")
+    with pytest.raises(UserError, match="[Ii]s a directory"):
+        read_image_file(tmp_path)
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(UserError, match="empty.jpg, which is empty"):
+        read_image_file(tmp_path / "empty.jpg")
+    with pytest.raises(UserError, match="null"):
+        read_image_file("a\0b")
+
+
+def test_a_file_too_large_is_not_read(tmp_path):
+    path = tmp_path / "huge.bmp"
+    with open(path, "wb") as file:
+        file.truncate(MAX_BYTES + 1)  # sparse: it takes no room
+    with pytest.raises(UserError, match="huge.bmp"):
+        read_image_file(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    path = tmp_path / "pipe.jpg"
+    os.mkfifo(path)
+    errors = []
+
+    def read():
+        try:
+            read_image_file(path)
+        except UserError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert "not a regular file" in str(errors[0])
+
+
+def tensorflow_fit(image, size, resize_mode):
+    """The same in TensorFlow, before rounding."""
+    height, width = image.shape[:2]
+    if resize_mode == "squash":
+        return tf.image.resize(
+            image, (size, size), "bilinear", antialias=False
+        ).numpy()
+    target = round(size * 256 / 224)
+    shorter = min(height, width)
+    # Halves are rounded up.
+    height = int(np.floor(height * target / shorter + 0.5))
+    width = int(np.floor(width * target / shorter + 0.5))
+    resized = tf.image.resize(
+        image, (height, width), "bilinear", antialias=False
+    ).numpy()
+    top, left = (height - size) // 2, (width - size) // 2
+    return resized[top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize("resize_mode", ["crop", "squash"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (375, 500),
+        (500, 333),
+        (224, 224),
+        (256, 256),
+        (1, 1),
+        (1, 7),
+        (3, 2),
+        (17, 1000),
+        (613, 611),
+        (2000, 1501),
+    ],
+)
+@pytest.mark.parametrize("size", [224, 112])
+def test_fit_is_tensorflows_resize(shape, size, resize_mode):
+    generator = np.random.default_rng(shape)
+    image = generator.integers(0, 256, (*shape, 3), np.uint8)
+    found = fit_image(image, size, resize_mode)
+    expected = tensorflow_fit(image, size, resize_mode)
+    assert found.dtype == np.uint8 and found.shape == (size, size, 3)
+    # Rounded, and to within 1e-3 before that.
+    assert np.abs(found - expected).max() <= 0.5 + 1e-3
+    clear = np.abs(expected - np.floor(expected) - 0.5) > 1e-3
+    np.testing.assert_array_equal(
+        found[clear], np.rint(expected)[clear].astype(np.uint8)
+    )
+
+
+def test_fit_of_a_turned_view():
+    image = picture(50, 70)
+    turned = np.rot90(image)
+    np.testing.assert_array_equal(
+        fit_image(turned, 32, "crop"), fit_image(turned.copy(), 32, "crop")
+    )
+
+
+def test_fit_by_hand():
+    # Two pixels to four: centres at -1/4, 1/4, 3/4 and 5/4 of a pixel.
+    image = np.array([[[0] * 3, [200] * 3]], np.uint8)
+    found = fit_image(image, 4, "squash")
+    np.testing.assert_array_equal(found[..., 0], [[0, 50, 150, 200]] * 4)
+
+
+def test_fit_rounds_half_to_even():
+    image = np.array([[[0] * 3, [1] * 3, [2] * 3, [3] * 3]], np.uint8)
+    # Four to two: halfway between neighbours, 0.5 and 2.5.
+    np.testing.assert_array_equal(
+        fit_image(image, 2, "squash")[0, :, 0], [0, 2]
+    )
+
+
+def test_crop_is_the_papers():
+    assert resized_shape((375, 500), 224, "crop") == (256, 341)
+    assert resized_shape((500, 333), 224, "crop") == (384, 256)
+    assert resized_shape((2, 3), 224, "crop") == (256, 384)
+    # 5 * 256 / 2 = 640 exactly; 1001 * 128 / 1000 = 128.128.
+    assert resized_shape((2, 5), 224, "crop") == (256, 640)
+    assert resized_shape((1000, 1001), 112, "crop") == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "resize_mode", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), 2, "crop", "dtype=float32"),
+        (np.zeros((4, 4), np.uint8), 2, "crop", r"shape=\(4, 4\)"),
+        (np.zeros((4, 4, 3), np.uint8), 2, "pad", "resize_mode='pad'"),
+        (np.zeros((4, 4, 3), np.uint8), 0, "crop", "size=0"),
+        (np.zeros((0, 4, 3), np.uint8), 2, "crop", r"shape=\(0, 4, 3\)"),
+    ],
+)
+def test_fit_refuses(image, size, resize_mode, message):
+    with pytest.raises(ValueError, match=message):
+        fit_image(image, size, resize_mode)
+
+
+def test_real_photos(flickr8k_dir):
+    folder = os.path.join(flickr8k_dir, "images")
+    for name in sorted(os.listdir(folder))[:8]:
+        data = read_image_file(os.path.join(folder, name))
+        found = decode_image(data, name).astype(int)
+        expected = tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE")
+        assert np.abs(found - expected).mean() < 1

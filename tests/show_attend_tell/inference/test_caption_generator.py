@@ -1,0 +1,213 @@
+"""Three lines to a caption, from whatever a photo is."""
+
+import io
+import json
+import math
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import show_attend_tell
+from pipelines.errors import UserError
+from pipelines.sources.scenes import load_scenes
+from show_attend_tell.inference.caption_generator import load_ensemble
+from show_attend_tell.model import Captioner
+
+
+@pytest.fixture(scope="module")
+def captioner(trained):
+    return show_attend_tell.load(str(trained))
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Encoded images that the captioner has never seen."""
+    return [image.read() for image in load_scenes(0, 0, 5, 0).images]
+
+
+@pytest.fixture(scope="module")
+def captions(captioner, files):
+    return captioner.caption(files)
+
+
+def assert_same(one, other):
+    assert one.words == other.words
+    assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
+    np.testing.assert_allclose(one.attention, other.attention, atol=1e-4)
+
+
+def test_a_caption_says_what_and_where(captions):
+    assert len(captions) == 5
+    for caption in captions:
+        assert caption.text == " ".join(caption.words)
+        words = len(caption.words)
+        assert words >= 1
+        assert caption.attention.shape == (words, 14, 14)
+        np.testing.assert_allclose(caption.attention.sum((1, 2)), 1, rtol=1e-4)
+        assert caption.gate.shape == (words,)
+        assert caption.log_probability < 0
+        length = words + caption.finished
+        assert caption.score == pytest.approx(
+            caption.log_probability / length**0.7, rel=1e-4
+        )
+        assert caption.alternatives == ()
+
+
+def test_whatever_a_photo_is_the_caption_is_the_same(
+    captioner, files, captions, tmp_path
+):
+    path = tmp_path / "scene.png"
+    path.write_bytes(files[0])
+    pillow = Image.open(io.BytesIO(files[0]))
+    forms = [
+        files[0],
+        str(path),
+        path,
+        pillow,
+        np.asarray(pillow.convert("RGB")),
+    ]
+    for form in forms:
+        assert_same(captioner.caption(form), captions[0])
+    for found in captioner.caption(forms):
+        assert_same(found, captions[0])
+
+
+def test_the_batch_does_not_matter(captioner, files, captions):
+    for found, expected in zip(
+        captioner.caption(files, batch_size=2), captions, strict=True
+    ):
+        assert_same(found, expected)
+    assert captioner.caption([]) == []
+
+
+def test_it_draws_the_photo_that_was_given(captioner, files, tmp_path):
+    caption = captioner.caption(files[0])
+    picture = caption.draw()
+    assert picture.width > 300
+    again = caption.draw(np.zeros((50, 50, 3), np.uint8))
+    assert np.asarray(picture).sum() > np.asarray(again).sum()
+
+
+def test_hypotheses_come_best_first(captioner, files):
+    best = captioner.caption(files[0], beam_width=4, num_captions=4)
+    said = [best, *best.alternatives]
+    assert len({one.words for one in said}) == 4
+    scores = [one.score for one in said]
+    assert scores == sorted(scores, reverse=True)
+    assert all(isinstance(one.draw(files[0]), Image.Image) for one in said[1:])
+
+
+@pytest.mark.proof
+def test_samples_follow_from_the_seed_and_the_place(captioner, files):
+    chance = {"method": "sample", "num_captions": 2, "temperature": 2.0}
+    several = captioner.caption(files, **chance)
+    for batch_size in (1, 3):
+        again = captioner.caption(files, batch_size, **chance)
+        for one, other in zip(several, again, strict=True):
+            assert_same(one, other)
+            assert_same(one.alternatives[0], other.alternatives[0])
+    other_seed = captioner.caption(files, seed=1, **chance)
+    assert any(
+        one.words != other.words
+        for one, other in zip(several, other_seed, strict=True)
+    )
+
+
+@pytest.mark.proof
+def test_words_said_from_one_place_show_it(captioner, files, captions):
+    for look in ("peak", "drawn"):
+        caption = captioner.caption(files[0], look=look)
+        assert len(caption.locations) == len(caption.words)
+        ringed, plain = np.asarray(caption.draw()), caption.draw(locations=None)
+        assert np.any(ringed != np.asarray(plain))
+        again = captioner.caption(files, look=look)[0]
+        assert again.locations == caption.locations
+    peaks = captioner.caption(files[0], context_mode="peak")
+    flat = peaks.attention.reshape(len(peaks.words), -1)
+    assert peaks.locations == tuple(flat.argmax(1).tolist())
+    assert captions[0].locations is None
+
+
+def test_a_caption_of_no_photo_asks_for_it(captioner):
+    annotations = np.ones((1, 196, 128), np.float32)
+    (caption,) = captioner.caption_generator.captions(
+        annotations, captioner.decoding
+    )
+    with pytest.raises(ValueError, match="give it"):
+        caption.draw()
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        b"",
+        b"no image",
+        "missing.jpg",
+        pathlib.Path("missing.jpg"),
+        3,
+        None,
+        np.zeros((2, 10, 10, 3), np.uint8),
+        np.zeros((10, 10, 3), np.float32),
+        np.zeros((10, 0, 3), np.uint8),
+    ],
+    ids=repr,
+)
+def test_what_is_no_photo_is_refused(captioner, photo):
+    with pytest.raises(UserError, match="Expected|damaged"):
+        captioner.caption(photo)
+
+
+def test_settings_that_are_none_are_refused(captioner, files):
+    with pytest.raises(UserError, match="Received: width"):
+        captioner.caption(files[0], width=3)
+    with pytest.raises(UserError, match="--beam_width"):
+        captioner.caption(files[0], beam_width=0)
+
+
+def test_the_log_probability_is_of_this_caption(captioner, files):
+    # Of all captions of one word and the end there are, none is likelier.
+    one = captioner.caption(
+        files[0],
+        max_words=1,
+        beam_width=30,
+        num_captions=30,
+        length_penalty=0.0,
+    )
+    said = [one, *one.alternatives]
+    total = sum(math.exp(c.log_probability) for c in said if c.finished)
+    assert 0 < total <= 1 + 1e-6
+    assert one.log_probability == max(c.log_probability for c in said)
+
+
+def test_an_ensemble_of_the_same_says_the_same(trained, files, captions):
+    together = show_attend_tell.load(str(trained), ensemble=[str(trained)])
+    for one, other in zip(captions, together.caption(files), strict=True):
+        assert_same(one, other)
+
+
+def test_models_that_do_not_belong_together_are_named(trained, tmp_path):
+    def told(path):
+        with pytest.raises(UserError) as error:
+            load_ensemble(str(trained), [str(path)])
+        assert str(tmp_path) in str(error.value)
+        return str(error.value)
+
+    alone = tmp_path / "alone" / "folder"
+    alone.mkdir(parents=True)
+    shutil.copy(trained / "best.keras", alone)
+    assert "with encoder.json" in told(alone / "best.keras")
+    values = json.loads((trained / "encoder.json").read_text())
+    other = tmp_path / "encoder.json"
+    other.write_text(json.dumps({**values, "resize_mode": "crop"}))
+    shutil.copy(trained / "best.keras", tmp_path / "other.keras")
+    assert "resize_mode" in told(tmp_path / "other.keras")
+    shutil.copy(trained / "encoder.json", other)
+    load_ensemble(str(trained), [str(tmp_path / "other.keras")])
+    small = Captioner(9, 2, 2, 2, vocabulary_digest="0" * 64)
+    small.build({"annotations": (None, 4, 3), "tokens": (None, None, None)})
+    small.save(tmp_path / "small.keras")
+    assert "other words" in told(tmp_path / "small.keras")
+    assert "cannot be loaded" in told(tmp_path / "nothing.keras")

@@ -1,0 +1,402 @@
+"""Captions chosen by those of similar photos: by hand, loops, and a run."""
+
+import collections
+import dataclasses
+import json
+import math
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from pipelines.cache.metadata import Metadata
+from pipelines.errors import UserError
+from show_attend_tell.decoding import Decoding, changed
+from show_attend_tell.inference import reranking as consensus
+from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.reranking import (
+    CAPTIONS_FILE,
+    NUMBERS_FILE,
+    ConsensusReranker,
+    describe,
+)
+from tests.show_attend_tell.conftest import command_environment
+
+# Of each subject more photos than are asked.
+PHOTOS, LOCATIONS, DEPTH = 160, 6, 8
+SUBJECTS = ("dog", "girl", "boat", "horse")
+
+
+def captions_of(photo, rng):
+    """Three captions of what a photo shows, which is photo modulo four."""
+    subject = SUBJECTS[photo % 4]
+    locations = ("beach", "field", "road")
+    return [
+        f"A {subject} on the {locations[rng.integers(3)]}.",
+        f"The {subject} runs on a {locations[rng.integers(3)]}",
+        f"{subject}s and a {subject}",
+    ]
+
+
+def annotations_of(photos, seed):
+    """What shows a subject: a large value at its own depth, somewhere."""
+    rng = np.random.default_rng(seed)
+    annotations = rng.normal(0, 0.3, (len(photos), LOCATIONS, DEPTH))
+    for row, photo in zip(annotations, photos, strict=True):
+        row[rng.integers(LOCATIONS), photo % 4] += 6.0
+    return annotations.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    rng = np.random.default_rng(1)
+    return [captions_of(photo, rng) for photo in range(PHOTOS)]
+
+
+@pytest.fixture(scope="module")
+def known(texts):
+    return ConsensusReranker(describe(annotations_of(range(PHOTOS), 2)), texts)
+
+
+def caption(text, score=0.0, finished=True):
+    words = tuple(text.split())
+    nothing = np.zeros((len(words), 1, 1), np.float32)
+    gate = np.zeros(len(words), np.float32)
+    return Caption(words, score, score, finished, nothing, gate)
+
+
+def test_a_descriptor_is_the_mean_and_the_peak_of_roots():
+    photo = np.array([[[4.0, -9.0], [16.0, 0.0]]], np.float32)
+    np.testing.assert_allclose(describe(photo), [[3.0, -1.5, 4.0, 0.0]])
+
+
+def equations_by_loops(descriptors, texts, given, said):
+    """The equations of `ConsensusReranker`, photo by photo and word by word.
+
+    Returns:
+        The cosines of photos given with those of `texts`, and with captions.
+    """
+    words = [[t.lower().strip(".").split() for t in own] for own in texts]
+    count = collections.Counter(
+        w for own in words for w in {w for each in own for w in each}
+    )
+    names = sorted(w for w, n in count.items() if n >= 5)
+
+    def rarities(each):
+        rarity = [math.log((len(texts) + 1) / count[w]) for w in names]
+        row = [each.count(w) * r for w, r in zip(names, rarity, strict=True)]
+        return np.array(row) / np.sqrt(np.sum(np.square(row)))
+
+    table = np.array([sum(map(rarities, own)) / len(own) for own in words])
+    usual = table.mean(axis=0)
+    table, said = table - usual, np.array([*map(rarities, said)]) - usual
+    x = descriptors.astype(np.float16).astype(float)
+    mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
+    x, given = (x - mean) / spread, (given - mean) / spread
+
+    def apart(a, b):
+        return np.array([[np.sum((p - q) ** 2) for q in b] for p in a])
+
+    scale = np.median(apart(x, x))
+    kernel = np.exp(-apart(x, x) / scale) + 0.3 * np.eye(len(x))
+    weights = np.linalg.inv(kernel) @ table
+    predicted = np.exp(-apart(given, x) / scale) @ weights
+    predicted /= np.linalg.norm(predicted, axis=1)[:, None]
+    return [
+        predicted @ rows.T / np.linalg.norm(rows, axis=1)
+        for rows in (table, said)
+    ]
+
+
+def test_similar_photos_are_those_of_the_equations(known, texts):
+    annotations = annotations_of(range(8), 3)
+    descriptors = describe(annotations_of(range(PHOTOS), 2))
+    said = [t.split() for t in ("a dog on the road", "girls and a zebra")]
+    likeness, matches = equations_by_loops(
+        descriptors, texts, describe(annotations), said
+    )
+    predicted = known.predicted(annotations)
+    for photo, words in enumerate(predicted):
+        found = known.match(said, words)
+        # Weights are kept to eleven bits.
+        np.testing.assert_allclose(found, matches[photo], atol=5e-4)
+    found = known.nearest(predicted)
+    assert found.shape == (8, consensus.NEAREST)
+    for row, nearest in zip(likeness, found, strict=True):
+        assert len(set(nearest)) == consensus.NEAREST
+        # Ties, as of photos with the same words, may stand in any order.
+        best = np.sort(row)[::-1][: consensus.NEAREST]
+        np.testing.assert_allclose(row[nearest], best, atol=1e-3)
+
+
+def test_similar_photos_show_the_same(known):
+    found = known.nearest(known.predicted(annotations_of(range(8), 4)))
+    for photo, nearest in enumerate(found):
+        assert np.mean(nearest[:10] % 4 == photo % 4) == 1.0
+
+
+def test_agreement_is_the_mean_of_pycocoevalcaps_cider_d(known, texts):
+    from pycocoevalcap.cider.cider_scorer import CiderScorer
+
+    said = ["a dog on the road", "the girl runs", "a zebra on the beach", ""]
+    photos = np.array([0, 5, 9])
+    plain = [[t.lower().strip(".") for t in own] for own in texts]
+    expected = np.zeros((len(said), len(photos)))
+    for c, text in enumerate(said):
+        for p, photo in enumerate(photos):
+            # Rarity is that of all photos: each is there with itself.
+            scorer = CiderScorer()
+            for own in plain:
+                scorer += (own[0], own)
+            scorer.ctest[photo] = type(scorer)(text, plain[photo]).ctest[0]
+            expected[c, p] = scorer.compute_score()[1][photo]
+    assert expected.max() > 1
+    found = known.agreement([text.split() for text in said], photos)
+    np.testing.assert_allclose(found, expected.mean(axis=1), atol=1e-9)
+
+
+def test_the_best_agrees_most_and_scores(known):
+    annotations = annotations_of([1], 5)
+    said = [
+        caption("a dog on the road", -0.2),
+        caption("a girl on the road", -1.0),
+        caption("the girl runs on a girl", -0.5),
+        caption("a girl on the beach", -0.1, finished=False),
+    ]
+    (ranked,) = known.chosen([said], annotations)
+    words = [c.words for c in said]
+    (predicted,) = known.predicted(annotations)
+    (nearest,) = known.nearest(predicted[None])
+    agreed = known.agreement(words, nearest) + known.match(words, predicted)
+    scores = {
+        c.text: a + 0.4 * c.score for c, a in zip(said, agreed, strict=True)
+    }
+    for one in ranked:
+        assert one.score == pytest.approx(scores[one.text])
+    assert ranked[0].text == "a girl on the road"
+    assert ranked[-1].text == "a girl on the beach"  # It was cut.
+    middle = [one.score for one in ranked[:-1]]
+    assert middle == sorted(middle, reverse=True)
+
+
+def test_a_likelier_caption_wins_where_both_agree_alike(known):
+    said = [caption("a girl", -0.9), caption("a girl", -0.3)]
+    (ranked,) = known.chosen([said], annotations_of([1], 5))
+    assert [one.log_probability for one in ranked] == [-0.3, -0.9]
+
+
+def test_photos_are_needed():
+    for descriptors, texts in ((np.zeros((0, 4)), []), (np.zeros((2, 4)), [])):
+        with pytest.raises(ValueError, match="descriptor"):
+            ConsensusReranker(descriptors, texts)
+    one = ConsensusReranker(np.ones((1, 2 * DEPTH)), [["..."]])
+    with pytest.raises(ValueError, match=r"\(1, 0\).*\(1, 3\)"):
+        ConsensusReranker(np.ones((1, 2)), [["..."]], np.zeros((1, 3)))
+    predicted = one.predicted(annotations_of([0], 0))
+    assert one.nearest(predicted).tolist() == [[0]]
+    assert one.agreement([["a"], []], np.array([0])).tolist() == [0.0, 0.0]
+
+
+def test_annotations_of_another_size_are_refused(known):
+    with pytest.raises(UserError, match="of 8 numbers.*Received: 3"):
+        known.predicted(np.zeros((1, LOCATIONS, 3), np.float32))
+
+
+METADATA = Metadata(
+    "vgg19", "block5_conv4", "0" * 64, "vgg19", "crop", 224, (2, 3), DEPTH,
+    "sqrt8",
+)  # fmt: skip
+
+
+def test_what_is_read_is_what_was_written(known, tmp_path, monkeypatch):
+    known.save(str(tmp_path), METADATA)
+    monkeypatch.delattr(ConsensusReranker, "_solved")  # It takes the longest.
+    read = ConsensusReranker.load(str(tmp_path), METADATA)
+    annotations = annotations_of(range(8), 6)
+    assert read.captions == known.captions
+    np.testing.assert_array_equal(
+        read.predicted(annotations), known.predicted(annotations)
+    )
+
+
+def rewritten(folder, **changes):
+    path = folder / CAPTIONS_FILE
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **changes}))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: rewritten(folder, captions=[["a dog"]] * 3),
+        lambda folder: rewritten(folder, captions=[["a dog"]] * 10**5),
+        lambda folder: rewritten(folder, captions=[["a dog"]] * PHOTOS),
+        lambda folder: rewritten(folder, captions=[[1, 2]] * PHOTOS),
+        lambda folder: rewritten(folder, captions=[[]] * PHOTOS),
+        lambda folder: rewritten(folder, captions={"a": "dog"}),
+        lambda folder: rewritten(folder, numbers="0" * 64),
+        lambda folder: rewritten(folder, annotations={"depth": DEPTH}),
+        lambda folder: (folder / CAPTIONS_FILE).write_text("[1]"),
+        lambda folder: (folder / CAPTIONS_FILE).write_text("[" * 9999),
+        lambda folder: (folder / NUMBERS_FILE).write_bytes(b"1"),
+        lambda folder: (folder / NUMBERS_FILE).unlink(),
+    ],
+)
+def test_what_is_damaged_is_refused(known, tmp_path, spoil):
+    known.save(str(tmp_path), METADATA)
+    spoil(tmp_path)
+    with pytest.raises(UserError):
+        ConsensusReranker.load(str(tmp_path), METADATA)
+
+
+@pytest.mark.parametrize("name", ["descriptors", "weights"])
+def test_what_is_no_number_is_refused(known, tmp_path, name):
+    bad = ConsensusReranker(known.descriptors, known.captions, known.weights)
+    setattr(bad, name, np.full_like(getattr(known, name), np.nan))
+    bad.save(str(tmp_path), METADATA)
+    with pytest.raises(UserError, match="do not belong"):
+        ConsensusReranker.load(str(tmp_path), METADATA)
+
+
+def test_of_many_photos_the_first_are_taken(texts, monkeypatch):
+    monkeypatch.setattr(consensus, "MOST_PHOTOS", 50)
+    annotations = annotations_of(range(64), 2)  # Filled up, as batches are.
+    batches = np.split(annotations, 4)
+    made = consensus.collect(iter(batches), texts)
+    assert made.captions == tuple(map(tuple, texts[:50]))
+    np.testing.assert_array_equal(
+        made.descriptors, describe(annotations[:50]).astype(np.float16)
+    )
+
+
+def test_it_needs_hypotheses():
+    with pytest.raises(UserError, match="consensus.*greedy"):
+        Decoding(method="greedy", consensus=5)
+    with pytest.raises(UserError, match="consensus"):
+        Decoding(consensus=-1)
+    with pytest.raises(UserError, match="num_captions"):
+        Decoding(beam_width=5, consensus=8, num_captions=9)
+    eight = {"beam_width": 8, "num_captions": 8, "length_penalty": 1.0}
+    proposing = Decoding(beam_width=5, consensus=8, num_captions=3).proposing
+    assert proposing == Decoding(**eight)
+    sampled = Decoding("sample", consensus=8, length_penalty=0.3).proposing
+    assert sampled == Decoding("sample", **eight)
+
+
+def test_it_stays_where_beams_do():
+    own = Decoding(consensus=8)
+    assert changed(own, {"beam_width": 3}).consensus == 8
+    assert changed(own, {"method": "beam"}).consensus == 8
+    for method in ("greedy", "sample"):
+        assert changed(own, {"method": method}) == Decoding(method)
+    asked = changed(own, {"method": "sample", "consensus": 6})
+    assert asked == Decoding("sample", consensus=6)
+    with pytest.raises(UserError, match="consensus.*greedy"):
+        changed(own, {"method": "greedy", "consensus": 6})
+
+
+ASKED = Decoding(method="sample", consensus=6)
+
+
+@pytest.fixture(scope="module")
+def run(trained, tmp_path_factory):
+    """A small run on scenes, with the photos that captions are chosen by."""
+    from show_attend_tell.configs.run_config import Config
+    from show_attend_tell.evaluation.split_evaluation import (
+        evaluate_run,
+        write_evaluation,
+    )
+
+    folder = str(tmp_path_factory.mktemp("consensus") / "run")
+    shutil.copytree(trained, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", command_environment()["PATH"])
+        evaluated = evaluate_run(
+            Config.load(folder), folder, ["validation"], ASKED
+        )
+    write_evaluation(folder, evaluated, ASKED)
+    return pathlib.Path(folder)
+
+
+@pytest.mark.proof
+def test_a_run_chooses_among_what_it_says(run):
+    from pipelines.cache.extraction import AnnotationCache
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["decoding"]["consensus"] == 6
+    captioner = WorkdirCaptioner.load(str(run))
+    cache = AnnotationCache.open(str(run / "annotations"))
+    entries = json.loads((run / "captions_validation.json").read_text())
+    chosen = {e["image_id"]: e["caption"] for e in entries}
+    annotations = cache.read([cache.position(name) for name in chosen])
+    said = captioner.caption_generator.captions(
+        annotations, Decoding(method="sample", num_captions=6)
+    )
+    known = ConsensusReranker.load(str(run), cache.metadata)
+    predicted = known.predicted(annotations)
+    moved = 0
+    for text, best, words, photos in zip(
+        chosen.values(), said, predicted, known.nearest(predicted), strict=True
+    ):
+        ended = [c for c in (best, *best.alternatives) if c.finished]
+        spoken = [c.words for c in ended]
+        agreed = known.agreement(spoken, photos) + known.match(spoken, words)
+        values = [
+            a + 0.4 * c.log_probability / (len(c.words) + 1)
+            for a, c in zip(agreed, ended, strict=True)
+        ]
+        assert text == ended[int(np.argmax(values))].text
+        moved += text != best.text
+    assert moved  # Or nothing was chosen.
+
+
+@pytest.mark.proof
+def test_a_photo_is_captioned_so(run, tmp_path):
+    from PIL import Image
+
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+
+    captioner = WorkdirCaptioner.load(str(run))
+    photo = Image.effect_noise((60, 80), 90).convert("RGB")
+    one = captioner.caption(photo, consensus=6, num_captions=3)
+    all_six = captioner.caption(
+        photo, beam_width=6, num_captions=6, length_penalty=1.0
+    )
+    assert len(one.alternatives) == 2
+    said = {c.text for c in (all_six, *all_six.alternatives)}
+    ranked = [one, *one.alternatives]
+    assert {c.text for c in ranked} <= said
+    key = [(not c.finished, -c.score) for c in ranked]
+    assert key == sorted(key)
+    assert one.attention.shape[0] == len(one.words)
+
+
+def test_a_run_without_photos_says_how_to_have_them(trained):
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+
+    captioner = WorkdirCaptioner.load(str(trained))
+    photo = np.zeros((60, 80, 3), np.uint8)
+    with pytest.raises(UserError, match="evaluate .*--consensus=20"):
+        captioner.caption(photo, consensus=6)
+
+
+def test_photos_of_training_are_not_scored_by_themselves(trained):
+    from show_attend_tell.configs.run_config import Config
+    from show_attend_tell.evaluation.split_evaluation import evaluate_run
+
+    with pytest.raises(UserError, match="--consensus=0 with --split=train"):
+        evaluate_run(Config.load(trained), str(trained), ["train"], ASKED)
+
+
+@pytest.mark.proof
+def test_an_export_goes_without(run, tmp_path):
+    from show_attend_tell.exporting.saved_model import export_saved_model
+    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+
+    captioner = WorkdirCaptioner.load(str(run))
+    asked = dataclasses.replace(captioner.decoding, consensus=6)
+    with pytest.raises(UserError, match="no photos of training"):
+        export_saved_model(captioner, str(tmp_path / "scenes"), asked)
+    assert not list(pathlib.Path(tmp_path).rglob("*.pb"))

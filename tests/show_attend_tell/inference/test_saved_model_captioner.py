@@ -1,0 +1,98 @@
+"""An exported captioner is used like one that was trained."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import show_attend_tell
+from pipelines.errors import UserError
+from pipelines.sources.scenes import load_scenes
+from tests.show_attend_tell.conftest import run_command
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    return show_attend_tell.load(str(exported))
+
+
+def forms(folder):
+    """Photos in every form, also those that no server decodes."""
+    first, second, third = load_scenes(0, 0, 3, 0).images
+    path = folder / "scene.png"
+    path.write_bytes(first.read())
+    picture = Image.open(io.BytesIO(second.read())).convert("RGB")
+    webp, turned = io.BytesIO(), io.BytesIO()
+    picture.save(webp, "WEBP", lossless=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.rotate(90, expand=True).save(turned, "PNG", exif=exif)
+    pixels = np.asarray(picture)
+    return [
+        str(path), path, picture, pixels, webp.getvalue(), turned.getvalue(),
+        third.read(),
+    ]  # fmt: skip
+
+
+def test_captions_are_those_of_the_trained_one(
+    loaded, keras_captioner, tmp_path
+):
+    photos = forms(tmp_path)
+    found = loaded.caption(photos, batch_size=4)
+    expected = keras_captioner.caption(photos)
+    for photo, one, other in zip(photos, found, expected, strict=True):
+        assert one.words == other.words
+        assert one.finished == other.finished
+        assert one.resize_mode == other.resize_mode and one.photo is photo
+        assert one.log_probability == pytest.approx(other.log_probability)
+        np.testing.assert_allclose(one.attention, other.attention, atol=1e-5)
+        texts = [a.text for a in one.alternatives]
+        assert texts == [a.text for a in other.alternatives]
+    assert found[0].draw().size == expected[0].draw().size
+    assert loaded.caption(photos[0]).words == found[0].words
+
+
+def test_settings_of_the_export_stay(loaded, keras_captioner):
+    photo = np.zeros((20, 20, 3), np.uint8)
+    assert loaded.caption(photo, num_captions=2).alternatives
+    with pytest.raises(UserError, match="beam_width=3. Received: beam_width=5"):
+        loaded.caption(photo, beam_width=5)
+    with pytest.raises(UserError, match="Received: width"):
+        loaded.caption(photo, width=5)
+
+
+def test_what_is_no_photo_is_refused(loaded):
+    with pytest.raises(UserError, match="Expected an image"):
+        loaded.caption(b"no image")
+    with pytest.raises(UserError, match="at most 50000000 pixels"):
+        loaded.caption(Image.new("L", (8000, 7000)))
+
+
+def test_what_is_no_export_is_refused(exported, tmp_path):
+    with pytest.raises(UserError, match="Train one"):
+        show_attend_tell.load(str(tmp_path))
+    (tmp_path / "saved_model.pb").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        show_attend_tell.load(str(tmp_path))
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    (copy / "assets.extra" / "captioner.json").write_text("[]")
+    with pytest.raises(UserError, match="Export it again"):
+        show_attend_tell.load(str(copy))
+
+
+def test_the_command_captions_with_it(exported, trained, tmp_path):
+    scene = load_scenes(0, 0, 1, 0).images[0].read()
+    (tmp_path / "scene.png").write_bytes(scene)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    done = run_command("caption", f"--model={exported}", str(tmp_path))
+    assert done.returncode == 1
+    assert "scene.png:" in done.stdout and "broken.png" in done.stderr
+    done = run_command(
+        "caption", f"--model={exported}", f"--workdir={trained}", str(tmp_path)
+    )
+    assert done.returncode == 1
+    assert "--workdir=RUN or --model=VERSION" in done.stderr
+    assert "Traceback" not in done.stderr
