@@ -44,25 +44,16 @@ QUICK = {
     "show_attend_tell.train",
 }
 
-# Inside show_attend_tell a module imports its own level and those above it in
-# this table. A new module is given its place here.
-LEVELS = (
-    {"layers", "losses", "scores", "config", "curves", "visualization"}
-    | {"summaries", "weight_average", "rewards", "captions", "replicas"}
-    | {"shipped"},
-    {"hard_attention", "scheduled_sampling", "scoring", "serving", "steps"}
-    | {"consensus"},
+# Inside show_attend_tell, imports run down these floors only. What stands on
+# one floor does not import its neighbours.
+FLOORS = (
+    {"configs", "layers", "metrics"},
     {"model"},
     {"decoding"},
-    {"captioning"},
-    {"warm_start", "self_critical"},
-    {"data", "grounding", "exporting"},
-    {"sharded_captions"},
-    {"truth", "report"},
-    {"evaluation", "flags"},
-    {"training", "run_report"},
-    {"train", "caption", "caption_many", "client", "evaluate", "export"}
-    | {"train_encoder"},
+    {"objectives"},
+    {"inference"},
+    {"evaluation", "exporting", "serving"},
+    {"training"},
 )
 
 # What `pip install .` brings; a module may count on these.
@@ -131,7 +122,7 @@ def module_name(path: pathlib.Path) -> str:
 
 
 @functools.cache
-def own_modules() -> frozenset[str]:
+def project_modules() -> frozenset[str]:
     return frozenset(map(module_name, python_files(*PACKAGES)))
 
 
@@ -140,7 +131,7 @@ def imports_of(
 ) -> list[Import]:
     """Reads the imports of a file, relative ones made absolute."""
     package = module if is_package else module.rpartition(".")[0]
-    found = []
+    statements = []
 
     def visit(node: ast.AST, nested: bool) -> None:
         targets = []
@@ -154,25 +145,25 @@ def imports_of(
                 base = ".".join([*above, *filter(None, [base])])
             for alias in node.names:
                 name = f"{base}.{alias.name}"
-                is_module = name in own_modules() or base == "absl"
+                is_module = name in project_modules() or base == "absl"
                 targets.append(name if is_module else base)
         for target in targets:
             line = f"{place}:{node.lineno}"
-            found.append(Import(module, target, line, nested))
+            statements.append(Import(module, target, line, nested))
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for child in ast.iter_child_nodes(node):
             visit(child, nested or inside)
 
     visit(ast.parse(source), False)
-    return found
+    return statements
 
 
 @functools.cache
 def imports(*folders: str) -> tuple[Import, ...]:
     return tuple(
-        found
+        one
         for path in python_files(*folders)
-        for found in imports_of(
+        for one in imports_of(
             path.read_text(encoding="utf-8"),
             module_name(path),
             path.name == "__init__.py",
@@ -181,17 +172,20 @@ def imports(*folders: str) -> tuple[Import, ...]:
     )
 
 
-def level(module: str) -> int:
-    """Returns the level of a module inside `show_attend_tell`."""
-    parts = module.split(".")
-    if len(parts) == 1:  # The package itself may gather its public names.
-        return len(LEVELS) - 1
-    for number, names in enumerate(LEVELS):
-        if parts[1] in names:
+def room(module: str) -> str:
+    """Returns the sub-package or module of `show_attend_tell` it lies in."""
+    return (module.split(".") + [""])[1]
+
+
+def floor(module: str) -> int:
+    """Returns the floor of a module; commands and `__init__` are on top."""
+    for number, rooms in enumerate(FLOORS):
+        if room(module) in rooms:
             return number
-    pytest.fail(
-        f"{module} has no level yet: give it its place in LEVELS of {__file__}"
+    assert module in COMMANDS | {"show_attend_tell"}, (
+        f"{module} has no floor yet: give it its place in FLOORS"
     )
+    return len(FLOORS)
 
 
 def assert_none(broken: list) -> None:
@@ -209,8 +203,8 @@ def test_imports_are_read_whole():
         "from .layers.any import Thing\n"
         "def f():\n    import pickle\n"
     )
-    found = imports_of(source, "show_attend_tell.sub.model")
-    assert [(one.target, one.nested) for one in found] == [
+    statements = imports_of(source, "show_attend_tell.sub.model")
+    assert [(one.target, one.nested) for one in statements] == [
         ("os.path", False),
         ("show_attend_tell.train", False),
         ("pipelines.errors", False),
@@ -227,7 +221,7 @@ def test_packages_are_found():
     assert {
         "pipelines.errors",
         "show_attend_tell.metrics.bleu",
-    } <= own_modules()
+    } <= project_modules()
     assert any(one.root == "pipelines" for one in imports("show_attend_tell"))
 
 
@@ -253,7 +247,8 @@ def test_show_attend_tell_imports_downwards():
             one
             for one in imports("show_attend_tell")
             if one.root == "show_attend_tell"
-            and level(one.target) > level(one.importer)
+            and room(one.target) != room(one.importer)
+            and floor(one.target) >= floor(one.importer)
         ]
     )
 
@@ -298,23 +293,23 @@ def test_help_does_not_wait_for_tensorflow(command):
     while todo:
         module = todo.pop()
         package = module.rpartition(".")[0]
-        found = [one.target for one in at_once.get(module, [])]
+        targets = [one.target for one in at_once.get(module, [])]
         assert not {"keras", "tensorflow"} & {
-            target.partition(".")[0] for target in found
+            target.partition(".")[0] for target in targets
         }, module
-        new = {*found, package} & own_modules() - reached
+        new = {*targets, package} & project_modules() - reached
         reached |= new
         todo += new
     assert "pipelines.commands" in reached
 
 
 def test_core_needs_no_extra():
-    own = {*PACKAGES, *sys.stdlib_module_names, *CORE}
+    allowed = {*PACKAGES, *sys.stdlib_module_names, *CORE}
     assert_none(
         [
             one
             for one in imports(*PACKAGES)
-            if one.root not in own
+            if one.root not in allowed
             and not (one.nested and one.root in OPTIONAL)
             and not (one.root == "apache_beam" and on_beam(one.importer))
         ]
@@ -399,3 +394,100 @@ def test_requirements_are_those_that_code_counts_on():
         "tensorflow",
         "tensorflow-datasets",
     }
+
+
+# Words that this project used and the field does not, each with the field's.
+DIALECT = {
+    "speaker": "caption_generator",
+    "told": "format, describe",
+    "said": "generated, captions",
+    "says": "generates",
+    "chance": "noise, random",
+    "drawn": "sampled, rendered",
+    "draws": "samples",
+    "looking": "context_weights",
+    "looks": "attention_steps",
+    "places": "locations",
+    "pace": "learning_rate_multiplier",
+    "alone": "single",
+    "nobody": "empty_tokens",
+    "silence": "mask_tokens",
+    "relaxation": "gumbel_temperature",
+    "geometry": "resize_mode",
+    "gate.py": "validation.py",
+    "beside": "alongside, side_by_side",
+    "own": "the noun that it stands for",
+    "chooser": "reranker",
+    "lit": "overlay",
+    "known": "training_captions",
+    "found": "the noun that it stands for",
+    "whole": "complete, entire",
+    "hostile": "malformed, untrusted",
+}
+# These are the field's, too, as a part of a longer name.
+DIALECT_AS_A_NAME = {
+    "agreed": "rerank",
+    "chain": "greedy_or_sample",
+    "compute": "dtype_policy",
+    "forget": "forget_gate",
+    "into": "input_gate",
+    "look": "context_mode",
+    "out": "output_gate",
+    "pick": "gather",
+    "put": "scatter_update",
+    "speak": "decode",
+    "banned_repeat": "no_repeat_ngram_size",
+    "device_gate": "tflite_validation",
+    "expectation_share": "soft_attention_probability",
+    "fit_scale": "fit_annotation_scale",
+    "in_rows": "grid",
+    "length_exponent": "length_penalty",
+    "take_scale": "copy_annotation_scale",
+}
+
+
+def names_given(tree: ast.AST) -> set[str]:
+    """Returns every name that a file gives to something."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            if isinstance(node.ctx, ast.Store):
+                names.add(node.attr)
+        elif isinstance(node, ast.alias) and node.asname:
+            names.add(node.asname)
+    return names
+
+
+def dialect_in(name: str) -> list[str]:
+    """Returns the words of a name that have a better one in the field."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_")
+    words = dict.fromkeys([*snake.split("_"), snake])
+    return [
+        word
+        for word in words
+        if word in DIALECT or (word == snake and word in DIALECT_AS_A_NAME)
+    ]
+
+
+def test_names_are_the_fields():
+    assert dialect_in("_best_said") == ["said"]
+    assert dialect_in("ToldSpeaker") == ["told", "speaker"]
+    assert dialect_in("forget_bias") == dialect_in("input_gate") == []
+    broken = []
+    for path in python_files(*PACKAGES, "benchmarks", "examples", "tests"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for name in sorted({path.stem} | names_given(tree)):
+            broken += [
+                f"{path.relative_to(ROOT)}: {name} -> "
+                f"{DIALECT.get(word) or DIALECT_AS_A_NAME[word]}"
+                for word in dialect_in(name)
+                # A test's name is a sentence.
+                if not name.startswith("test_")
+            ]
+    assert_none(broken)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("pipelines", "show_attend_tell")
-BESIDE = ("benchmarks", "examples", "tests")
+ALONGSIDE = ("benchmarks", "examples", "tests")
 
 
 @pytest.mark.proof
@@ -18,7 +18,7 @@ def test_wheel_holds_every_file_of_the_packages_and_no_other(tmp_path):
     # Built from a copy: setuptools leaves folders where it works.
     source = tmp_path / "source"
     ignore = shutil.ignore_patterns("__pycache__", "*.tmp-*")
-    for name in (*PACKAGES, *BESIDE):
+    for name in (*PACKAGES, *ALONGSIDE):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     for name in ("LICENSE", "README.md", "pyproject.toml", "setup.cfg"):
         shutil.copy(ROOT / name, source / name)
