@@ -100,7 +100,7 @@ class TFLiteSettings:
             max_words=self.max_words,
             no_repeat_ngram_size=self.no_repeat_ngram_size,
             allow_unknown=self.allow_unknown,
-            context_mode=self.look,
+            context_mode=self.context_mode,
         )
 
 
