@@ -203,13 +203,7 @@ class Captioner(keras.Model):
             attention_units,
             gate,
             attention_temperature,
-            gumbel_temperature,
             name="decoder",
-        )
-        # XLA fuses the attention of a step into one pass over memory. The
-        # rest of a training step is faster as TensorFlow's own operations.
-        self.decoder.unroll = tf.function(
-            self.decoder.unroll, jit_compile=True, autograph=False
         )
         self.output_layer = DeepOutput(
             vocabulary_size, activation, dropout, name="output", **own
@@ -274,22 +268,25 @@ class Captioner(keras.Model):
         words = self.embedding(tokens)
         hidden, cell = self.initial_state(annotations, training=training)
         batch = ops.shape(words)[:2]
-        draws = None
+        sampling = None
         if self.hard and training:
-            draws = self.hard.draws(tokens, annotations)
+            sampling = self.hard.sampling(tokens, annotations)
         decoded = self.decoder(
             words,
             _repeat(hidden, batch),
             _repeat(cell, batch),
             annotations,
-            draws=draws,
+            sampling=sampling,
         )
         logits = self.output_layer(
             words, decoded.hidden, decoded.context, training=training
         )
         outputs = {"logits": logits, "attention": decoded.attention}
-        if draws is not None:
-            outputs |= {"looking": decoded.looking, "drawn": draws.drawn}
+        if sampling is not None:
+            outputs |= {
+                "context_weights": decoded.context_weights,
+                "sampled": sampling.sampled,
+            }
         return outputs
 
     def _encoded(self, annotations, training=None):
@@ -523,9 +520,7 @@ class Captioner(keras.Model):
         )
         return state, annotations, keys
 
-    def step(
-        self, token, state, annotations, keys, look=lambda attention: attention
-    ):
+    def step(self, token, state, annotations, keys, context_weights=None):
         """Takes one step of each caption.
 
         Args:
@@ -533,8 +528,9 @@ class Captioner(keras.Model):
             state: A `DecodingState`.
             annotations: What `begin` returned.
             keys: What `begin` returned.
-            look: Takes the attention `(N, K, L)` and returns the weights
-                that make the context, such as one at a single place.
+            context_weights: A function from the attention `(N, K, L)` to the
+                weights that make the context, such as one at one location;
+                by default the attention.
 
         Returns:
             The logits of the next word `(N, [K,] V)`, the next state, the
@@ -543,7 +539,11 @@ class Captioner(keras.Model):
         """
         embedding = self.embedding(token)
         step = self.decoder.step(
-            ops.cast(embedding, "float32"), *state, annotations, keys, look
+            ops.cast(embedding, "float32"),
+            *state,
+            annotations,
+            keys,
+            context_weights=context_weights,
         )
         logits = self.output_layer(
             embedding, step.hidden, step.context, training=False

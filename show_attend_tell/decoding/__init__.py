@@ -6,12 +6,12 @@ run. `decoder.decode` is all that others need. The settings are here, where
 they cost no TensorFlow.
 """
 
+from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.decoding.settings import (
     CONTEXT_MODES,
     METHODS,
-    Captions,
     Decoding,
     changed,
 )
 
-__all__ = ["CONTEXT_MODES", "METHODS", "Captions", "Decoding", "changed"]
+__all__ = ["CONTEXT_MODES", "METHODS", "DecodedCaptions", "Decoding", "changed"]

@@ -10,9 +10,10 @@ from show_attend_tell.decoding.candidates import (
     candidates,
     gather,
 )
-from show_attend_tell.decoding.context_weights import Look
+from show_attend_tell.decoding.context_weights import ContextWeights
+from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.decoding.loop_state import begin, scatter_update
-from show_attend_tell.decoding.settings import Captions, Decoding
+from show_attend_tell.decoding.settings import Decoding
 
 # A caption that never ends ranks behind every one that does.
 _CUT = -1e6
@@ -70,7 +71,9 @@ class _Pool(typing.NamedTuple):
     slots: typing.Any
 
 
-def search(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
+def search(
+    captioner, annotations, decoding: Decoding, noise=None
+) -> DecodedCaptions:
     """Keeps the W likeliest hypotheses at every step.
 
     All continuations of all hypotheses compete by log-probability. Those of
@@ -90,7 +93,7 @@ def search(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
         noise: `(N, W, T, 2)` uniform in [0, 1), where chance is needed.
 
     Returns:
-        `Captions`. Where an image has fewer than H hypotheses, as with very
+        `DecodedCaptions`. Where an image has fewer than H hypotheses, as with very
         few words, the last are empty, with the log-probability `MASKED_LOG_PROBABILITY`.
     """
     width, steps = decoding.beam_width, decoding.steps
@@ -107,14 +110,14 @@ def search(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
         return ops.logical_and(t < steps, ops.any(on))
 
     def step(t, beam, state, pool, seen):
-        look = Look(decoding, noise, t)
+        context_weights = ContextWeights(decoding, noise, t)
         logits, state, attention, gate = captioner.step(
-            beam.token, state, annotations, keys, look
+            beam.token, state, annotations, keys, context_weights
         )
         seen = _Seen(
             scatter_update(seen.attention, attention, 1, t),
             scatter_update(seen.gate, ops.mean(gate, axis=-1), 1, t),
-            scatter_update(seen.locations, look.locations, 1, t),
+            scatter_update(seen.locations, context_weights.locations, 1, t),
         )
         log_p, words = candidates(logits, t, beam.said, decoding, width)
         grown, parents = _grown(beam, log_p, words, t)
@@ -224,7 +227,7 @@ def _ranked(pool, leaving, t, last, decoding):
     return _Pool(*(gather(value, order) for value in both))
 
 
-def _captions(pool, seen, decoding) -> Captions:
+def _captions(pool, seen, decoding) -> DecodedCaptions:
     """Returns the best H of the pool, with what was seen on their way."""
     pool = _Pool(*(value[:, : decoding.num_captions] for value in pool))
     empty = pool.rank < _EMPTY / 2
@@ -238,7 +241,7 @@ def _captions(pool, seen, decoding) -> Captions:
         empty, MASKED_LOG_PROBABILITY, pool.log_probability
     )
     length = ops.cast(ops.maximum(counted, 1), "float32")
-    return Captions(
+    return DecodedCaptions(
         tokens=ops.where(on, pool.said, PADDING),
         lengths=counted - ops.cast(finished, "int32"),
         finished=finished,

@@ -1,47 +1,47 @@
-"""Which part of the image a word is said from."""
+"""The weights that make the context of a word, from its attention."""
 
 from keras import ops
 
 from show_attend_tell.decoding.settings import Decoding
 
 
-class Look:
-    """Turns attention into the weights that make the context.
+class ContextWeights:
+    """A function from attention to the weights that make the context.
 
-    Call it once a step; `locations` then has where it looked. Of an ensemble
-    each member calls it, and `locations` has where all of them looked, and -1
-    where they looked at several locations.
+    Call it once a step; `locations` then holds the location that was taken.
+    Each member of an ensemble calls it, and `locations` holds the location on
+    which all agreed, -1 where they did not.
 
     Args:
         decoding: The settings.
         noise: `(N, W, T, 2)`, see `decode`.
-        step: How many words have been said, an integer scalar.
+        step: The number of words so far, an integer scalar.
     """
 
     def __init__(self, decoding: Decoding, noise, step):
-        self._decoding, self._sampling_noise, self._step = decoding, noise, step
+        self._mode, self._noise, self._step = decoding.context_mode, noise, step
         self.locations = None
 
     def __call__(self, attention):
         """Takes and returns `(N, W, L)`."""
-        if self._decoding.context_mode == "expected":
+        if self._mode == "expected":
             self.locations = ops.full(
                 ops.shape(attention)[:2], -1, dtype="int32"
             )
             return attention
-        if self._decoding.context_mode == "peak":
-            # The first result alone: LiteRT has no argmax of this kind.
-            place = ops.top_k(attention, 1)[1]
+        if self._mode == "peak":
+            # The first result of top_k: LiteRT has no argmax of this kind.
+            location = ops.cast(ops.top_k(attention, 1)[1], "int32")
         else:
-            chance = noise_of_step(self._sampling_noise, self._step, 1)
-            place = drawn(attention, chance)
-        locations = ops.arange(attention.shape[-1], dtype="int32")
-        place = ops.cast(place, "int32")
-        before, self.locations = self.locations, place[..., 0]
+            location = sample(
+                attention, noise_of_step(self._noise, self._step, 1)
+            )
+        before, self.locations = self.locations, location[..., 0]  # (N, W)
         if before is not None:
-            same = ops.equal(before, self.locations)
-            self.locations = ops.where(same, before, -1)
-        return ops.cast(ops.equal(locations, place), attention.dtype)
+            agreed = ops.equal(before, self.locations)
+            self.locations = ops.where(agreed, before, -1)
+        every = ops.arange(attention.shape[-1], dtype="int32")
+        return ops.cast(ops.equal(every, location), attention.dtype)
 
 
 def noise_of_step(noise, step, kind: int):
@@ -50,15 +50,18 @@ def noise_of_step(noise, step, kind: int):
     return ops.slice(noise, (0, 0, step, kind), (n, width, 1, 1))[..., 0]
 
 
-def drawn(probability, chance):
-    """Returns the number that is drawn, `(N, W, 1)` int32.
+def sample(probability, noise):
+    """Samples by the inverse of the cumulative distribution.
 
     Args:
         probability: `(N, W, C)`, not negative; need not add up to one.
-        chance: `(N, W, 1)` uniform in [0, 1).
+        noise: `(N, W, 1)` uniform in [0, 1).
+
+    Returns:
+        The index that was sampled, `(N, W, 1)` int32.
     """
     reached = ops.cumsum(probability, axis=-1)
-    # A little less than all, so that rounding never reaches past the last.
-    target = chance * (1 - 1e-6) * reached[..., -1:]
+    # A little less than all, so that rounding never goes beyond the last.
+    target = noise * (1 - 1e-6) * reached[..., -1:]
     passed = ops.cast(reached <= target, "int32")
     return ops.cast(ops.sum(passed, axis=-1, keepdims=True), "int32")

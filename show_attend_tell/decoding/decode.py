@@ -1,11 +1,14 @@
 """From annotations to words, in whichever way the settings say."""
 
 from show_attend_tell.decoding.beam_search import search
+from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.decoding.greedy_and_sampling import greedy_or_sample
-from show_attend_tell.decoding.settings import Captions, Decoding
+from show_attend_tell.decoding.settings import Decoding
 
 
-def decode(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
+def decode(
+    captioner, annotations, decoding: Decoding, noise=None
+) -> DecodedCaptions:
     """Says captions of annotations.
 
     Shapes: N images, W hypotheses of each that are carried on, of which H
@@ -21,7 +24,7 @@ def decode(captioner, annotations, decoding: Decoding, noise=None) -> Captions:
             its own noise, whatever batch it is in.
 
     Returns:
-        `Captions`.
+        `DecodedCaptions`.
 
     Raises:
         ValueError: Chance is needed and no noise is given.

@@ -54,9 +54,7 @@ class Ensemble:
         states, scaled, keys = zip(*begun, strict=True)
         return states, scaled[0], tuple(zip(scaled, keys, strict=True))
 
-    def step(
-        self, token, state, annotations, keys, look=lambda attention: attention
-    ):
+    def step(self, token, state, annotations, keys, context_weights=None):
         """Takes one step of each caption; see `Captioner.step`.
 
         Returns:
@@ -65,7 +63,7 @@ class Ensemble:
             and the mean gate, over its depth as well, `(N, [K,] 1)`.
         """
         steps = [
-            member.step(token, own, *known, look)
+            member.step(token, own, *known, context_weights)
             for member, own, known in zip(
                 self.members, state, keys, strict=True
             )

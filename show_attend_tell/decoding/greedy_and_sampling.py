@@ -8,14 +8,19 @@ from show_attend_tell.decoding.candidates import (
     candidates,
     gather,
 )
-from show_attend_tell.decoding.context_weights import Look, drawn, noise_of_step
+from show_attend_tell.decoding.context_weights import (
+    ContextWeights,
+    noise_of_step,
+    sample,
+)
+from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.decoding.loop_state import begin, scatter_update
-from show_attend_tell.decoding.settings import Captions, Decoding
+from show_attend_tell.decoding.settings import Decoding
 
 
 def greedy_or_sample(
     captioner, annotations, decoding: Decoding, noise=None
-) -> Captions:
+) -> DecodedCaptions:
     """Says the likeliest word at every step, or a drawn one.
 
     A word is drawn from `softmax(log p / temperature)` over the words that
@@ -37,9 +42,9 @@ def greedy_or_sample(
         return ops.logical_and(t < steps, ops.logical_not(ops.all(done)))
 
     def speak(t, token, state, done, captions):
-        look = Look(decoding, noise, t)
+        context_weights = ContextWeights(decoding, noise, t)
         logits, state, attention, gate = captioner.step(
-            token, state, annotations, keys, look
+            token, state, annotations, keys, context_weights
         )
         log_p, words = candidates(logits, t, captions.tokens, decoding, count)
         if not sampling:
@@ -58,7 +63,7 @@ def greedy_or_sample(
         token = ops.where(mute, PADDING, token)
         ends = ops.equal(token, END)
         alive = ops.cast(ops.logical_not(mute), "float32")
-        captions = Captions(
+        captions = DecodedCaptions(
             tokens=scatter_update(captions.tokens, token, 2, t),
             lengths=captions.lengths + ops.cast(token > END, "int32"),
             finished=ops.logical_or(captions.finished, ends),
@@ -72,7 +77,10 @@ def greedy_or_sample(
                 captions.gate, alive * ops.mean(gate, axis=-1), 2, t
             ),
             locations=scatter_update(
-                captions.locations, ops.where(mute, -1, look.locations), 2, t
+                captions.locations,
+                ops.where(mute, -1, context_weights.locations),
+                2,
+                t,
             ),
         )
         done = ops.logical_or(mute, ends)
@@ -80,7 +88,7 @@ def greedy_or_sample(
 
     nothing = ops.zeros((n, width), dtype="float32")
     none = ops.zeros((n, width), dtype="bool")
-    empty = Captions(
+    empty = DecodedCaptions(
         tokens=ops.full((n, width, steps), PADDING, dtype="int32"),
         lengths=ops.zeros((n, width), dtype="int32"),
         finished=none,
@@ -114,4 +122,4 @@ def _draw(log_p, chance, decoding: Decoding):
         before = ops.cumsum(probability, axis=-1) - probability
         kept = ops.cast(before < decoding.top_p, "float32")
         probability = probability * kept
-    return drawn(probability, chance)
+    return sample(probability, chance)

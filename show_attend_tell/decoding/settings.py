@@ -1,7 +1,6 @@
 """How captions are to be said, and what comes of it."""
 
 import dataclasses
-import typing
 
 from pipelines.errors import UserError
 
@@ -166,29 +165,3 @@ def changed(decoding: Decoding, changes: dict) -> Decoding:
     if changes.get("method", "beam") != "beam":
         changes = {"consensus": 0, **changes}
     return dataclasses.replace(decoding, **changes)
-
-
-class Captions(typing.NamedTuple):
-    """What was said of each of N images, and where the model looked.
-
-    Attributes:
-        tokens: `(N, H, T)` int32; after the end token, padding.
-        lengths: `(N, H)` int32, words without the end token.
-        finished: `(N, H)` bool, whether the end token was reached.
-        log_probability: `(N, H)` float32, natural logarithm, of the words
-            and the end token.
-        score: `(N, H)` float32, what ranks hypotheses, see `Decoding`.
-        attention: `(N, H, T, L)` float32; zero after the end token.
-        gate: `(N, H, T)` float32, the mean of a vector gate.
-        locations: `(N, H, T)` int32, the location that the word was said from,
-            -1 where it was said from all of them or not at all.
-    """
-
-    tokens: typing.Any
-    lengths: typing.Any
-    finished: typing.Any
-    log_probability: typing.Any
-    score: typing.Any
-    attention: typing.Any
-    gate: typing.Any
-    locations: typing.Any

@@ -41,7 +41,7 @@ def signatures(
       without these two.
 
     What cannot be decoded is not `valid`: its caption is empty, its numbers
-    are zero, `locations` -1. It does not change the others. What `Captions` says
+    are zero, `locations` -1. It does not change the others. What `DecodedCaptions` says
     of each value holds here too.
 
     Args:

@@ -8,9 +8,9 @@ from keras import ops
 
 from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START
-from show_attend_tell.decoding import Captions, Decoding
+from show_attend_tell.decoding import DecodedCaptions, Decoding
 from show_attend_tell.decoding.candidates import mask_tokens
-from show_attend_tell.decoding.context_weights import Look
+from show_attend_tell.decoding.context_weights import ContextWeights
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 from show_attend_tell.inference.fixed_decoding import refuse_consensus
@@ -92,7 +92,7 @@ def tflite_signatures(
             DecodingState(hidden, cell),
             scaled,
             keys,
-            Look(decoding, None, 0),
+            ContextWeights(decoding, None, 0),
         )
         logits = ops.cast(logits, "float32")
         said = ops.where(ops.equal(token, START), 0, decoding.min_words)
@@ -161,7 +161,7 @@ def _check(model, decoding: Decoding) -> None:
         )
 
 
-def _best(said: Captions) -> dict:
+def _best(said: DecodedCaptions) -> dict:
     """Returns the best caption of an image, without its end."""
     words = said.tokens[:, 0, :-1]
     spoken = ops.logical_and(

@@ -18,7 +18,7 @@ from pipelines.files import read_json
 from pipelines.images.decoding import Photo, fit_image, load_image
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.decoding import Captions, Decoding, changed
+from show_attend_tell.decoding import DecodedCaptions, Decoding, changed
 from show_attend_tell.decoding.candidates import MASKED_LOG_PROBABILITY
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.decoding.ensemble import Ensemble
@@ -92,7 +92,7 @@ class CaptionGenerator:
         images = range(first, first + annotations.shape[0])
         noise = [_sampling_noise(decoding, image) for image in images]
         said = self._compiled(decoding)(annotations, np.stack(noise))
-        said = Captions(*(value.numpy() for value in said))
+        said = DecodedCaptions(*(value.numpy() for value in said))
         return [self._caption(said, n) for n in range(len(images))]
 
     def _rerank(self, annotations, decoding, first) -> list[Caption]:
@@ -133,7 +133,7 @@ class CaptionGenerator:
             bar.update(min(len(captions), count))
         return captions[:count]
 
-    def _caption(self, said: Captions, n: int) -> Caption:
+    def _caption(self, said: DecodedCaptions, n: int) -> Caption:
         def words(h, length):
             return self.vocabulary.decode(said.tokens[n, h, :length])
 
@@ -141,7 +141,7 @@ class CaptionGenerator:
 
 
 def hypotheses_of(
-    said: Captions,
+    said: DecodedCaptions,
     n: int,
     words: Callable[[int, int], Iterable[str]],
     grid: tuple[int, int],

@@ -13,7 +13,7 @@ from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images.decoding import RESIZE_MODES, Photo, load_image
 from pipelines.images.graph_decoding import MAX_PIXELS
-from show_attend_tell.decoding import Captions, Decoding
+from show_attend_tell.decoding import DecodedCaptions, Decoding
 from show_attend_tell.exporting.saved_model_signatures import ALL
 from show_attend_tell.exporting.session import FILE_NAME, SavedModelSession
 from show_attend_tell.inference.caption_generator import (
@@ -109,7 +109,7 @@ def caption_of(
     Returns:
         The best, which holds the others.
     """
-    said = Captions(
+    said = DecodedCaptions(
         tokens=answer["tokens"],
         lengths=answer["length"],
         finished=answer["finished"],

@@ -1,4 +1,4 @@
-"""The layers of the captioner, for use in models of one's own."""
+"""The layers of the captioner, also for other models."""
 
 from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
 from show_attend_tell.layers.deep_output import DeepOutput
@@ -6,6 +6,10 @@ from show_attend_tell.layers.doubly_stochastic_regularizer import (
     DoublyStochasticRegularizer,
 )
 from show_attend_tell.layers.initial_state import InitialState
+from show_attend_tell.layers.location_sampling import (
+    AttentionSampling,
+    sample_locations,
+)
 from show_attend_tell.layers.lstm_decoder import DecodedSequence, LSTMDecoder
 from show_attend_tell.layers.lstm_decoder_cell import (
     DecoderStep,
@@ -13,6 +17,7 @@ from show_attend_tell.layers.lstm_decoder_cell import (
 )
 
 __all__ = [
+    "AttentionSampling",
     "BahdanauAttention",
     "DecodedSequence",
     "DecoderStep",
@@ -21,4 +26,5 @@ __all__ = [
     "InitialState",
     "LSTMDecoder",
     "LSTMDecoderCell",
+    "sample_locations",
 ]

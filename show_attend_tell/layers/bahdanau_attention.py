@@ -1,36 +1,51 @@
-"""Additive attention over the annotations of an image (section 4, eqs. 4-6)."""
+"""Additive attention over the annotations of an image (equations 4 to 6)."""
 
 import keras
 from keras import ops
 
+from show_attend_tell.layers.equations import (
+    additive_energies,
+    attention_weights,
+    expected_context,
+    exponential,
+)
+
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
 class BahdanauAttention(keras.layers.Layer):
-    """Looks at every location and says how much each one matters now.
+    """Attends to the locations of an image, given the decoder's state.
 
     With annotations `a_i`, the previous hidden state `h` and the learned
-    `W_a`, `W_h`, `b`, `u` (Xu et al. 2015, equations 4 to 6):
+    `W_a`, `W_h`, `b`, `u` (Xu et al. 2015):
 
-        keys_i      = W_a a_i
-        energies_i  = u . tanh(keys_i + W_h h + b)            # eq. 4
-        attention   = softmax(energies)                       # eq. 5
-        context     = sum_i attention_i a_i                   # eq. 6, 13
+        energies_i = u . tanh(W_a a_i + W_h h + b)            # eq. 4
+        attention  = softmax(energies / temperature)          # eq. 5
+        context    = sum_i attention_i a_i                    # eqs. 6, 13
 
-    The keys do not depend on the word: `project` them once an image and
-    pass them to every call. The softmax runs in float32 under any policy.
+    Keys do not depend on the word: `project` them once an image, and pass them
+    to every call. It computes in float32 under any policy, because equation 4
+    takes exponentials.
 
-    Shapes: N images, K captions of each image, L locations, D annotation
-    size, U hidden units, A attention units. The axis K may be absent.
+    Any layer with this `call` can take its place, see `LSTMDecoder`.
+
+    Shapes: N images, K captions of each, L locations, D annotation size, U
+    hidden units, A attention units. The axis K may be absent.
+
+    Example:
+        attention = BahdanauAttention(units=512)
+        hidden, annotations = np.ones((2, 1024)), np.ones((2, 196, 512))
+        keys = None  # or attention.project(annotations), once it is built
+        context, weights = attention(hidden, annotations, keys=keys)
 
     Args:
         units: A, the size of the space in which annotations and hidden
             state are compared.
-        temperature: What the energies are divided by: above one attention
-            spreads, below it sharpens.
+        temperature: Divides the energies: above one attention spreads, below
+            one it sharpens.
     """
 
     def __init__(self, units: int, temperature: float = 1.0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         if units < 1:
             raise ValueError(f"`units` must be positive. Received: {units=}")
         if not temperature > 0:
@@ -42,12 +57,11 @@ class BahdanauAttention(keras.layers.Layer):
 
     def build(self, hidden_shape, annotations_shape):
         """Creates the weights for `(..., U)` and `(N, L, D)`."""
-        hidden_size, depth = hidden_shape[-1], annotations_shape[-1]
         self.annotation_kernel = self.add_weight(
-            name="annotation_kernel", shape=(depth, self.units)
+            name="annotation_kernel", shape=(annotations_shape[-1], self.units)
         )
         self.hidden_kernel = self.add_weight(
-            name="hidden_kernel", shape=(hidden_size, self.units)
+            name="hidden_kernel", shape=(hidden_shape[-1], self.units)
         )
         self.bias = self.add_weight(
             name="bias", shape=(self.units,), initializer="zeros"
@@ -57,54 +71,52 @@ class BahdanauAttention(keras.layers.Layer):
         )
 
     def project(self, annotations):
-        """Returns the keys `W_a a_i`, `(N, L, A)`: once an image."""
-        return ops.matmul(annotations, self.annotation_kernel)
+        """Returns the keys `exp(2 W_a a_i)`, `(N, L, A)`: once an image."""
+        return exponential(ops.matmul(annotations, self.annotation_kernel))
 
-    def energies(self, hidden, keys):
-        """Returns the energies of equation 4 in float32, `(N, [K,] L)`."""
-        query = ops.matmul(hidden, self.hidden_kernel) + self.bias
-        if len(hidden.shape) == 3:
-            keys = ops.expand_dims(keys, 1)  # (N, 1, L, A)
-        compared = ops.tanh(keys + ops.expand_dims(query, -2))
-        kernel = self.energy_kernel / self.temperature
-        energies = ops.matmul(compared, kernel)
-        return ops.cast(ops.squeeze(energies, -1), "float32")
-
-    def look(self, attention, annotations):
-        """Returns the context of equation 13, `(N, [K,] D)`."""
-        attention = ops.cast(attention, annotations.dtype)
-        if len(attention.shape) == 3:
-            return ops.matmul(attention, annotations)
-        context = ops.matmul(ops.expand_dims(attention, 1), annotations)
-        return ops.squeeze(context, 1)
-
-    def call(self, hidden, annotations, keys=None):
+    def call(self, hidden, annotations, keys=None, mask=None):
         """Attends once.
 
         Args:
             hidden: `h_(t-1)`, `(N, U)` or `(N, K, U)`.
             annotations: `(N, L, D)`.
-            keys: What `project(annotations)` returned, to save the work.
+            keys: `project(annotations)`, to compute it once.
+            mask: `(N, L)` bool, false for locations that are not there, which
+                get no attention. At least one of each image must be.
 
         Returns:
-            The context, `(N, [K,] D)`, and the attention in float32,
-            `(N, [K,] L)`, which is positive and sums to one.
+            The context `(N, [K,] D)` and the attention `(N, [K,] L)`, float32.
         """
+        if len(hidden.shape) == 2:
+            hidden = ops.expand_dims(hidden, 1)
+            outputs = self.call(hidden, annotations, keys, mask)
+            return tuple(ops.squeeze(x, 1) for x in outputs)
         if keys is None:
             keys = self.project(annotations)
-        attention = ops.softmax(self.energies(hidden, keys), axis=-1)
-        return self.look(attention, annotations), attention
+        query = exponential(  # (N, K, A)
+            ops.matmul(hidden, self.hidden_kernel) + self.bias
+        )
+        energies = additive_energies(keys, query, self.scaled_energy_kernel)
+        attention = attention_weights(energies, mask)  # (N, K, L)
+        return expected_context(attention, annotations), attention
+
+    @property
+    def scaled_energy_kernel(self):
+        """`u / temperature`, `(A, 1)`."""
+        return self.energy_kernel / self.temperature
+
+    def compute_mask(self, inputs, previous_mask):
+        """Returns no mask: that of a call is of locations."""
+        return None
 
     def compute_output_shape(self, hidden_shape, annotations_shape):
         """Returns the shapes of the context and of the attention."""
-        batch = tuple(hidden_shape[:-1])
-        return (
-            (*batch, annotations_shape[-1]),
-            (*batch, annotations_shape[-2]),
-        )
+        *batch, _ = hidden_shape
+        _, locations, size = annotations_shape
+        return (*batch, size), (*batch, locations)
 
     def get_config(self):
-        """Returns what rebuilds the layer."""
+        """Returns the arguments of the layer."""
         return {
             **super().get_config(),
             "units": self.units,

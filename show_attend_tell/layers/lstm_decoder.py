@@ -1,11 +1,13 @@
-"""The decoder over whole captions, for training."""
+"""The decoder over complete captions, for training."""
 
 import typing
 
 import keras
 from keras import ops
 
-from show_attend_tell.layers import fused_decoder as recurrence
+from show_attend_tell.layers import fused_decoder
+from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
+from show_attend_tell.layers.location_sampling import sample_locations
 from show_attend_tell.layers.lstm_decoder_cell import (
     DecoderStep,
     LSTMDecoderCell,
@@ -13,62 +15,81 @@ from show_attend_tell.layers.lstm_decoder_cell import (
 
 
 class DecodedSequence(typing.NamedTuple):
-    """What the decoder did for every word of every caption.
+    """The results of the decoder for every word of every caption.
 
     Attributes:
         hidden: `h_t`, `(N, K, T, U)`.
         context: The gated contexts `z_t`, `(N, K, T, D)`.
         attention: `alpha_t`, `(N, K, T, L)`.
         gate: `beta_t`, `(N, K, T, 1)`, or `(N, K, T, D)`.
-        looking: What weighted the annotations, `(N, K, T, L)`: the attention,
-            or one at the place that was drawn.
+        context_weights: What weighted the annotations, `(N, K, T, L)`: the
+            attention, or one at a sampled location. No gradient flows
+            through it.
     """
 
     hidden: typing.Any
     context: typing.Any
     attention: typing.Any
     gate: typing.Any
-    looking: typing.Any
+    context_weights: typing.Any
 
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
 class LSTMDecoder(keras.layers.Layer):
     """Runs an `LSTMDecoderCell` over the words of K captions an image.
 
-    The same mathematics as the cell called T times, several times faster:
-    annotations are projected once an image, embeddings once a batch, and the
-    backward pass is written out (see `recurrence`). It computes in float32
-    under any policy.
+    On TensorFlow with `BahdanauAttention` the backward pass is written by hand
+    and compiled by XLA, several times faster (see `fused_decoder`); otherwise
+    the cell runs in a scan that the backend differentiates. The numbers are
+    the same. It computes in float32 under any policy.
+
+    Any layer with the call of `BahdanauAttention` can take its place:
+
+        class DotProductAttention(keras.layers.Layer):
+            def __init__(self, units, **kwargs):
+                super().__init__(**kwargs)
+                self.units = units
+                self.query = keras.layers.Dense(units)
+
+            def call(self, hidden, annotations):
+                query = self.query(hidden)
+                ...
+                return context, attention
+
+        decoder = LSTMDecoder(512, attention=DotProductAttention(512))
 
     Args:
         units: U, see `LSTMDecoderCell`.
         attention_units: A, see `BahdanauAttention`.
         gate: See `LSTMDecoderCell`.
         temperature: See `BahdanauAttention`.
-        gumbel_temperature: Of hard attention, see `recurrence.unroll`.
+        attention: See `LSTMDecoderCell`.
+        fused: `None` uses the backward pass written by hand where it can,
+            `False` never, and `True` raises an error where it cannot.
     """
 
     def __init__(
         self,
         units: int,
-        attention_units: int,
+        attention_units: int | None = None,
         gate: str = "scalar",
         temperature: float = 1.0,
-        gumbel_temperature: float = 0.0,
+        attention: keras.layers.Layer | None = None,
+        fused: bool | None = None,
         **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.gumbel_temperature = gumbel_temperature
-        # Replaceable by a compiled version of the same function.
-        self.unroll = recurrence.unroll
         self.cell = LSTMDecoderCell(
             units,
             attention_units,
             gate,
             temperature,
+            attention,
             name="cell",
             dtype="float32",
         )
+        self.fused = fused
+        self.jit_compile = True  # Of the fused loop, inside a `tf.function`.
 
     def build(
         self, embedding_shape, hidden_shape, cell_shape, annotations_shape
@@ -78,7 +99,9 @@ class LSTMDecoder(keras.layers.Layer):
             embedding_shape, hidden_shape, cell_shape, annotations_shape
         )
 
-    def call(self, embedding, hidden, cell, annotations, draws=None):
+    def call(
+        self, embedding, hidden, cell, annotations, mask=None, sampling=None
+    ):
         """Decodes with the given words as the previous ones.
 
         Args:
@@ -86,30 +109,93 @@ class LSTMDecoder(keras.layers.Layer):
             hidden: `h_0`, `(N, K, U)`.
             cell: `c_0`, `(N, K, U)`.
             annotations: `(N, L, D)`.
-            draws: `recurrence.Draws` for hard attention.
+            mask: `(N, L)` bool, see `BahdanauAttention`.
+            sampling: `AttentionSampling`, for hard attention.
 
         Returns:
             A `DecodedSequence`.
         """
         words = ops.transpose(embedding, (2, 0, 1, 3))  # (T, N, K, E)
-        # A custom gradient must not see variables.
-        weights = (ops.copy(weight) for weight in self._weights_of_the_loop())
-        run = self.unroll(
-            ops.matmul(words, self.cell.embedding_kernel) + self.cell.bias,
-            hidden,
-            cell,
-            annotations,
-            self.cell.attention.project(annotations),
-            recurrence.Weights(*weights),
-            draws,
-            self.gumbel_temperature,
+        state = (hidden, cell)
+        if self._is_fused(mask):
+            outputs = fused_decoder.decode_words(
+                self.cell,
+                words,
+                *state,
+                annotations,
+                sampling,
+                self.jit_compile,
+            )
+        else:
+            outputs = self._scan(words, *state, annotations, mask, sampling)
+        return DecodedSequence(
+            *(ops.transpose(x, (1, 2, 0, 3)) for x in outputs)
         )
-        return DecodedSequence(*(ops.transpose(x, (1, 2, 0, 3)) for x in run))
+
+    def _is_fused(self, mask) -> bool:
+        possible = (
+            keras.backend.backend() == "tensorflow"
+            and type(self.cell.attention) is BahdanauAttention
+            and mask is None
+        )
+        if self.fused and not possible:
+            raise ValueError(
+                "Expected the TensorFlow backend, BahdanauAttention and no "
+                "mask with `fused=True`. Received: "
+                f"backend={keras.backend.backend()}, "
+                f"attention={self.cell.attention}, {mask=}"
+            )
+        return possible and self.fused is not False
+
+    def _scan(self, words, hidden, cell, annotations, mask, sampling):
+        """Runs the cell step by step; returns tensors with time first."""
+        keys = self.cell.project(annotations)
+
+        def step(before: DecoderStep, inputs):
+            embedding, *noise = inputs
+
+            def sample(attention):
+                return sample_locations(
+                    attention,
+                    *noise,
+                    sampling.sampled,
+                    sampling.gumbel_temperature,
+                )
+
+            now = self.cell(
+                embedding,
+                before.hidden,
+                before.cell,
+                annotations,
+                keys=keys,
+                mask=mask,
+                context_weights=sample if noise else None,
+            )
+            return now, now
+
+        inputs = [words] if sampling is None else [words, sampling.noise]
+        _, steps = ops.scan(
+            step, self._start(hidden, cell, annotations), inputs
+        )
+        return (
+            steps.hidden,
+            steps.context,
+            steps.attention,
+            steps.gate,
+            ops.stop_gradient(steps.context_weights),
+        )
+
+    def _start(self, hidden, cell, annotations) -> DecoderStep:
+        """Returns `h_0` and `c_0` as a step, its other parts zero."""
+        shapes = self.cell.compute_output_shape(
+            None, ops.shape(hidden), ops.shape(cell), ops.shape(annotations)
+        )
+        zeros = DecoderStep(*(ops.zeros(x, hidden.dtype) for x in shapes))
+        return zeros._replace(hidden=hidden, cell=cell)
 
     def project(self, annotations):
-        """Returns what every `step` needs of the annotations, `(N, L, A)`."""
-        keys = self.cell.attention.project(annotations)
-        return recurrence.exponential(keys)
+        """Returns the keys that every `step` needs: once an image."""
+        return self.cell.project(annotations)
 
     def step(
         self,
@@ -117,65 +203,52 @@ class LSTMDecoder(keras.layers.Layer):
         hidden,
         cell,
         annotations,
-        projected,
-        look=lambda attention: attention,
-    ):
-        """Takes one step, to decode with words that are not yet known.
-
-        Args:
-            embedding: `E y_(t-1)`, `(N, [K,] E)`.
-            hidden: `h_(t-1)`, `(N, [K,] U)`.
-            cell: `c_(t-1)`, `(N, [K,] U)`.
-            annotations: `(N, L, D)`.
-            projected: `project(annotations)`.
-            look: Takes the attention `(N, K, L)` and returns the weights
-                that make the context.
-
-        Returns:
-            A `DecoderStep`.
-        """
-        alone = len(hidden.shape) == 2
-        embedding, hidden, cell = (
-            ops.expand_dims(x, 1) if alone else x
-            for x in (embedding, hidden, cell)
-        )
-        step = recurrence.step(
-            ops.matmul(embedding, self.cell.embedding_kernel) + self.cell.bias,
+        keys,
+        context_weights=None,
+        mask=None,
+    ) -> DecoderStep:
+        """Takes one step, with `keys` from `project`; see `LSTMDecoderCell`."""
+        return self.cell(
+            embedding,
             hidden,
             cell,
             annotations,
-            projected,
-            self._weights_of_the_loop(),
-            look,
+            keys=keys,
+            mask=mask,
+            context_weights=context_weights,
         )
-        if alone:
-            step = DecoderStep(*(ops.squeeze(x, 1) for x in step))
-        return step
 
-    def _weights_of_the_loop(self):
-        cell, attention = self.cell, self.cell.attention
-        if cell.gate == "none":  # sigmoid(0 h + 40) = 1 in float32
-            gate_kernel = ops.zeros((cell.units, 1))
-            gate_bias = ops.full((1,), 40.0)
-        else:
-            gate_kernel, gate_bias = cell.gate_kernel, cell.gate_bias
-        return recurrence.Weights(
-            query_kernel=attention.hidden_kernel,
-            query_bias=attention.bias,
-            energy_kernel=attention.energy_kernel / attention.temperature,
-            gate_kernel=gate_kernel,
-            gate_bias=gate_bias,
-            context_kernel=cell.context_kernel,
-            hidden_kernel=cell.hidden_kernel,
+    def compute_mask(self, inputs, previous_mask):
+        """Returns no mask: that of a call is of locations."""
+        return None
+
+    def compute_output_shape(
+        self, embedding_shape, hidden_shape, cell_shape, annotations_shape
+    ):
+        """Returns the shapes of a `DecodedSequence`."""
+        step = self.cell.compute_output_shape(
+            embedding_shape, hidden_shape, cell_shape, annotations_shape
+        )
+        steps = embedding_shape[2]
+        return DecodedSequence(
+            *(
+                (*getattr(step, name)[:2], steps, getattr(step, name)[2])
+                for name in DecodedSequence._fields
+            )
         )
 
     def get_config(self):
-        """Returns what rebuilds the layer."""
+        """Returns the arguments of the layer."""
+        config = self.cell.get_config()
+        names = ("units", "attention_units", "gate", "temperature", "attention")
         return {
             **super().get_config(),
-            "units": self.cell.units,
-            "attention_units": self.cell.attention.units,
-            "gate": self.cell.gate,
-            "temperature": self.cell.attention.temperature,
-            "gumbel_temperature": self.gumbel_temperature,
+            **{name: config[name] for name in names},
+            "fused": self.fused,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        """Creates the layer from the arguments that `get_config` returned."""
+        attention = keras.saving.deserialize_keras_object(config["attention"])
+        return cls(**{**config, "attention": attention})

@@ -1,4 +1,4 @@
-"""One step of the decoder: attend, gate, remember (eqs. 1-3, section 4)."""
+"""One step of the decoder: attention, gate, LSTM (equations 1 to 6)."""
 
 import typing
 
@@ -6,12 +6,18 @@ import keras
 from keras import ops
 
 from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
+from show_attend_tell.layers.equations import (
+    context_gate,
+    expected_context,
+    lstm_gates,
+    lstm_state,
+)
 
 GATES = ("scalar", "vector", "none")
 
 
 class DecoderStep(typing.NamedTuple):
-    """What one step of the decoder gives.
+    """The results of one step of the decoder.
 
     Attributes:
         hidden: `h_t`, `(N, [K,] U)`.
@@ -19,6 +25,8 @@ class DecoderStep(typing.NamedTuple):
         context: The gated context `z_t`, `(N, [K,] D)`.
         attention: `alpha_t`, `(N, [K,] L)`, float32.
         gate: `beta_t`, `(N, [K,] 1)`, or `(N, [K,] D)` for a vector gate.
+        context_weights: What weighted the annotations, `(N, [K,] L)`: the
+            attention, or one at a sampled location.
     """
 
     hidden: typing.Any
@@ -26,20 +34,21 @@ class DecoderStep(typing.NamedTuple):
     context: typing.Any
     attention: typing.Any
     gate: typing.Any
+    context_weights: typing.Any
 
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
 class LSTMDecoderCell(keras.layers.Layer):
-    """An LSTM cell that looks at the image before it remembers.
+    """An LSTM cell that attends to an image.
 
     With the embedding `E y` of the previous word, and `sigma` the logistic
     function (Xu et al. 2015, equations 1 to 3 and section 4.2.1):
 
-        alpha, z^ = attention(h_(t-1), annotations)
-        beta      = sigma(w . h_(t-1) + b_beta)       # the gate: a scalar
+        z^, alpha = attention(h_(t-1), annotations)          # eqs. 4 to 6
+        beta      = sigma(W_beta h_(t-1) + b_beta)           # the gate
         z         = beta z^
-        i, f, c~, o = split(E y W_y + z W_z + h_(t-1) W_h + b)     # eq. 1
-        c_t = sigma(f) c_(t-1) + sigma(i) tanh(c~)                 # eq. 2
+        i, f, g, o = split(E y W_y + b + z W_z + h_(t-1) W_h)      # eq. 1
+        c_t = sigma(f) c_(t-1) + sigma(i) tanh(g)                  # eq. 2
         h_t = sigma(o) tanh(c_t)                                   # eq. 3
 
     The bias of the forget gate starts at one.
@@ -50,14 +59,17 @@ class LSTMDecoderCell(keras.layers.Layer):
         gate: `"scalar"` (the paper's), `"vector"` (one gate for each
             component of the context), or `"none"`.
         temperature: See `BahdanauAttention`.
+        attention: A layer that takes the place of `BahdanauAttention`, with
+            its `call`. Its `project`, if it has one, makes the keys.
     """
 
     def __init__(
         self,
         units: int,
-        attention_units: int,
+        attention_units: int | None = None,
         gate: str = "scalar",
         temperature: float = 1.0,
+        attention: keras.layers.Layer | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -67,21 +79,28 @@ class LSTMDecoderCell(keras.layers.Layer):
             raise ValueError(
                 f"`gate` must be one of {GATES}. Received: {gate=}"
             )
+        if attention is None and attention_units is None:
+            raise ValueError(
+                "Expected `attention_units` or a layer as `attention`. "
+                f"Received: {attention_units=}, {attention=}"
+            )
         self.units = units
+        self.attention_units = attention_units
         self.gate = gate
-        self.attention = BahdanauAttention(
-            attention_units,
-            temperature,
-            name="attention",
-            dtype=self.dtype_policy,
-        )
+        self.temperature = temperature
+        self.is_plugged_in = attention is not None
+        if attention is None:
+            attention = BahdanauAttention(
+                attention_units, temperature, name="attention"
+            )
+        self.attention = attention
 
     def build(
         self, embedding_shape, hidden_shape, cell_shape, annotations_shape
     ):
         """Creates the weights for `(..., E)`, `(..., U)` and `(N, L, D)`."""
         depth, units = annotations_shape[-1], self.units
-        self.attention.build(hidden_shape, annotations_shape)
+        self._build_attention(annotations_shape)
         self.embedding_kernel = self.add_weight(
             name="embedding_kernel", shape=(embedding_shape[-1], 4 * units)
         )
@@ -105,21 +124,32 @@ class LSTMDecoderCell(keras.layers.Layer):
                 name="gate_bias", shape=(gate_size,), initializer="zeros"
             )
 
-    def open_gate(self, hidden):
-        """Returns `beta_t`: how much of the image the next word needs."""
-        if self.gate == "none":
-            return ops.ones_like(hidden[..., :1])
-        return ops.sigmoid(
-            ops.matmul(hidden, self.gate_kernel) + self.gate_bias
+    def _build_attention(self, annotations_shape):
+        """Builds the attention by a symbolic call, its sublayers with it."""
+        self.attention(
+            keras.KerasTensor((None, None, self.units)),
+            keras.KerasTensor((None, *annotations_shape[1:])),
         )
 
-    def remember(self, preactivations, cell):
-        """Returns `h_t` and `c_t` (equations 2 and 3)."""
-        into, forget, new, out = ops.split(preactivations, 4, axis=-1)
-        cell = ops.sigmoid(forget) * cell + ops.sigmoid(into) * ops.tanh(new)
-        return ops.sigmoid(out) * ops.tanh(cell), cell
+    def project(self, annotations):
+        """Returns the keys that every step needs: once an image.
 
-    def call(self, embedding, hidden, cell, annotations, keys=None):
+        Those of the attention's `project`; the annotations if it has none.
+        """
+        if hasattr(self.attention, "project"):
+            return self.attention.project(annotations)
+        return annotations
+
+    def call(
+        self,
+        embedding,
+        hidden,
+        cell,
+        annotations,
+        keys=None,
+        mask=None,
+        context_weights=None,
+    ):
         """Takes one step.
 
         Args:
@@ -127,32 +157,88 @@ class LSTMDecoderCell(keras.layers.Layer):
             hidden: `h_(t-1)`, `(N, [K,] U)`.
             cell: `c_(t-1)`, `(N, [K,] U)`.
             annotations: `(N, L, D)`.
-            keys: `attention.project(annotations)`, to save the work.
+            keys: `project(annotations)`, to compute it once.
+            mask: `(N, L)` bool, see `BahdanauAttention`.
+            context_weights: A function from the attention `(N, K, L)` to the
+                weights that make the context, for hard attention; by default
+                it is the expected context.
 
         Returns:
             A `DecoderStep`.
         """
-        context, attention = self.attention(hidden, annotations, keys)
+        if len(hidden.shape) == 2:
+            tensors = (ops.expand_dims(x, 1) for x in (embedding, hidden, cell))
+            step = self.call(*tensors, annotations, keys, mask, context_weights)
+            return DecoderStep(*(ops.squeeze(x, 1) for x in step))
+        context, weights, attention = self._attend(
+            hidden, annotations, keys, mask, context_weights
+        )
         gate = self.open_gate(hidden)
-        context = gate * context
-        preactivations = (
+        context = gate * context  # (N, K, D)
+        gates = lstm_gates(
             ops.matmul(embedding, self.embedding_kernel)
+            + self.bias
             + ops.matmul(context, self.context_kernel)
             + ops.matmul(hidden, self.hidden_kernel)
-            + self.bias
+        )  # (N, K, 4U)
+        hidden, cell = lstm_state(gates, cell)
+        return DecoderStep(hidden, cell, context, attention, gate, weights)
+
+    def _attend(self, hidden, annotations, keys, mask, context_weights):
+        """Returns the context, what weighted it, and the attention."""
+        arguments = {} if mask is None else {"mask": mask}
+        if keys is not None and hasattr(self.attention, "project"):
+            arguments["keys"] = keys
+        context, attention = self.attention(hidden, annotations, **arguments)
+        attention = ops.cast(attention, "float32")
+        weights = attention
+        if context_weights is not None:
+            weights = context_weights(attention)
+            context = expected_context(weights, annotations)
+        return ops.cast(context, self.compute_dtype), weights, attention
+
+    def open_gate(self, hidden):
+        """Returns `beta_t` (section 4.2.1): how much the context matters."""
+        if self.gate == "none":
+            return ops.ones_like(hidden[..., :1])
+        return context_gate(hidden, self.gate_kernel, self.gate_bias)
+
+    def compute_mask(self, inputs, previous_mask):
+        """Returns no mask: that of a call is of locations."""
+        return None
+
+    def compute_output_shape(
+        self, embedding_shape, hidden_shape, cell_shape, annotations_shape
+    ):
+        """Returns the shapes of a `DecoderStep`."""
+        *batch, _ = hidden_shape
+        _, locations, depth = annotations_shape
+        return DecoderStep(
+            hidden=tuple(hidden_shape),
+            cell=tuple(cell_shape),
+            context=(*batch, depth),
+            attention=(*batch, locations),
+            gate=(*batch, depth if self.gate == "vector" else 1),
+            context_weights=(*batch, locations),
         )
-        hidden, cell = self.remember(preactivations, cell)
-        return DecoderStep(hidden, cell, context, attention, gate)
 
     def get_config(self):
-        """Returns what rebuilds the cell."""
+        """Returns the arguments of the layer."""
+        attention = self.attention if self.is_plugged_in else None
         return {
             **super().get_config(),
             "units": self.units,
-            "attention_units": self.attention.units,
+            "attention_units": self.attention_units,
             "gate": self.gate,
-            "temperature": self.attention.temperature,
+            "temperature": self.temperature,
+            "attention": keras.saving.serialize_keras_object(attention),
         }
+
+    @classmethod
+    def from_config(cls, config):
+        """Creates the layer from the arguments that `get_config` returned."""
+        attention = keras.saving.deserialize_keras_object(config["attention"])
+        return cls(**{**config, "attention": attention})
 
 
 def _forget_bias(shape, dtype=None):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from show_attend_tell.layers.fused_decoder import Draws
+from show_attend_tell.layers import AttentionSampling
 from show_attend_tell.objectives.likelihood import (
     log_probability_of_locations,
     negative_entropy,
@@ -66,8 +66,8 @@ class HardAttention(keras.layers.Layer):
         tokens = ops.repeat(inputs["tokens"], self.samples, axis=1)
         return {**inputs, "tokens": tokens}
 
-    def draws(self, tokens, annotations) -> Draws:
-        """Returns the chance of one step of training.
+    def sampling(self, tokens, annotations) -> AttentionSampling:
+        """Returns the randomness of one step of training.
 
         Args:
             tokens: `(N, K, T)`.
@@ -79,10 +79,11 @@ class HardAttention(keras.layers.Layer):
             shape, minval=1e-9, maxval=1.0, seed=self.seed_generator
         )
         image = keras.random.uniform((n, 1), seed=self.seed_generator)
-        drawn = ops.cast(image >= self.soft_attention_probability, "float32")
-        return Draws(
+        sampled = ops.cast(image >= self.soft_attention_probability, "float32")
+        return AttentionSampling(
             -ops.log(-ops.log(noise)),
-            ops.broadcast_to(drawn, (n, k)),
+            ops.broadcast_to(sampled, (n, k)),
+            self.gumbel_temperature,
         )
 
     def loss(self, nll, outputs, mask):
@@ -90,8 +91,8 @@ class HardAttention(keras.layers.Layer):
 
         Args:
             nll: `(N, K)`.
-            outputs: With `attention`, `looking` `(N, K, T, L)` and `drawn`
-                `(N, K)`.
+            outputs: With `attention`, `context_weights` `(N, K, T, L)` and
+                `sampled` `(N, K)`.
             mask: `(N, K, T)`, true where there is a word.
         """
         attention = outputs["attention"]
@@ -102,10 +103,10 @@ class HardAttention(keras.layers.Layer):
             reward = nll
             if self.scale == "released":
                 reward = nll / ops.maximum(words, 1.0)
-            learned = outputs["drawn"] * real
+            learned = outputs["sampled"] * real
             advantage = self._advantage(ops.stop_gradient(reward), learned)
             locations = log_probability_of_locations(
-                attention, outputs["looking"], mask
+                attention, outputs["context_weights"], mask
             )
             added = added + (
                 self.reinforce_weight * learned * advantage * locations

@@ -72,7 +72,7 @@ def test_the_constraints_matter_here(captioner, annotations, captions):
         )
         assert np.any(one != other)
     said = decode(
-        captioner, annotations, dataclasses.replace(BEAM, allow_allow_unknown=1)
+        captioner, annotations, dataclasses.replace(BEAM, allow_unknown=True)
     )
     assert np.any(np.asarray(said.tokens) != tokens)
 

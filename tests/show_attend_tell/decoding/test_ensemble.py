@@ -59,7 +59,7 @@ def test_words_are_those_of_the_mean_probability(members, decoding):
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("look", ["expected", "peak"])
 def test_one_and_twice_the_same_are_the_model(members, count, look):
-    decoding = dataclasses.replace(BEAM, look=look)
+    decoding = dataclasses.replace(BEAM, context_mode=look)
     annotations = plain.annotations_of(N)
     expected = decode(members[0], annotations, decoding)
     found = decode(Ensemble([members[0]] * count), annotations, decoding)

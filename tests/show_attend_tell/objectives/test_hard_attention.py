@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from pipelines.vocabulary import END, START
-from show_attend_tell.layers import fused_decoder as recurrence
+from show_attend_tell.layers import sample_locations
+from show_attend_tell.layers.equations import lstm_gates, lstm_state
 from show_attend_tell.model import Captioner
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
@@ -39,7 +40,7 @@ HARD = {
 def made(seed=3, scale=1.0, compiled=False, **arguments):
     captioner = Captioner(**{**TINY, **arguments}, name="captioner")
     if not compiled:
-        captioner.decoder.unroll = recurrence.unroll
+        captioner.decoder.jit_compile = False
     captioner.build({"annotations": (None, L, D), "tokens": (None, None, None)})
     fill_trainable(captioner, seed, scale)
     return captioner
@@ -165,7 +166,7 @@ def test_places_are_drawn_as_often_as_attention_says():
     attention = np.array([0.7, 0.05, 0.25], np.float32)
     n = 20_000
     noise = np.random.default_rng(0).gumbel(size=(n, 1, L)).astype(np.float32)
-    found = recurrence.draw(
+    found = sample_locations(
         tf.broadcast_to(attention, (n, 1, L)), noise, np.ones((n, 1), "float32")
     )
     counted = np.mean(found, axis=(0, 1))
@@ -189,10 +190,10 @@ def test_all_expectation_is_soft_attention():
 def test_images_see_the_expectation_as_often_as_they_should():
     captioner = made(**{**HARD, "soft_attention_probability": 0.3})
     batch = batch_of(2000, k=2)
-    draws = captioner.hard.draws(
+    sampling = captioner.hard.sampling(
         batch["tokens"][:, :, 1:], batch["annotations"]
     )
-    part = np.asarray(draws.drawn)
+    part = np.asarray(sampling.sampled)
     np.testing.assert_array_equal(part[:, 0], part[:, 1])  # Per image.
     assert abs(part.mean() - 0.7) < 4 * np.sqrt(0.21 / 2000)
 
@@ -207,10 +208,10 @@ def by_hand(outputs, nll, mask, baseline, scale):
         score = entropy = 0.0
         for t in range(words):
             alpha = outputs["attention"][i, j, t]
-            place = int(np.argmax(outputs["looking"][i, j, t]))
+            place = int(np.argmax(outputs["context_weights"][i, j, t]))
             score += np.log(alpha[place])
             entropy -= np.sum(alpha * np.log(alpha))
-        drawn_here = outputs["drawn"][i, j]
+        drawn_here = outputs["sampled"][i, j]
         total += 0.1 * drawn_here * (reward - baseline) * score
         total -= 0.002 * entropy
     return total if scale == "released" else total / (n * k)
@@ -244,12 +245,12 @@ def test_the_loss_is_the_papers(scale):
     captioner.set_random_state(1, 1)
     loss, summed, _ = captioner.losses_of(batch, training=True)
     expected = nll.mean() + by_hand(outputs, nll, mask, 2.0, scale)
-    assert 0 < outputs["drawn"].sum() < 12
+    assert 0 < outputs["sampled"].sum() < 12
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(summed, nll.sum(), rtol=1e-5)
     # And the average moves on: a tenth of what was drawn here.
     reward = nll / mask.sum(-1) if scale == "released" else nll
-    now = np.average(reward, weights=outputs["drawn"])
+    now = np.average(reward, weights=outputs["sampled"])
     np.testing.assert_allclose(
         captioner.hard.average,
         [0.9 * 1.4 + 0.1 * now, 0.9 * 0.7 + 0.1],
@@ -257,7 +258,7 @@ def test_the_loss_is_the_papers(scale):
     )
 
 
-def slowly(captioner, batch, draws, gumbel_temperature):
+def slowly(captioner, batch, sampling, gumbel_temperature):
     """Logits step by step, differentiated by TensorFlow."""
     cell, attend = captioner.decoder.cell, captioner.decoder.cell.attention
     annotations = batch["annotations"]
@@ -267,22 +268,22 @@ def slowly(captioner, batch, draws, gumbel_temperature):
     words = captioner.embedding(batch["tokens"][:, :, :-1])
     logits, attentions = [], []
     for t in range(words.shape[2]):
-        attention = tf.nn.softmax(attend.energies(hidden, keys))
-        scores = tf.math.log(attention) + draws.noise[t]
+        _, attention = attend(hidden, annotations, keys=keys)
+        scores = tf.math.log(attention) + sampling.noise[t]
         place = tf.one_hot(tf.argmax(scores, -1), L)
         if gumbel_temperature:
             relaxed = tf.nn.softmax(scores / gumbel_temperature)
             place = relaxed + tf.stop_gradient(place - relaxed)
-        mask = draws.drawn[..., None] > 0
+        mask = sampling.sampled[..., None] > 0
         context = tf.matmul(tf.where(mask, place, attention), annotations)
         context = cell.open_gate(hidden) * context
-        hidden, state = cell.remember(
+        gates = lstm_gates(
             words[:, :, t] @ cell.embedding_kernel
             + context @ cell.context_kernel
             + hidden @ cell.hidden_kernel
-            + cell.bias,
-            state,
+            + cell.bias
         )
+        hidden, state = lstm_state(gates, state)
         logits.append(captioner.output_layer(words[:, :, t], hidden, context))
         attentions.append(attention)
     return tf.stack(logits, 2), tf.stack(attentions, 2)
@@ -298,14 +299,14 @@ def test_gradients_are_those_of_the_steps(gumbel_temperature, compiled):
     batch["annotations"] = batch["annotations"] + drawn(8, L, D)
     captioner.hard.soft_attention_probability = 0.5
     captioner.set_random_state(2, 2)
-    draws = captioner.hard.draws(
+    sampling = captioner.hard.sampling(
         batch["tokens"][:, :, :-1], batch["annotations"]
     )
-    assert 0 < np.sum(draws.drawn) < 8
+    assert 0 < np.sum(sampling.sampled) < 8
     found = []
     for run in (
         lambda: captioner(batch, training=True),
-        lambda: slowly(captioner, batch, draws, gumbel_temperature),
+        lambda: slowly(captioner, batch, sampling, gumbel_temperature),
     ):
         captioner.set_random_state(2, 2)
         with tf.GradientTape() as tape:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from show_attend_tell.layers import fused_decoder as recurrence
 from show_attend_tell.model import Captioner
 from tests.show_attend_tell.layers.checks import assert_close
 from tests.show_attend_tell.test_model import SMALL, N, T, V, batch_of
@@ -28,7 +27,7 @@ def network(normalized=False):
 
 def uncompiled(captioner):
     """Takes steps that are compiled by nobody, which is faster for a few."""
-    captioner.decoder.unroll = recurrence.unroll
+    captioner.decoder.jit_compile = False
     captioner.apply_gradients = functools.partial(
         Captioner.apply_gradients.python_function, captioner
     )

@@ -17,7 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.vocabulary import END, START
-from show_attend_tell.layers import fused_decoder as recurrence
 from show_attend_tell.model import Captioner
 from show_attend_tell.objectives.hard_attention import HardAttention
 from show_attend_tell.objectives.self_critical import SelfCritical
@@ -95,7 +94,7 @@ def built(learns=False, **arguments) -> Captioner:
         **arguments,
         name="captioner",
     )
-    captioner.decoder.unroll = recurrence.unroll
+    captioner.decoder.jit_compile = False
     captioner.build({"annotations": (None, L, D), "tokens": (None, None, None)})
     captioner.compile(
         keras.optimizers.Adam(0.05, global_clipnorm=0.5), jit_compile=False
@@ -212,13 +211,13 @@ def hard(strategy, scale: str = "caption") -> dict[str, float]:
     for drawn in ((1, 1, 1, 1), (1, 0, 0, 0), (0, 1, 1, 1)):
         mask = np.ones(shape[:3], bool)
         mask[3], mask[0, 1, 3:] = False, False
-        looking = np.eye(L, dtype="f")[rng.integers(0, L, shape[:3])]
+        context_weights = np.eye(L, dtype="f")[rng.integers(0, L, shape[:3])]
         batch = (
             rng.uniform(1, 9, (N, K)).astype("f"),
             {
                 "attention": rng.dirichlet(np.ones(L), shape[:3]).astype("f"),
-                "looking": looking,
-                "drawn": np.repeat(np.float32(drawn)[:, None], K, axis=1),
+                "context_weights": context_weights,
+                "sampled": np.repeat(np.float32(drawn)[:, None], K, axis=1),
             },
             mask,
         )
