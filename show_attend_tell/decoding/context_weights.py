@@ -38,8 +38,8 @@ class ContextWeights:
             )
         before, self.locations = self.locations, location[..., 0]  # (N, W)
         if before is not None:
-            agreed = ops.equal(before, self.locations)
-            self.locations = ops.where(agreed, before, -1)
+            same = ops.equal(before, self.locations)
+            self.locations = ops.where(same, before, -1)
         every = ops.arange(attention.shape[-1], dtype="int32")
         return ops.cast(ops.equal(every, location), attention.dtype)
 

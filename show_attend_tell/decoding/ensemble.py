@@ -1,4 +1,4 @@
-"""Several captioners that say one caption."""
+"""Several captioners that generate one caption together."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ class Ensemble:
 
         p(y_t | y_1 .. y_(t-1)) = 1 / M  sum_m p_m(y_t | y_1 .. y_(t-1))
 
-    `decode` takes it as it takes a `Captioner`. Each member attends by
-    itself; the attention and the gate that are told are their means.
+    `decode` takes it as it takes a `Captioner`. Each member attends
+    independently; the attention and the gate are the means of theirs.
 
     Args:
-        members: M captioners that know the same words, and were trained on
-            the same annotations.
+        members: M captioners with the same vocabulary, trained on the same
+            annotations.
     """
 
     def __init__(self, members: Sequence[Captioner]):
@@ -26,14 +26,14 @@ class Ensemble:
         digests = {member.vocabulary_digest for member in self.members}
         if len(digests) != 1:
             raise ValueError(
-                "An ensemble has one member or more, all with the same "
-                f"words. Received: members={self.members}, with "
+                "Expected one member or more, all with the same vocabulary. "
+                f"Received: members={self.members}, with "
                 f"vocabulary_digest={sorted(digests)}"
             )
 
     @property
     def vocabulary_size(self) -> int:
-        """V, how many words it knows, special ones included."""
+        """V, special words included."""
         return self.members[0].vocabulary_size
 
     def grid(self, given: tuple[int, int]) -> tuple[int, int]:
@@ -41,14 +41,11 @@ class Ensemble:
         return self.members[0].grid(given)
 
     def begin(self, annotations):
-        """Starts captions.
-
-        Args:
-            annotations: `(N, L, D)`, as the encoder gave them.
+        """Starts captions; see `Captioner.begin`.
 
         Returns:
             The members' states; the first one's scaled annotations; and
-            under the name of keys what `step` needs of each.
+            as keys the scaled annotations and keys of each.
         """
         begun = [member.begin(annotations) for member in self.members]
         states, scaled, keys = zip(*begun, strict=True)
@@ -63,19 +60,19 @@ class Ensemble:
             and the mean gate, over its depth as well, `(N, [K,] 1)`.
         """
         steps = [
-            member.step(token, own, *known, context_weights)
-            for member, own, known in zip(
+            member.step(token, one_state, *one_keys, context_weights)
+            for member, one_state, one_keys in zip(
                 self.members, state, keys, strict=True
             )
         ]
         logits, states, attentions, gates = zip(*steps, strict=True)
         log_p = [
-            ops.log_softmax(ops.cast(one, "float32"), axis=-1) for one in logits
+            ops.log_softmax(ops.cast(x, "float32"), axis=-1) for x in logits
         ]
-        together = ops.logsumexp(ops.stack(log_p), axis=0)
+        total = ops.logsumexp(ops.stack(log_p), axis=0)
         gates = [ops.mean(gate, axis=-1, keepdims=True) for gate in gates]
         return (
-            together - np.log(len(self.members)),
+            total - np.log(len(self.members)),
             states,
             sum(attentions) / len(attentions),
             sum(gates) / len(gates),
