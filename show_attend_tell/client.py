@@ -2,11 +2,10 @@
 
     python -m show_attend_tell.client --target=HOST:PORT PHOTO...
 
-asks a TensorFlow Serving that serves what `export` wrote, by gRPC or, with
---protocol=rest, by REST (its port is another), and prints a line for each
-photo. --attention=FILE.png draws where the model looked for each word.
-Photos that the server does not take are turned upright or put into another
-form first.
+sends photos to a TensorFlow Serving with a model that `export` wrote, by gRPC
+or, with --protocol=rest, by REST (on another port), and prints a line for each
+photo. --attention=FILE.png renders the attention of each word. Photos that the
+server does not decode are converted first.
 """
 
 import sys
@@ -27,10 +26,10 @@ _TARGET = flags.DEFINE_string(
     "target", None, "HOST:PORT of the server", required=True
 )
 _PROTOCOL = flags.DEFINE_enum(
-    "protocol", "grpc", sorted(PROTOCOLS), "how to speak to it"
+    "protocol", "grpc", sorted(PROTOCOLS), "protocol of the requests"
 )
 _MODEL = flags.DEFINE_string(
-    "model", "scenes", "the name by which it knows the captioner"
+    "model", "scenes", "the name by which the server knows the captioner"
 )
 _VERSION = flags.DEFINE_integer(
     "version",
@@ -42,7 +41,7 @@ _VERSION = flags.DEFINE_integer(
 _SIGNATURE = flags.DEFINE_string(
     "signature", "serving_default", "or n_best, for the next best captions too"
 )
-_BATCH = flags.DEFINE_integer(
+_BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 8, "photos in a request", lower_bound=1
 )
 _TIMEOUT = flags.DEFINE_float(
@@ -51,14 +50,14 @@ _TIMEOUT = flags.DEFINE_float(
 _RETRIES = flags.DEFINE_integer(
     "retries",
     4,
-    "how often to ask again a server that is not there or is too busy",
+    "how often a request to an absent or busy server is sent again",
     lower_bound=0,
 )
 _ATTENTION = flags.DEFINE_string(
-    "attention", None, "draw where the model looked into this .png"
+    "attention", None, "render the attention of each word to this .png"
 )
 
-_MOST_PICTURES = 100  # That a sheet has; more take too much memory.
+_MAX_FIGURES = 100  # More of them in one sheet take too much memory.
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -66,32 +65,31 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments:
         raise UserError("Expected photos. Received: none")
     _check_attention(len(arguments))
-    sent, captions, pictures = [], 0, []
+    sent, captioned, figures = [], 0, []
     with ServingClient(
         _TARGET.value,
         _PROTOCOL.value,
         _MODEL.value,
         _VERSION.value,
         _SIGNATURE.value,
-        _BATCH.value,
+        _BATCH_SIZE.value,
         _TIMEOUT.value,
         _RETRIES.value,
     ) as client:
-        answers = client.stream(_images(arguments, sent))
-        for number, caption in enumerate(answers):
+        captions = client.stream(_images(arguments, sent))
+        for number, caption in enumerate(captions):
             path = sent[number]
             if caption is None:
-                error = f"error: the server cannot decode {path}"
-                print(error, file=sys.stderr)
+                _print_error(f"the server cannot decode {path}")
                 continue
-            captions += 1
+            captioned += 1
             print(caption.told(path), flush=True)
             if _ATTENTION.value and caption.words:
-                pictures.append(caption.draw())
-    if pictures:
-        save_picture(contact_sheet(pictures), _ATTENTION.value)
-    if captions < len(arguments):
-        failed = len(arguments) - captions
+                figures.append(caption.draw())
+    if figures:
+        save_picture(contact_sheet(figures), _ATTENTION.value)
+    failed = len(arguments) - captioned
+    if failed:
         print(f"{failed} of {len(arguments)} not captioned", file=sys.stderr)
         sys.exit(1)
 
@@ -104,23 +102,27 @@ def _check_attention(photos: int) -> None:
             "Expected --attention to end in .png. "
             f"Received: {_ATTENTION.value!r}"
         )
-    if photos > _MOST_PICTURES:
+    if photos > _MAX_FIGURES:
         raise UserError(
-            f"Expected at most {_MOST_PICTURES} photos with --attention. "
+            f"Expected at most {_MAX_FIGURES} photos with --attention. "
             f"Received: {photos}"
         )
 
 
 def _images(paths: Sequence[str], sent: list[str]) -> Iterator[bytes]:
-    """Yields what can be read, and notes its path; names the others."""
+    """Yields the photos that can be read, and appends their paths to `sent`."""
     for path in paths:
         try:
             image = servable_image(path)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            _print_error(error)
         else:
             sent.append(path)
             yield image
+
+
+def _print_error(error) -> None:
+    print(f"error: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

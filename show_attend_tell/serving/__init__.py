@@ -1,1 +1,1 @@
-"""Asking a server for captions."""
+"""A client of TensorFlow Serving."""

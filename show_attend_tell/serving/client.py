@@ -8,22 +8,22 @@ from collections.abc import Iterable, Iterator
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo
 from show_attend_tell.inference.caption import Caption
-from show_attend_tell.serving.answers import captions_of
-from show_attend_tell.serving.failures import Unavailable, unreachable
+from show_attend_tell.serving.endpoint import Endpoint, Unavailable
 from show_attend_tell.serving.photos import servable_image
+from show_attend_tell.serving.responses import parse_response
 from show_attend_tell.serving.rest import RestPredictor
-from show_attend_tell.serving.rpc import RpcPredictor
+from show_attend_tell.serving.rpc import GrpcPredictor
 
-PROTOCOLS = {"grpc": RpcPredictor, "rest": RestPredictor}
+PROTOCOLS = {"grpc": GrpcPredictor, "rest": RestPredictor}
 
 MAX_REQUEST_BYTES = 64 * 2**20  # Of the images of a batch.
 MAX_RESPONSE_BYTES = 64 * 2**20
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds
+_MIN_WAIT, _MAX_WAIT = 0.5, 8.0  # seconds
 
 
 class ServingClient:
-    """Asks a server for captions.
+    """Sends photos to a server, and returns their captions.
 
         with ServingClient("localhost:8501", "rest", "scenes") as client:
             caption = client.caption("photo.jpg")
@@ -39,10 +39,10 @@ class ServingClient:
         signature: `"serving_default"`, or `"n_best"` for captions with
             `alternatives`.
         batch_size: How many photos a request has at most.
-        timeout: Seconds that a request may take, tries again included.
+        timeout: Seconds that a request may take, including retries.
         retries: How often a request is sent again to a server that is not
-            there or does not take requests now, after 0.5, 1, 2, ... seconds.
-            Nothing else is tried again.
+            there or takes no requests now, after 0.5, 1, 2, ... seconds.
+            No other error is retried.
 
     Raises:
         UserError: The target is not of that form, or a package is missing.
@@ -59,22 +59,25 @@ class ServingClient:
         timeout: float = 60.0,
         retries: int = 4,
     ):
-        matched = re.fullmatch(r"([\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", target)
-        if not matched:
+        match = re.fullmatch(r"([\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", target)
+        if not match:
             raise UserError(
                 "Expected a target such as localhost:8500 or [::1]:8500. "
                 f"Received: {target!r}"
             )
-        self.target, self.batch_size = target, batch_size
+        self.batch_size = batch_size
         self.timeout, self.retries = timeout, retries
-        self._predictor = PROTOCOLS[protocol](
-            matched[1],
-            int(matched[2]),
+        predictor = PROTOCOLS[protocol]
+        self._endpoint = Endpoint(
+            match[1],
+            int(match[2]),
+            predictor.port_name,
             model,
             version,
             signature,
             MAX_RESPONSE_BYTES,
         )
+        self._predictor = predictor(self._endpoint)
 
     def caption(self, photo: Photo) -> Caption:
         """Captions a photo.
@@ -96,11 +99,10 @@ class ServingClient:
         return caption
 
     def stream(self, images: Iterable[bytes]) -> Iterator[Caption | None]:
-        """Captions images one batch after the other, without end.
+        """Captions images batch by batch, lazily.
 
         Args:
-            images: What `photos.servable_image` gave of each; taken when
-                their turn comes.
+            images: Images as `photos.servable_image` returns them.
 
         Yields:
             Captions, in order; `None` for an image that the server cannot
@@ -110,7 +112,17 @@ class ServingClient:
             UserError: The server does not answer as it should.
         """
         for batch in self._batches(images):
-            yield from captions_of(self._answer(batch), batch)
+            yield from parse_response(self._predict(batch), batch)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._predictor.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def _batches(self, images: Iterable[bytes]) -> Iterator[list[bytes]]:
         batch, size = [], 0
@@ -126,10 +138,10 @@ class ServingClient:
         if batch:
             yield batch
 
-    def _answer(self, batch: list[bytes]):
-        """Sends a request, again where it may help and while there is time."""
+    def _predict(self, batch: list[bytes]):
+        """Sends a request, and again where it may help and time is left."""
         end = time.monotonic() + self.timeout
-        wait, left = _FIRST_WAIT, self.retries
+        wait, retries = _MIN_WAIT, self.retries
         while True:
             try:
                 seconds = max(end - time.monotonic(), 0.001)
@@ -137,18 +149,7 @@ class ServingClient:
             except Unavailable as error:
                 # Clients that failed together should not return together.
                 pause = wait * random.uniform(0.5, 1)
-                if not left or time.monotonic() + pause > end:
-                    port = self._predictor.port
-                    raise unreachable(self.target, port, error) from error
+                if not retries or time.monotonic() + pause > end:
+                    raise self._endpoint.unreachable(error) from error
             time.sleep(pause)
-            wait, left = min(2 * wait, _LONGEST_WAIT), left - 1
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._predictor.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+            wait, retries = min(2 * wait, _MAX_WAIT), retries - 1

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST protocol; nothing but Python is needed.
+"""TensorFlow Serving's REST protocol, with the standard library alone.
 
 https://www.tensorflow.org/tfx/serving/api_rest
 """
@@ -11,128 +11,105 @@ import threading
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
-from show_attend_tell.serving.failures import (
-    Unavailable,
-    late,
-    refused,
-    too_large,
-    unreachable,
-)
+from show_attend_tell.serving.endpoint import Endpoint, Unavailable
 
 
 class RestPredictor:
-    """Sends requests to a model, each over a connection of its own.
+    """Sends requests to a model, each over a new connection."""
 
-    Args:
-        host: Name or address of the server.
-        port: Its REST port.
-        model: Name of the model.
-        version: Its version, or `None` for the one that the server prefers.
-        signature: Name of the signature.
-        max_bytes: The largest answer that is read.
-    """
+    port_name = "REST port, 8501"
 
-    port = "REST port, 8501 by default"
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        model: str,
-        version: int | None,
-        signature: str,
-        max_bytes: int,
-    ):
-        self.target = f"{host}:{port}"
-        self._address = host.strip("[]"), port
-        self._signature, self._max_bytes = signature, max_bytes
-        chosen = "" if version is None else f"/versions/{version}"
-        model = urllib.parse.quote(model, safe="")
-        self._path = f"/v1/models/{model}{chosen}:predict"
+    def __init__(self, endpoint: Endpoint):
+        self._endpoint = endpoint
+        model = urllib.parse.quote(endpoint.model, safe="")
+        version = endpoint.version
+        path = "" if version is None else f"/versions/{version}"
+        self._path = f"/v1/models/{model}{path}:predict"
 
     def predict(self, images: Sequence[bytes], seconds: float) -> dict:
-        """Returns the outputs of the signature, as lists in lists.
+        """Returns the outputs of the signature, as nested lists.
 
         Args:
             images: The encoded images.
-            seconds: How long it may take.
+            seconds: The most that it may take.
 
         Raises:
             Unavailable: The connection was refused, or the status is 503.
             UserError: Anything else went wrong.
         """
         encoded = [{"b64": base64.b64encode(i).decode()} for i in images]
-        request = {"signature_name": self._signature}
-        request["inputs"] = {"images": encoded}
+        request = {
+            "signature_name": self._endpoint.signature,
+            "inputs": {"images": encoded},
+        }
         status, content = self._post(json.dumps(request).encode(), seconds)
-        if len(content) > self._max_bytes:
-            raise too_large(self.target, self._max_bytes)
+        if len(content) > self._endpoint.max_bytes:
+            raise self._endpoint.too_large()
+        key, kind = ("outputs", dict) if status == 200 else ("error", str)
         try:
-            answer = json.loads(content)
-            found = answer["outputs" if status == 200 else "error"]
-            if not isinstance(found, dict if status == 200 else str):
+            value = json.loads(content)[key]
+            if not isinstance(value, kind):
                 raise TypeError
         # Deep nesting overflows the parser's stack.
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             if status == 503:
                 raise Unavailable("status 503") from error
-            reason = f"status {status} and something that is no answer"
-            raise unreachable(self.target, self.port, reason) from error
+            raise self._endpoint.unreachable(
+                f"status {status} and something that is no answer"
+            ) from error
         if status == 503:
-            raise Unavailable(found)
+            raise Unavailable(value)
         if status != 200:
-            raise refused(self.target, found)
-        return found
+            raise self._endpoint.refused(value)
+        return value
 
     def close(self) -> None:
         """Does nothing: no connection is kept."""
 
     def _post(self, body: bytes, seconds: float) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(*self._address, timeout=seconds)
+        connection = http.client.HTTPConnection(
+            self._endpoint.host.strip("[]"),
+            self._endpoint.port,
+            timeout=seconds,
+        )
         expired = threading.Event()
         try:
             connection.connect()
-            with _cut_after(seconds, connection.sock, expired):
-                connection.request(
-                    "POST",
-                    self._path,
-                    body,
-                    {"Content-Type": "application/json"},
-                )
+            with _deadline(seconds, connection.sock, expired):
+                headers = {"Content-Type": "application/json"}
+                connection.request("POST", self._path, body, headers)
                 response = connection.getresponse()
-                content = response.read(self._max_bytes + 1)
+                content = response.read(self._endpoint.max_bytes + 1)
         except ConnectionRefusedError as error:
             raise Unavailable("the connection was refused") from error
-        except TimeoutError as error:
-            raise late(self.target, seconds) from error
         except (OSError, http.client.HTTPException) as error:
-            if expired.is_set():
-                raise late(self.target, seconds) from error
+            if expired.is_set() or isinstance(error, TimeoutError):
+                raise self._endpoint.timed_out(seconds) from error
             reason = error
             if isinstance(error, http.client.HTTPException):
                 reason = "something that is not HTTP"
-            raise unreachable(self.target, self.port, reason) from error
+            raise self._endpoint.unreachable(reason) from error
         finally:
             connection.close()
         if expired.is_set():
-            raise late(self.target, seconds)
+            raise self._endpoint.timed_out(seconds)
         return response.status, content
 
 
 @contextlib.contextmanager
-def _cut_after(seconds: float, sock, expired: threading.Event) -> Iterator:
+def _deadline(seconds: float, sock, expired: threading.Event) -> Iterator:
     """Ends a connection when time is up.
 
-    A socket's own timeout begins anew with each byte, so a server that sends
+    A socket's timeout starts again with each byte, so a server that sends
     one now and then would hold the client for ever.
     """
 
-    def cut():
+    def shutdown():
         expired.set()
         with contextlib.suppress(OSError):
             sock.shutdown(2)  # Both ways.
 
-    timer = threading.Timer(seconds, cut)
+    timer = threading.Timer(seconds, shutdown)
     timer.daemon = True
     timer.start()
     try:

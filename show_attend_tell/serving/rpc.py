@@ -1,48 +1,27 @@
-"""TensorFlow Serving's gRPC protocol, by the stubs that it publishes.
+"""TensorFlow Serving's gRPC protocol, with its published stubs.
 
 The stubs import TensorFlow, which takes seconds; `rest` does without.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from pipelines.errors import UserError
-from show_attend_tell.serving.failures import (
-    Unavailable,
-    late,
-    refused,
-    too_large,
-    unreachable,
-)
+from show_attend_tell.serving.endpoint import Endpoint, Unavailable
 
 
-class RpcPredictor:
+class GrpcPredictor:
     """Sends requests to a model, over one connection.
-
-    Args:
-        host: Name or address of the server.
-        port: Its gRPC port.
-        model: Name of the model.
-        version: Its version, or `None` for the one that the server prefers.
-        signature: Name of the signature.
-        max_bytes: The largest answer that is read.
 
     Raises:
         UserError: tensorflow-serving-api is not installed.
     """
 
-    port = "gRPC port, 8500 by default"
+    port_name = "gRPC port, 8500"
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        model: str,
-        version: int | None,
-        signature: str,
-        max_bytes: int,
-    ):
+    def __init__(self, endpoint: Endpoint):
         try:
             import grpc
             from tensorflow_serving.apis import (
@@ -54,17 +33,16 @@ class RpcPredictor:
                 "gRPC needs tensorflow-serving-api: pip install "
                 "'show-attend-tell[serving]'. Or use --protocol=rest"
             ) from error
-        self.target = f"{host}:{port}"
-        self._max_bytes = max_bytes
+        self._endpoint = endpoint
         self._request = predict_pb2.PredictRequest()
-        self._request.model_spec.name = model
-        self._request.model_spec.signature_name = signature
-        if version is not None:
-            self._request.model_spec.version.value = version
+        self._request.model_spec.name = endpoint.model
+        self._request.model_spec.signature_name = endpoint.signature
+        if endpoint.version is not None:
+            self._request.model_spec.version.value = endpoint.version
         self._channel = grpc.insecure_channel(
-            self.target,
+            endpoint.target,
             options=[
-                ("grpc.max_receive_message_length", max_bytes),
+                ("grpc.max_receive_message_length", endpoint.max_bytes),
                 ("grpc.max_send_message_length", -1),
                 # Retries are the client's, the same for both protocols.
                 ("grpc.enable_retries", 0),
@@ -82,7 +60,7 @@ class RpcPredictor:
 
         Args:
             images: The encoded images.
-            seconds: How long it may take.
+            seconds: The most that it may take.
 
         Raises:
             Unavailable: The status is UNAVAILABLE.
@@ -99,40 +77,38 @@ class RpcPredictor:
         try:
             response = self._predict(request, timeout=seconds)
         except grpc.RpcError as error:
-            raise self._failure(error, seconds) from error
+            raise self._error(error, seconds) from error
         return {
             name: self._array(name, tensor)
             for name, tensor in response.outputs.items()
         }
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._channel.close()
 
-    def _failure(self, error, seconds: float) -> Exception:
+    def _error(self, error, seconds: float) -> Exception:
         from grpc import StatusCode
 
         code, reason = error.code(), str(error.details())
         if code == StatusCode.UNAVAILABLE:
             return Unavailable(reason)
         if code == StatusCode.DEADLINE_EXCEEDED:
-            return late(self.target, seconds)
+            return self._endpoint.timed_out(seconds)
         if code == StatusCode.UNIMPLEMENTED:
-            return unreachable(self.target, self.port, reason)
+            return self._endpoint.unreachable(reason)
         if "message larger than max" in reason and "SERVER" not in reason:
-            return too_large(self.target, self._max_bytes)
-        return refused(self.target, f"{code.name}: {reason}")
+            return self._endpoint.too_large()
+        return self._endpoint.refused(f"{code.name}: {reason}")
 
     def _array(self, name: str, tensor) -> np.ndarray:
-        """Unfolds a tensor, which may say one number and mean many."""
+        """Unpacks a tensor, where a single number may stand for many."""
         import tensorflow as tf
 
-        count = 1
-        for axis in tensor.tensor_shape.dim:
-            count *= max(axis.size, 0)
-        if count > self._max_bytes:
-            raise too_large(self.target, self._max_bytes)
+        shape = [max(axis.size, 0) for axis in tensor.tensor_shape.dim]
+        if math.prod(shape) > self._endpoint.max_bytes:
+            raise self._endpoint.too_large()
         try:
             return tf.make_ndarray(tensor)
         except (TypeError, ValueError) as error:
-            raise refused(self.target, f"{name} is no tensor") from error
+            raise self._endpoint.refused(f"{name} is no tensor") from error

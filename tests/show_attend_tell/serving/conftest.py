@@ -1,51 +1,89 @@
-"""Servers on this machine: the double, and some that mean no good."""
+"""A tiny exported captioner behind the double, and malicious servers."""
 
 import contextlib
 import http.server
-import shutil
 import socket
 import threading
 import types
 
+import numpy as np
 import pytest
 
-
-@contextlib.contextmanager
-def serving(model_base_path, *flags, server=None):
-    """Runs the double; gives its models, and its targets by protocol."""
-    from tests.show_attend_tell.serving import double
-
-    options = double.options_of(
-        ["--model_name=scenes", f"--model_base_path={model_base_path}", *flags]
-    )
-    server, port, rest_port, stop = double.start(options, server)
-    targets = {"grpc": f"localhost:{port}", "rest": f"localhost:{rest_port}"}
-    try:
-        yield types.SimpleNamespace(server=server, targets=targets)
-    finally:
-        stop()
+WORDS = ["a", "café", "犬", "on", "grass", "red"]
 
 
 @pytest.fixture(scope="session")
-def served(exported, tmp_path_factory):
-    """The double with two versions of a captioner, without batching."""
-    base = tmp_path_factory.mktemp("served")
-    shutil.copytree(exported, base / "1")
-    shutil.copytree(exported, base / "3")
-    with serving(base) as running:
+def captioner():
+    """A captioner with random weights, whose captions differ by photo."""
+    from pipelines.encoders.registry import build_encoder
+    from pipelines.vocabulary import Vocabulary
+    from show_attend_tell.decoding import Decoding
+    from show_attend_tell.inference.caption_generator import (
+        CaptionGenerator,
+        WorkdirCaptioner,
+    )
+    from show_attend_tell.model import Captioner
+
+    vocabulary = Vocabulary(WORDS)
+    model = Captioner(len(vocabulary), 8, 8, 8, initial_units=0)
+    model.build({"annotations": (1, 196, 128), "tokens": (1, 1, 2)})
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.normal(0, 1.2, weight.shape))
+    return WorkdirCaptioner(
+        build_encoder("scenes"),
+        CaptionGenerator(model, vocabulary, (14, 14), "squash"),
+        Decoding(beam_width=3, num_captions=2, max_words=5),
+    )
+
+
+@pytest.fixture(scope="session")
+def session(captioner, tmp_path_factory):
+    """The captioner's SavedModel, loaded as a server loads it."""
+    from show_attend_tell.exporting import saved_model
+    from show_attend_tell.exporting.session import SavedModelSession
+
+    with pytest.MonkeyPatch.context() as patch:
+        # The tests of the export check it, and warm it up.
+        patch.setattr(saved_model, "check", lambda *_: None)
+        patch.setattr(saved_model, "_warm_up", lambda *_: None)
+        folder = tmp_path_factory.mktemp("served") / "scenes"
+        path = saved_model.export_saved_model(captioner, folder)
+    with SavedModelSession(path) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def serving(session, *flags):
+    """Serves versions 1 and 3; yields their models, and targets by protocol."""
+    from tests.show_attend_tell.serving import double
+
+    options = double.parse_options(flags)
+    model = double.Model(session, options)
+    server = double.Server("scenes", {1: model, 3: model})
+    with double.serving(server, options) as ports:
+        targets = [f"localhost:{port}" for port in ports]
+        targets = dict(zip(("grpc", "rest"), targets, strict=True))
+        yield types.SimpleNamespace(server=server, model=model, targets=targets)
+
+
+@pytest.fixture(scope="session")
+def served(session):
+    """The double without batching."""
+    with serving(session) as running:
         yield running
 
 
 @contextlib.contextmanager
-def http_server(*answers):
-    """Gives one (status, body) after the other, the last for ever."""
-    asked = []
+def http_server(*responses):
+    """Sends one (status, body) after the other, the last one repeatedly."""
+    paths = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
-            status, body = answers[min(len(asked), len(answers) - 1)]
-            asked.append(self.path)
+            status, body = responses[min(len(paths), len(responses) - 1)]
+            paths.append(self.path)
             self.send_response(status)
             self.end_headers()
             with contextlib.suppress(OSError):
@@ -54,25 +92,24 @@ def http_server(*answers):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"localhost:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with http.server.ThreadingHTTPServer(("localhost", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=[0.01]).start()
+        try:
+            yield f"localhost:{server.server_port}", paths
+        finally:
+            server.shutdown()
 
 
 @contextlib.contextmanager
 def dripping_server(pause=0.05):
-    """Accepts whatever comes, and sends a byte of a header now and then."""
+    """Accepts any request, and sends a byte of a header now and then."""
     listener = socket.create_server(("localhost", 0))
-    ended = threading.Event()
+    stopped = threading.Event()
 
     def drip(connection):
         with connection, contextlib.suppress(OSError):
             connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-            while not ended.wait(pause):
+            while not stopped.wait(pause):
                 connection.sendall(b"x")
 
     def accept():
@@ -85,7 +122,7 @@ def dripping_server(pause=0.05):
     try:
         yield f"localhost:{listener.getsockname()[1]}"
     finally:
-        ended.set()
+        stopped.set()
         listener.close()
 
 

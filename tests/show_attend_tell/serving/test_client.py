@@ -1,4 +1,4 @@
-"""The client against a double of the server, and against bad servers."""
+"""The client against the double of the server, and malicious servers."""
 
 import base64
 import concurrent.futures
@@ -22,92 +22,103 @@ from show_attend_tell.serving.photos import servable_image
 from tests.conftest import ROOT
 from tests.show_attend_tell.conftest import run_command
 from tests.show_attend_tell.serving.conftest import (
+    WORDS,
     dripping_server,
     free_port,
     http_server,
     serving,
 )
-from tests.show_attend_tell.serving.test_answers import ANSWER, CASES
+from tests.show_attend_tell.serving.test_responses import MALFORMED, RESPONSE
 
 pytest.importorskip(
     "tensorflow_serving.apis",
     reason="needs pip install tensorflow-serving-api",
 )
 
-PROTOCOLS = ("grpc", "rest")
+both_protocols = pytest.mark.parametrize("protocol", ["grpc", "rest"])
 
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """Scenes in every form that the client is given, by name."""
+    """Scenes in every format that the client reads, by name."""
     folder = tmp_path_factory.mktemp("photos")
     scenes = [
-        Image.open(io.BytesIO(image.read()))
+        Image.open(io.BytesIO(image.read())).convert("RGB").resize((300, 260))
         for image in load_scenes(0, 0, 6, 0).images
     ]
-    scenes = [scene.convert("RGB").resize((300, 260)) for scene in scenes]
-    scenes[0].save(folder / "plain.jpg")
-    scenes[1].save(folder / "plain.png")
-    scenes[2].save(folder / "plain.gif")
-    scenes[3].save(folder / "plain.bmp")
-    scenes[4].save(folder / "plain.webp")
-    scenes[5].save(folder / "plain.tif")
+    formats = ("jpg", "png", "gif", "bmp", "webp", "tif")
+    for scene, name in zip(scenes, formats, strict=True):
+        scene.save(folder / f"plain.{name}")
     scenes[1].convert("CMYK").save(folder / "cmyk.jpg")
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    lying = scenes[2].transpose(Image.Transpose.ROTATE_90)
-    lying.save(folder / "turned.jpg", exif=turned)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sideways = scenes[2].transpose(Image.Transpose.ROTATE_90)
+    sideways.save(folder / "turned.jpg", exif=exif)
     return sorted(folder.iterdir())
 
 
 @pytest.fixture(scope="session")
-def expected(photos, keras_captioner):
-    """What the captioner itself says of the photos."""
+def images(photos):
+    return [servable_image(photo) for photo in photos]
+
+
+@pytest.fixture(scope="session")
+def expected(photos, captioner):
+    """Keras's captions of the photos."""
     # It does not read TIFF.
-    given = [Image.open(p) if p.suffix == ".tif" else str(p) for p in photos]
-    return keras_captioner.caption(given)
+    readable = [Image.open(p) if p.suffix == ".tif" else p for p in photos]
+    captions = captioner.caption(readable)
+    assert len({caption.text for caption in captions}) > 4
+    assert {word for one in captions for word in one.words} >= {*WORDS[:3]}
+    assert {one.finished for one in captions} == {True, False}
+    return captions
 
 
-def assert_same(found, expected):
-    assert found.words == expected.words
-    assert found.finished == expected.finished
-    assert found.resize_mode == expected.resize_mode
-    assert found.locations == expected.locations
-    np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
-    np.testing.assert_allclose(found.gate, expected.gate, atol=1e-5)
-    for name in ("log_probability", "score"):
-        assert getattr(found, name) == pytest.approx(
-            getattr(expected, name), rel=1e-4
-        )
+def assert_same(caption, expected):
+    for one, other in zip(
+        (caption, *caption.alternatives),
+        (expected, *expected.alternatives),
+        strict=bool(caption.alternatives),
+    ):
+        for name in ("words", "finished", "resize_mode", "locations"):
+            assert getattr(one, name) == getattr(other, name)
+        for name in ("attention", "gate"):
+            np.testing.assert_allclose(
+                getattr(one, name), getattr(other, name), atol=1e-5
+            )
+        for name in ("log_probability", "score"):
+            assert getattr(one, name) == pytest.approx(
+                getattr(other, name), rel=1e-4
+            )
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_says_what_the_captioner_says(served, photos, expected, protocol):
-    images = [servable_image(photo) for photo in photos]
+@both_protocols
+def test_captions_equal_those_of_keras(
+    served, photos, images, expected, protocol
+):
     target = served.targets[protocol]
     with ServingClient(target, protocol, batch_size=3) as client:
-        for found, caption in zip(client.stream(images), expected, strict=True):
-            assert_same(found, caption)
-            assert not found.alternatives
+        for caption, other in zip(client.stream(images), expected, strict=True):
+            assert not caption.alternatives
+            assert_same(caption, other)
         assert_same(client.caption(photos[0]), expected[0])
     with ServingClient(target, protocol, signature="n_best") as client:
-        for found, caption in zip(client.stream(images), expected, strict=True):
-            assert_same(found, caption)
-            (found,), (caption,) = found.alternatives, caption.alternatives
-            assert_same(found, caption)
+        for caption, other in zip(client.stream(images), expected, strict=True):
+            assert caption.alternatives
+            assert_same(caption, other)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_chooses_the_version(served, photos, protocol):
-    for version, asked in ((1, 1), (None, 3)):
-        before = served.server.asked[asked]
+@both_protocols
+def test_version_is_chosen(served, photos, protocol):
+    for version, answering in ((1, 1), (None, 3)):
+        before = served.server.requests[answering]
         target = served.targets[protocol]
         with ServingClient(target, protocol, version=version) as client:
             client.caption(photos[0])
-        assert served.server.asked[asked] == before + 1
+        assert served.server.requests[answering] == before + 1
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@both_protocols
 @pytest.mark.parametrize(
     "wrong, message",
     [
@@ -117,7 +128,7 @@ def test_chooses_the_version(served, photos, protocol):
         ({"signature": "encode"}, "caption.*missing"),
     ],
 )
-def test_names_what_the_server_does_not_have(
+def test_error_names_what_the_server_lacks(
     served, photos, protocol, wrong, message
 ):
     client = ServingClient(served.targets[protocol], protocol, **wrong)
@@ -125,47 +136,45 @@ def test_names_what_the_server_does_not_have(
         client.caption(photos[0])
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_bad_photo_does_not_harm_the_others(
-    served, photos, expected, protocol
+@both_protocols
+def test_undecodable_image_does_not_affect_others(
+    served, images, expected, protocol
 ):
-    whole = servable_image(photos[0])
-    images = [whole, whole[: len(whole) // 2], whole]
+    truncated = images[0][: len(images[0]) // 2]
     with ServingClient(served.targets[protocol], protocol) as client:
-        first, none, last = client.stream(images)
-        assert none is None
+        first, none, last = client.stream([images[0], truncated, images[0]])
         with pytest.raises(UserError, match="cannot decode"):
-            client.caption(images[1])
-    number = [photo.name for photo in photos].index("cmyk.jpg")
-    for found in (first, last):
-        assert_same(found, expected[number])
+            client.caption(truncated)
+    assert none is None
+    for caption in (first, last):
+        assert_same(caption, expected[0])
 
 
-def test_the_command_prints_draws_and_names(served, photos, tmp_path):
-    whole = photos[0].read_bytes()
-    cut, words = tmp_path / "cut.jpg", tmp_path / "words.jpg"
-    cut.write_bytes(whole[: len(whole) // 2])
+def test_command_prints_captions_and_errors(served, photos, tmp_path):
+    complete = photos[0].read_bytes()
+    truncated, words = tmp_path / "truncated.jpg", tmp_path / "words.jpg"
+    truncated.write_bytes(complete[: len(complete) // 2])
     words.write_text("no image")
-    picture = tmp_path / "pictures" / "attention.png"
+    figure = tmp_path / "pictures" / "attention.png"
     done = run_command(
         "client",
         f"--target={served.targets['rest']}",
         "--protocol=rest",
         "--batch_size=2",
-        f"--attention={picture}",
-        *map(str, (cut, photos[0], words, photos[1])),
+        f"--attention={figure}",
+        *map(str, (truncated, photos[0], words, photos[1])),
     )
     assert done.returncode == 1
     lines = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert set(lines) == {str(photos[0]), str(photos[1])}
-    assert f"the server cannot decode {cut}" in done.stderr
+    assert f"the server cannot decode {truncated}" in done.stderr
     assert "words.jpg" in done.stderr
     assert "2 of 4 not captioned" in done.stderr
     assert "Traceback" not in done.stderr
-    assert Image.open(picture).height > 300  # One below the other.
+    assert Image.open(figure).height > 300  # One below the other.
 
 
-def test_the_command_tells_a_mistake_in_a_line(photos, tmp_path):
+def test_command_reports_a_mistake_in_one_line(photos):
     for flags, message in (
         (["--target=nowhere"], "localhost:8500"),
         ([f"--target=localhost:{free_port()}", "--retries=0"], "refused"),
@@ -189,137 +198,115 @@ def test_rest_needs_neither_tensorflow_nor_stubs():
     assert done.stdout.strip() == "set()", done.stderr
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_waits_no_longer_than_told(photos, protocol):
+@both_protocols
+def test_slow_connection_ends_at_the_timeout(photos, protocol):
     with dripping_server() as target:
-        client = ServingClient(target, protocol, timeout=0.5, retries=0)
+        client = ServingClient(target, protocol, timeout=0.3, retries=0)
         start = time.monotonic()
         with pytest.raises(UserError):
             client.caption(photos[0])
         assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_tells_that_time_is_up(served, photos, protocol, monkeypatch):
-    model = served.server.models[3]
-    answer = model.predict
-
-    def slowly(*arguments):
-        time.sleep(1)
-        return answer(*arguments)
-
-    monkeypatch.setattr(model, "predict", slowly)
-    client = ServingClient(served.targets[protocol], protocol, timeout=0.3)
-    with pytest.raises(UserError, match="within 0.3 seconds"):
+@both_protocols
+def test_timeout_is_reported(served, photos, protocol, monkeypatch):
+    monkeypatch.setattr(served.model, "predict", lambda *_: time.sleep(0.5))
+    client = ServingClient(served.targets[protocol], protocol, timeout=0.2)
+    with pytest.raises(UserError, match="within 0.2 seconds"):
         client.caption(photos[0])
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_waits_for_a_server_that_comes_late(exported, served, photos, protocol):
+@both_protocols
+def test_client_waits_for_a_late_server(session, photos, protocol, monkeypatch):
+    monkeypatch.setattr(client_module, "_MIN_WAIT", 0.1)
     port = free_port()
     flag = {"grpc": "--port", "rest": "--rest_api_port"}[protocol]
     client = ServingClient(f"localhost:{port}", protocol, retries=8)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(client.caption, photos[0])
-        time.sleep(1)
-        assert not asked.done()
-        flags = [f"{flag}={port}"]
-        with serving(exported.parent, *flags, server=served.server):
-            assert asked.result(timeout=60).finished in (True, False)
+        caption = pool.submit(client.caption, photos[0])
+        time.sleep(0.3)
+        assert not caption.done()
+        with serving(session, f"{flag}={port}"):
+            assert caption.result(timeout=60).words
 
 
-def test_asks_a_busy_server_again_and_no_other(photos, monkeypatch):
-    monkeypatch.setattr(client_module, "_FIRST_WAIT", 0.02)
-    one = {name: value[:1] for name, value in ANSWER.items()}
+def test_only_a_busy_rest_server_is_asked_again(photos, monkeypatch):
+    monkeypatch.setattr(client_module, "_MIN_WAIT", 0.02)
+    one = {name: value[:1] for name, value in RESPONSE.items()}
     good = (200, json.dumps({"outputs": one}).encode())
     busy = (503, b'{ "error": "The batch scheduling queue is full" }')
-    with http_server(busy, busy, good) as (target, asked):
+    with http_server(busy, busy, good) as (target, requests):
         client = ServingClient(target, "rest", retries=2)
         assert client.caption(photos[0]).text == "a dog"
-        assert len(asked) == 3
-    with http_server(busy) as (target, asked):
+        assert len(requests) == 3
+    with http_server(busy) as (target, requests):
         with pytest.raises(UserError, match="queue is full"):
             ServingClient(target, "rest", retries=2).caption(photos[0])
-        assert len(asked) == 3
+        assert len(requests) == 3
     for status in (400, 404, 429, 500, 504):
-        refusal = (status, b'{ "error": "no" }')
-        with http_server(refusal) as (target, asked):
+        with http_server((status, b'{ "error": "no" }')) as (target, requests):
             with pytest.raises(UserError, match="refused"):
                 ServingClient(target, "rest").caption(photos[0])
-            assert len(asked) == 1
+            assert len(requests) == 1
 
 
-def test_asks_grpc_again_only_if_unavailable(served, photos, monkeypatch):
-    from tests.show_attend_tell.serving.double import RefusalError
+def test_only_an_unavailable_grpc_server_is_asked_again(
+    served, photos, monkeypatch
+):
+    from tests.show_attend_tell.serving.double import RequestError
 
-    monkeypatch.setattr(client_module, "_FIRST_WAIT", 0.02)
-    model = served.server.models[3]
-    answer, asked = model.predict, []
+    monkeypatch.setattr(client_module, "_MIN_WAIT", 0.02)
+    real_predict, requests = served.model.predict, []
 
-    def refusing(status, times):
+    def fail_twice(status):
         def predict(*arguments):
-            asked.append(status)
-            if asked.count(status) <= times:
-                raise RefusalError(status, "not now")
-            return answer(*arguments)
+            requests.append(status)
+            if requests.count(status) <= 2:
+                raise RequestError(status, "not now")
+            return real_predict(*arguments)
 
-        return predict
+        monkeypatch.setattr(served.model, "predict", predict)
 
     client = ServingClient(served.targets["grpc"], retries=2)
-    monkeypatch.setattr(model, "predict", refusing("UNAVAILABLE", 2))
+    fail_twice("UNAVAILABLE")
     client.caption(photos[0])
-    monkeypatch.setattr(model, "predict", refusing("RESOURCE_EXHAUSTED", 2))
+    fail_twice("RESOURCE_EXHAUSTED")
     with pytest.raises(UserError, match="RESOURCE_EXHAUSTED: not now"):
         client.caption(photos[0])
-    assert asked == ["UNAVAILABLE"] * 3 + ["RESOURCE_EXHAUSTED"]
+    assert requests == ["UNAVAILABLE"] * 3 + ["RESOURCE_EXHAUSTED"]
 
 
-BODIES = [
-    b"",
-    b"<html>",
-    b"[" * 100_000,
-    b"[]",
-    b'{"outputs": []}',
-    b'{"error": 1}',
-    b'{"outputs": {"caption": "\xff"}}',
-]
-
-
-def test_a_strange_rest_answer_is_an_error_in_a_line(photos):
-    bodies = [(200, body) for body in BODIES]
-    bodies += [(status, b"no JSON") for status in (301, 404, 500)]
-    for name, bad in CASES:
-        answer = {"outputs": {**ANSWER, name: bad}}
-        bodies.append((200, json.dumps(answer).encode()))
-    images = [servable_image(photo) for photo in photos[:2]]
-    with http_server(*bodies) as (target, asked):
+def test_malformed_rest_responses_are_refused(images):
+    bodies = [
+        b"",
+        b"<html>",
+        b"[" * 100_000,
+        b"[]",
+        b'{"outputs": []}',
+        b'{"error": 1}',
+        b'{"outputs": {"caption": "\xff"}}',
+    ]
+    bodies += [
+        json.dumps({"outputs": {**RESPONSE, name: value}}).encode()
+        for name, value in MALFORMED
+    ]
+    responses = [(200, body) for body in bodies]
+    responses += [(status, b"no JSON") for status in (301, 404, 500)]
+    with http_server(*responses) as (target, requests):
         client = ServingClient(target, "rest", retries=0)
-        for _ in bodies:
+        for _ in responses:
             with pytest.raises(UserError):
-                list(client.stream(images))
-        assert len(asked) == len(bodies)
+                list(client.stream(images[:2]))
+        assert len(requests) == len(responses)
 
 
-def test_an_answer_is_not_read_for_ever(photos, monkeypatch):
-    monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 1000)
-    with http_server((200, b" " * 10_000_000)) as (target, _):
-        with pytest.raises(UserError, match="at most 1000 bytes"):
-            ServingClient(target, "rest").caption(photos[0])
-
-
-def test_a_grpc_answer_is_not_read_for_ever(served, photos, monkeypatch):
-    monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 1000)
-    with pytest.raises(UserError, match="at most 1000 bytes"):
-        ServingClient(served.targets["grpc"]).caption(photos[0])
-
-
-def test_a_small_tensor_may_not_mean_a_large_one(served, photos, monkeypatch):
+def test_malformed_grpc_tensors_are_refused(served, photos, monkeypatch):
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
     from tests.show_attend_tell.serving import double
 
-    def hostile(shape, **fields):
+    def response(shape, **fields):
         response = predict_pb2.PredictResponse()
         tensor = response.outputs["attention"]
         tensor.dtype = tf.float32.as_datatype_enum
@@ -330,18 +317,30 @@ def test_a_small_tensor_may_not_mean_a_large_one(served, photos, monkeypatch):
         return lambda *_: response
 
     client = ServingClient(served.targets["grpc"])
-    for answer, message in (
-        (hostile((2**20, 2**20), float_val=[1.0]), "larger one"),
-        (hostile((2, 2), float_val=[1.0, 2.0, 3.0, 4.0, 5.0]), "no tensor"),
-        (hostile((-1, 3), float_val=[1.0]), "."),
-        (hostile((1,), string_val=[b"x"]), "."),
+    for malformed, message in (
+        # A small message that stands for a large tensor.
+        (response((2**20, 2**20), float_val=[1.0]), "larger one"),
+        (response((2, 2), float_val=[1.0, 2.0, 3.0, 4.0, 5.0]), "no tensor"),
+        (response((-1, 3), float_val=[1.0]), "."),
+        (response((1,), string_val=[b"x"]), "."),
     ):
-        monkeypatch.setattr(double.Prediction, "_answer", answer)
+        monkeypatch.setattr(double.Prediction, "_response", malformed)
         with pytest.raises(UserError, match=message):
             client.caption(photos[0])
 
 
-def test_batches_hold_so_many_images_and_bytes(monkeypatch):
+def test_large_responses_are_not_read(served, photos, monkeypatch):
+    monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 1000)
+    with http_server((200, b" " * 10_000_000)) as (target, _):
+        for protocol, address in (
+            ("rest", target),
+            ("grpc", served.targets["grpc"]),
+        ):
+            with pytest.raises(UserError, match="at most 1000 bytes"):
+                ServingClient(address, protocol).caption(photos[0])
+
+
+def test_batches_have_limits_of_images_and_bytes(monkeypatch):
     client = ServingClient("localhost:1", "rest", batch_size=3)
     monkeypatch.setattr(client_module, "MAX_REQUEST_BYTES", 10)
     images = [b"1234", b"1234", b"1234", b"123456789012", b"1", b"2", b"3"]
@@ -353,42 +352,40 @@ def test_batches_hold_so_many_images_and_bytes(monkeypatch):
     ]
 
 
-def test_concurrent_requests_are_batched_and_answered_alike(
-    exported, photos, expected
+def test_concurrent_requests_are_batched_without_changing_captions(
+    session, images, expected
 ):
     flags = ["--enable_batching", "--batch_timeout_micros=300000"]
     flags += ["--max_batch_size=4", "--allowed_batch_sizes", "2", "4"]
-    images = [servable_image(photo) for photo in photos]
-    bad = images[0][:100]
-    with serving(exported.parent, *flags) as double:
-        client = ServingClient(double.targets["grpc"], signature="n_best")
-        ready = threading.Barrier(2 * len(images))
+    requests = [x for image in images for x in (image, images[0][:100])]
+    ready = threading.Barrier(len(requests))
+    with serving(session, *flags) as running:
+        client = ServingClient(running.targets["grpc"], signature="n_best")
 
-        def ask(image):
+        def send(image):
             ready.wait()
             (caption,) = client.stream([image])
             return caption
 
-        given = [x for image in images for x in (image, bad)]
-        with concurrent.futures.ThreadPoolExecutor(len(given)) as pool:
-            found = list(pool.map(ask, given))
-        sizes = double.server.models[1].batchers["n_best"].sizes
+        with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
+            captions = list(pool.map(send, requests))
+        sizes = running.model.batchers["n_best"].sizes
         with pytest.raises(UserError, match="larger than maximum"):
             list(client.stream(images))
     assert set(sizes) <= {2, 4} and sizes[4] >= 2
-    assert all(caption is None for caption in found[1::2])
-    for caption, other in zip(found[::2], expected, strict=True):
+    assert all(caption is None for caption in captions[1::2])
+    for caption, other in zip(captions[::2], expected, strict=True):
         assert_same(caption, other)
 
 
-def test_the_double_speaks_rest_as_documented(served, photos):
+def test_double_follows_the_documented_rest_api(served, images):
     url = f"http://{served.targets['rest']}/v1/models/scenes"
     with urllib.request.urlopen(url) as response:
         states = json.load(response)["model_version_status"]
     assert [state["version"] for state in states] == ["3", "1"]
     assert {state["state"] for state in states} == {"AVAILABLE"}
-    image = {"b64": base64.b64encode(servable_image(photos[0])).decode()}
-    answers = []
+    image = {"b64": base64.b64encode(images[0]).decode()}
+    responses = []
     for request in (
         {"instances": [image, image]},
         {"instances": [{"images": image}, {"images": image}]},
@@ -397,18 +394,17 @@ def test_the_double_speaks_rest_as_documented(served, photos):
     ):
         data = json.dumps(request).encode()
         with urllib.request.urlopen(f"{url}:predict", data) as response:
-            answers.append(json.load(response))
-    rows, named_rows, columns, named_columns = answers
+            responses.append(json.load(response))
+    rows, named_rows, columns, named_columns = responses
     assert rows == named_rows and columns == named_columns
-    assert set(columns["outputs"]) == set(ANSWER)
+    assert set(columns["outputs"]) == set(RESPONSE)
     for name, values in columns["outputs"].items():
         assert [row[name] for row in rows["predictions"]] == values
 
 
-def test_the_double_has_a_limit_for_requests(exported, served, photos):
-    flags = ["--max_request_bytes=1000"]
-    with serving(exported.parent, *flags, server=served.server) as double:
-        for protocol, target in double.targets.items():
+def test_too_large_requests_are_refused(session, photos):
+    with serving(session, "--max_request_bytes=1000") as running:
+        for protocol, target in running.targets.items():
             client = ServingClient(target, protocol)
             with pytest.raises(UserError, match="refused.*--batch_size"):
                 client.caption(photos[0])

@@ -1,15 +1,13 @@
-"""A server's answer becomes captions, or an error that a user can read."""
-
-import copy
+"""Responses of servers become captions, or an error that a user can read."""
 
 import numpy as np
 import pytest
 
 from pipelines.errors import UserError
-from show_attend_tell.serving.answers import captions_of
+from show_attend_tell.serving.responses import parse_response
 
-# Two images, steps of 3 at most, a grid of 1 x 2; the second is none.
-ANSWER = {
+# Two images, at most 3 steps, a grid of 1 x 2; the second is not valid.
+RESPONSE = {
     "caption": ["a dog", ""],
     "tokens": [[5, 6, 0], [0, 0, 0]],
     "length": [2, 0],
@@ -28,8 +26,8 @@ ANSWER = {
 IMAGES = [b"one", b"two"]
 
 
-def test_an_answer_becomes_captions():
-    caption, none = captions_of(ANSWER, IMAGES)
+def test_response_is_parsed():
+    caption, none = parse_response(RESPONSE, IMAGES)
     assert none is None
     assert caption.words == ("a", "dog")
     assert (caption.log_probability, caption.score) == (-1.5, -0.5)
@@ -44,36 +42,36 @@ def test_an_answer_becomes_captions():
     assert caption.alternatives == ()
 
 
-def test_arrays_of_bytes_are_as_good():
-    arrays = {name: np.asarray(value) for name, value in ANSWER.items()}
+def test_arrays_of_bytes_are_parsed():
+    arrays = {name: np.asarray(value) for name, value in RESPONSE.items()}
     for name in ("caption", "resize_mode"):
-        value = [text.encode() for text in ANSWER[name]]
-        arrays[name] = np.array(value, object)
-    caption, _ = captions_of(arrays, IMAGES)
+        encoded = [text.encode() for text in RESPONSE[name]]
+        arrays[name] = np.array(encoded, object)
+    caption, _ = parse_response(arrays, IMAGES)
     assert caption.text == "a dog"
 
 
-def test_the_next_best_are_alternatives():
-    answer = {
+def test_next_best_captions_are_alternatives():
+    response = {
         name: value
         if name in ("valid", "resize_mode")
         else [[one, one, one] for one in value]
-        for name, value in copy.deepcopy(ANSWER).items()
+        for name, value in RESPONSE.items()
     }
-    answer["caption"][0] = ["a dog", "the dog", "never said"]
-    answer["log_probability"][0] = [-1.5, -2.0, -1e9]
-    caption, none = captions_of(answer, IMAGES)
+    response["caption"][0] = ["a dog", "the dog", "empty place"]
+    response["log_probability"][0] = [-1.5, -2.0, -1e9]
+    caption, none = parse_response(response, IMAGES)
     assert none is None
     assert [one.text for one in caption.alternatives] == ["the dog"]
 
 
-def test_text_does_nothing_to_the_terminal():
-    answer = {**ANSWER, "caption": ["\x1b[2Ja \u202edog", ""]}
-    caption, _ = captions_of(answer, IMAGES)
+def test_control_characters_are_replaced():
+    response = {**RESPONSE, "caption": ["\x1b[2Ja \u202edog", ""]}
+    caption, _ = parse_response(response, IMAGES)
     assert caption.words == ("?[2Ja", "?dog")
 
 
-HOSTILE = {
+_MALFORMED = {
     "attention": [None, 1.0, "much", [[[[1.0]]]], [[], []], [[[[]]], [[[]]]]]
     + [[[[[-1.0, 2.0]]] * 3] * 2, [[[[float("nan"), 1.0]]] * 3] * 2]
     + [[[[[10**400, 1]]] * 3] * 2, [[[[1.0, 0.0]]] * 4] * 2],
@@ -86,22 +84,22 @@ HOSTILE = {
     "resize_mode": [["sphere", ""], ["crop"], [None, None]],
     "valid": [[True], [[True], [True]], True],
 }
-CASES = [(name, bad) for name, values in HOSTILE.items() for bad in values]
+MALFORMED = [(key, value) for key in _MALFORMED for value in _MALFORMED[key]]
 
 
-@pytest.mark.parametrize("name, bad", CASES)
-def test_what_is_no_answer_is_refused(name, bad):
+@pytest.mark.parametrize("name, value", MALFORMED)
+def test_malformed_response_is_refused(name, value):
     with pytest.raises(UserError, match="Received"):
-        captions_of({**ANSWER, name: bad}, IMAGES)
+        parse_response({**RESPONSE, name: value}, IMAGES)
 
 
-@pytest.mark.parametrize("name", sorted(ANSWER))
-def test_nothing_may_be_missing(name):
-    answer = {key: value for key, value in ANSWER.items() if key != name}
+@pytest.mark.parametrize("name", RESPONSE)
+def test_missing_output_is_refused(name):
+    response = {key: RESPONSE[key] for key in RESPONSE if key != name}
     with pytest.raises(UserError, match=name):
-        captions_of(answer, IMAGES)
+        parse_response(response, IMAGES)
 
 
-def test_answers_for_other_images_are_refused():
+def test_response_for_other_images_is_refused():
     with pytest.raises(UserError):
-        captions_of(ANSWER, IMAGES[:1])
+        parse_response(RESPONSE, IMAGES[:1])
