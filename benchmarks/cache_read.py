@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from pipelines.cache.extraction import AnnotationCache
+from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.errors import UserError
 
 _ANNOTATIONS = flags.DEFINE_string(

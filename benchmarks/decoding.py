@@ -27,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from pipelines.cache.extraction import AnnotationCache
+from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
 from show_attend_tell.configs.run_config import Config

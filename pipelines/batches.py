@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipelines.cache.extraction import AnnotationCache
+from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.images.augmentation import Augmentation
 from pipelines.vocabulary import PADDING
 

@@ -60,6 +60,7 @@ FLOORS = (
 CORE = {
     "PIL",
     "absl",
+    "array_record",
     "google",  # protobuf, which TensorFlow brings
     "h5py",  # which Keras brings
     "keras",
@@ -386,6 +387,7 @@ def test_requirements_are_those_that_code_counts_on():
     }
     assert required == {
         "absl-py",
+        "array-record",
         "importlib_resources",
         "keras",
         "keras-nlp",

@@ -1,4 +1,4 @@
-"""What a cache of annotations says about itself, checked on opening.
+"""Describes a cache of annotations; checked whenever one is opened.
 
 `Metadata` is what an annotation is: all that must be equal for two to mean
 the same thing. A trained model keeps one, and asks every cache for it.
@@ -23,7 +23,7 @@ from pipelines.files import read_json
 from pipelines.images.decoding import RESIZE_MODES
 
 # Of everything in the folder: raised when older readers could misread it.
-VERSION = 1
+VERSION = 2
 FILE_NAME = "metadata.json"
 
 _MAX_JSON_BYTES = 64 * 2**20
@@ -94,16 +94,7 @@ class Metadata:
     def describe(
         cls, encoder: Encoder, resize_mode: str, precision: str = "sqrt8"
     ) -> "Metadata":
-        """Describes the annotations that an encoder makes.
-
-        Args:
-            encoder: The encoder.
-            resize_mode: How images are fitted, `"crop"` or `"squash"`.
-            precision: How they are stored, `"sqrt8"` or `"float16"`; pixels
-                are always stored exactly.
-
-        Returns:
-            The metadata of such annotations.
+        """Describes the annotations of an encoder; pixels are stored exactly.
 
         Raises:
             UserError: The resize_mode or the precision is unknown.
@@ -128,12 +119,6 @@ class Metadata:
     def from_dict(cls, values: object) -> "Metadata":
         """Reads what `to_dict` gave.
 
-        Args:
-            values: The dictionary.
-
-        Returns:
-            The metadata.
-
         Raises:
             UserError: A field is missing, unknown, or not what it should be.
         """
@@ -148,32 +133,25 @@ class Metadata:
             grid = tuple(grid)
         return cls(**{**values, "grid": grid})
 
-    def differences(self, found: "Metadata") -> tuple[str, ...]:
-        """Says field by field where other annotations differ from these.
-
-        Args:
-            found: What is there, where `self` is what is expected.
-
-        Returns:
-            One phrase a difference; none if they mean the same.
-        """
+    def differences(self, other: "Metadata") -> tuple[str, ...]:
+        """Names each difference to what is there, where `self` is expected."""
         pairs = {
             "encoder": (
                 f"{self.encoder}/{self.layer}",
-                f"{found.encoder}/{found.layer}",
+                f"{other.encoder}/{other.layer}",
             )
         }
         for field in dataclasses.fields(self):
             if field.name not in ("encoder", "layer"):
                 pairs[field.name] = (
                     getattr(self, field.name),
-                    getattr(found, field.name),
+                    getattr(other, field.name),
                 )
         pairs["weights' digest"] = pairs.pop("digest")
         return tuple(
-            f"expected {name} {expected}, found {other}"
-            for name, (expected, other) in pairs.items()
-            if expected != other
+            f"expected {name} {expected}, found {actual}"
+            for name, (expected, actual) in pairs.items()
+            if expected != actual
         )
 
 
@@ -204,11 +182,6 @@ class Manifest:
         """The number of shards."""
         return -(-self.images // self.shard_size)
 
-    def shard_images(self, shard: int) -> int:
-        """Returns how many images a shard is of, skipped ones included."""
-        first = shard * self.shard_size
-        return min(self.shard_size, self.images - first)
-
     def to_dict(self) -> dict:
         """Returns what is written to the file."""
         values = {
@@ -219,13 +192,7 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: str | os.PathLike[str]) -> "Manifest":
-        """Reads the file of a folder.
-
-        Args:
-            directory: The folder of annotations.
-
-        Returns:
-            What it says.
+        """Reads the file of a folder of annotations.
 
         Raises:
             UserError: There is none, it is of another version, or damaged.
@@ -237,7 +204,7 @@ class Manifest:
                 f"{os.fspath(directory)!r}, which has no {FILE_NAME}. Make "
                 f"them: {extract_command(directory)}"
             )
-        values = read_object(path)
+        values = _read_object(path)
         version = values.get("version")
         if version != VERSION:
             raise UserError(
@@ -264,29 +231,34 @@ class Manifest:
         return manifest
 
 
-def ids_digest(ids: Sequence[str]) -> str:
-    """SHA-256 of a list of ids, in their order.
+def check_equal(
+    directory: str | os.PathLike[str], expected: Metadata, actual: Metadata
+) -> None:
+    """Checks that a folder's annotations mean what is expected.
 
-    Args:
-        ids: The ids.
-
-    Returns:
-        64 hexadecimal digits.
+    Raises:
+        UserError: They do not; the message names every difference.
     """
+    differences = expected.differences(actual)
+    if differences:
+        raise UserError(
+            f"The annotations in {os.fspath(directory)!r} are others: "
+            f"{'; '.join(differences)}. Extract them into another folder: "
+            f"{extract_command('OTHER_DIR', expected)}"
+        )
+
+
+def ids_digest(ids: Sequence[str]) -> str:
+    """SHA-256 of a list of ids in their order, in hexadecimal."""
     return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
 
 
 def extract_command(
     directory: str | os.PathLike[str], metadata: Metadata | None = None
 ) -> str:
-    """The command that makes annotations, for error messages.
+    """The command line that extracts annotations, for error messages.
 
-    Args:
-        directory: Where they go.
-        metadata: What they are to be; by default what the command takes.
-
-    Returns:
-        A line for the shell, without the flags that choose the images.
+    The flags that choose the images are left to the user.
     """
     words = [f"--annotations={os.fspath(directory)}"]
     if metadata is not None:
@@ -300,27 +272,14 @@ def extract_command(
     return shlex.join(["python", "-m", "pipelines.extract_features", *words])
 
 
-def read_object(path: str | os.PathLike[str]) -> dict:
-    """Reads a JSON object from a file that may be anything.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The object.
-
-    Raises:
-        UserError: It cannot be read, is too large, or no JSON object.
-    """
-    try:
-        size = os.path.getsize(path)
-        values = read_json(path) if size <= _MAX_JSON_BYTES else None
-    except (OSError, RecursionError) as error:
-        raise UserError(f"cannot read {os.fspath(path)}: {error}") from error
+def _read_object(path: str) -> dict:
+    """Reads a JSON object from a file that may be anything."""
+    size = os.path.getsize(path)
+    values = read_json(path) if size <= _MAX_JSON_BYTES else None
     if not isinstance(values, dict):
         raise UserError(
             f"Expected a JSON object of at most {_MAX_JSON_BYTES} bytes. "
-            f"Received: {os.fspath(path)}, {size} bytes."
+            f"Received: {path}, {size} bytes."
         )
     return values
 

@@ -6,15 +6,9 @@ import tempfile
 
 import numpy as np
 
-from pipelines.cache.extraction import write_batch
+from pipelines.cache.extraction import read_finished, write_batch
 from pipelines.cache.metadata import FILE_NAME, Manifest, Metadata, ids_digest
-from pipelines.cache.records import (
-    ShardIndex,
-    ShardWriter,
-    file_digest,
-    index_path,
-    shard_path,
-)
+from pipelines.cache.shards import ShardWriter, shard_path
 from pipelines.captions import Skipped
 from pipelines.encoders.registry import Encoder, build_encoder
 from pipelines.errors import UserError
@@ -23,7 +17,6 @@ from pipelines.sharded.files import (
     join,
     local_copy,
     read_file,
-    remove_file,
     write_file,
 )
 from pipelines.sharded.images import ListedImage, Shard, Span, begin, pixels_of
@@ -75,27 +68,19 @@ class ShardedExtraction(ShardWork):
         return encoder
 
     def finished(self, shard: Shard) -> list[Skipped] | None:
-        """Checks the files of a shard as `extract_annotations` does."""
-        path = shard_path("", shard.number, shard.count)
-        names = [path, index_path(path)]
-        if read_file(join(self.directory, names[1])) is None:
+        """Checks the file of a shard as `extract_annotations` does."""
+        name = shard_path("", shard.number, shard.count)
+        if read_file(join(self.directory, name), length=0) is None:
             return None
-        with local_copy(self.directory, names) as folder:
-            path = os.path.join(folder, path)
-            try:
-                index = ShardIndex.read(path, len(shard.images), self.metadata)
-            except UserError:
-                return None
-            if file_digest(path) != index.sha256:
-                return None
-        if index.ids != tuple(image.id for image in shard.images):
+        with local_copy(self.directory, [name]) as folder:
+            ids = [image.id for image in shard.images]
+            written = read_finished(os.path.join(folder, name), ids)
+        if written is None or (written.skipped and self.retry_errors):
             return None
-        if index.skipped and self.retry_errors:
-            return None
-        return list(index.skipped)
+        return list(written.skipped)
 
     def run(self, encoder: Encoder, shard: Shard) -> list[Skipped]:
-        """Writes a shard and then its index, which says that it is whole."""
+        """Writes a shard."""
         skipped = []
         with tempfile.TemporaryDirectory() as folder:
             path = shard_path(folder, shard.number, shard.count)
@@ -104,19 +89,15 @@ class ShardedExtraction(ShardWork):
                     batch = shard.images[first : first + self.batch_size]
                     skipped += write_batch(
                         writer,
-                        batch,
+                        [image.id for image in batch],
                         [self._square(image) for image in batch],
                         encoder,
                         self.metadata,
                         self.batch_size,
                     )
-            index = index_path(path)
-            # An index of an earlier shard must never stand beside a new one.
-            remove_file(join(self.directory, os.path.basename(index)))
-            for file in (path, index):
-                with open(file, "rb") as written:
-                    data = written.read()
-                write_file(join(self.directory, os.path.basename(file)), data)
+            with open(path, "rb") as file:
+                name = os.path.basename(path)
+                write_file(join(self.directory, name), file.read())
         return skipped
 
     def _square(self, image: ListedImage) -> np.ndarray | str:

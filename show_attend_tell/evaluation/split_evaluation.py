@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipelines.batches import evaluation_batches
 from pipelines.boxes import PhotoBoxes, load_boxes
-from pipelines.cache.extraction import AnnotationCache
+from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError

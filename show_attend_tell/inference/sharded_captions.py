@@ -20,7 +20,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.cache.metadata import ids_digest
-from pipelines.cache.records import file_digest
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
 from pipelines.sharded.files import join, local_copy, read_file, write_file
@@ -34,6 +33,7 @@ from show_attend_tell.inference.caption_generator import (
     VOCABULARY_FILE,
     Caption,
     WorkdirCaptioner,
+    digest_of,
 )
 from show_attend_tell.inference.reranking import CAPTIONS_FILE, NUMBERS_FILE
 from show_attend_tell.inference.saved_model_captioner import (
@@ -207,7 +207,7 @@ def _digest(folder: str) -> str:
             for name in files
         )
     try:
-        digests = [file_digest(os.path.join(folder, name)) for name in names]
+        digests = [digest_of(os.path.join(folder, name)) for name in names]
     except OSError as error:
         raise UserError(
             "Expected a folder that train wrote, or a version that export "

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
-from pipelines.cache.extraction import AnnotationCache, extract_annotations
+from pipelines.cache.annotation_cache import AnnotationCache
+from pipelines.cache.extraction import extract_annotations
 from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage, Source, summarize_skipped
 from pipelines.encoders.fine_tuning import CutEncoder, cut_encoder

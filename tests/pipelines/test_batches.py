@@ -16,8 +16,10 @@ from pipelines.batches import (
     evaluation_batches,
 )
 from pipelines.cache.extraction import extract_annotations
+from pipelines.cache.shards import Shard
 from pipelines.captions import CaptionedImage
 from pipelines.encoders.registry import build_encoder
+from pipelines.errors import UserError
 from pipelines.images.augmentation import Augmentation
 from pipelines.vocabulary import END, PADDING, START
 
@@ -296,8 +298,11 @@ def test_augmented_batches(pixel_cache, batching):
 
 
 def test_a_damaged_record_stops_the_epoch(cache, monkeypatch):
+    def read(self, row):
+        raise UserError("gone")
+
     batches = batches_of(cache)
-    monkeypatch.setitem(cache.__dict__, "_paths", ["gone"] * 3)
+    monkeypatch.setattr(Shard, "read", read)
     with pytest.raises(tf.errors.OpError, match="gone"):
         elements(batches.epoch(0))
 

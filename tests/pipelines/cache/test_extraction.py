@@ -4,7 +4,6 @@ import dataclasses
 import fcntl
 import functools
 import io
-import json
 import multiprocessing
 import os
 import pathlib
@@ -22,12 +21,15 @@ import tensorflow as tf
 from PIL import Image
 
 import pipelines
-from pipelines.cache.extraction import AnnotationCache, extract_annotations
-from pipelines.cache.metadata import Metadata
+from pipelines.cache.annotation_cache import AnnotationCache
+from pipelines.cache.extraction import extract_annotations
+from pipelines.cache.metadata import Manifest, Metadata, ids_digest
 from pipelines.cache.records import decode_annotations, encode_annotations
+from pipelines.cache.shards import ShardWriter
 from pipelines.captions import CaptionedImage
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
+from pipelines.files import write_json
 from pipelines.images.decoding import decode_image, fit_image
 from pipelines.images.preparation import DRAW_PROCESSES_FROM, prepared_ahead
 
@@ -171,16 +173,6 @@ def test_reading_from_several_threads(tmp_path, encoder):
     assert not wrong
 
 
-def test_each_annotation_is_stored_once(tmp_path, encoder):
-    extract(drawn_images(19), encoder, tmp_path)
-    shards = sorted(map(str, tmp_path.glob("*.tfrecord")))
-    assert [os.path.basename(shard) for shard in shards] == [
-        f"annotations-0000{i}-of-00003.tfrecord" for i in range(3)
-    ]
-    counts = [len(list(tf.data.TFRecordDataset(shard))) for shard in shards]
-    assert counts == [8, 8, 3]
-
-
 def test_many_drawings_are_drawn_by_processes(tmp_path, encoder):
     # Of the standard library, so that another process can import it.
     read = functools.partial(bytes.fromhex, draw(0).hex())
@@ -277,14 +269,14 @@ def test_kills_leave_no_trace(tmp_path, encoder):
             process.stdin.write(b"go\n")
             process.stdin.flush()
             goal = len(finished) + kill
-            while len(list(directory.glob("a*.json"))) <= goal:
+            while len(list(directory.glob("a*.array_record"))) <= goal:
                 assert process.poll() is None
                 time.sleep(0.001)
             time.sleep(generator.uniform(0, 0.2))
             process.send_signal(signal.SIGKILL)
             process.wait()
             process.stdin.close()
-            found = {p: p.stat() for p in directory.glob("a*.json")}
+            found = {p: p.stat() for p in directory.glob("a*.array_record")}
             for path, status in finished.items():
                 assert found[path].st_mtime_ns == status.st_mtime_ns
             finished = found
@@ -295,13 +287,9 @@ def test_kills_leave_no_trace(tmp_path, encoder):
     assert 3 <= len(finished) < 15
     with pytest.raises(UserError, match="not complete.*extract_features"):
         AnnotationCache.open(directory)
-    shards = {
-        path: path.stat().st_mtime_ns
-        for path in (p.with_suffix(".tfrecord") for p in finished)
-    }
     cache = extract(images, encoder, directory)
-    for path, mtime in shards.items():
-        assert path.stat().st_mtime_ns == mtime, "a finished shard was redone"
+    for path, status in finished.items():
+        assert path.stat().st_mtime_ns == status.st_mtime_ns, "redone"
     extract(images, encoder, tmp_path / "whole")
     assert contents(directory) == contents(tmp_path / "whole")
     assert len(cache) == 120
@@ -311,29 +299,23 @@ def test_a_stop_between_any_two_files(tmp_path, encoder):
     images = drawn_images(19)
     extract(images, encoder, tmp_path)
     whole = contents(tmp_path)
-    middle = tmp_path / "annotations-00001-of-00003.tfrecord"
-    index = middle.with_suffix(".json")
+    middle = tmp_path / "annotations-00001-of-00003.array_record"
 
     def mended():
         extract(images, encoder, tmp_path)
         assert contents(tmp_path) == whole
 
-    # Before its index was written.
-    index.unlink()
-    (tmp_path / f"{index.name}.tmp-99").write_text("{")
-    mended()
     # While the shard was being written.
-    index.unlink()
     middle.rename(f"{middle}.tmp-99")
     mended()
     # The disk lost a part of it.
     middle.write_bytes(middle.read_bytes()[:-1])
     mended()
     data = bytearray(middle.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[30_000] ^= 1
     middle.write_bytes(data)
     mended()
-    index.write_text("")
+    middle.write_text("")
     mended()
     # Before anything was there.
     (tmp_path / "metadata.json").rename(tmp_path / "metadata.json.tmp-99")
@@ -357,7 +339,7 @@ def test_nothing_is_done_twice(tmp_path, encoder):
     ]
     extract(spied, encoder, tmp_path)
     assert seen == []
-    (tmp_path / "annotations-00002-of-00003.json").unlink()
+    (tmp_path / "annotations-00002-of-00003.array_record").unlink()
     extract(spied, encoder, tmp_path)
     assert sorted(seen) == [16, 17, 18]
 
@@ -430,7 +412,7 @@ def test_too_many_images_cannot_be_read(tmp_path, encoder):
     with pytest.raises(UserError, match="(?s)at most 2 of 100.*image 5: "):
         extract(images, encoder, tmp_path)
     # Stopped at once; what is extracted is kept.
-    assert len(list(tmp_path.glob("a*.json"))) == 3
+    assert len(list(tmp_path.glob("a*.array_record"))) == 3
     with pytest.raises(UserError, match="not complete"):
         AnnotationCache.open(tmp_path)
     with pytest.raises(UserError, match="at most 2 of 100"):
@@ -531,50 +513,38 @@ def test_lists_of_images_that_cannot_be(tmp_path, encoder):
         extract(drawn_images(3) + drawn_images(2)[1:], encoder, tmp_path)
 
 
-def test_a_damaged_record_is_found_on_reading(tmp_path, encoder):
-    cache = extract(drawn_images(10), encoder, tmp_path)
-    path = tmp_path / "annotations-00000-of-00002.tfrecord"
-    index = json.loads(path.with_suffix(".json").read_text())
-    place = index["images"][3]["offset"] + 20
-    data = bytearray(path.read_bytes())
-    data[place] ^= 4
-    path.write_bytes(data)
+def test_damaged_and_malformed_caches(tmp_path, encoder):
+    images = drawn_images(10)
+    cache = extract(images, encoder, tmp_path)
+    path = tmp_path / "annotations-00000-of-00002.array_record"
+    good = path.read_bytes()
+    offset = good.index(cache.records([3])[0]) + 20
+    path.write_bytes(good[:offset] + b"damage" + good[offset + 6 :])
+    cache = AnnotationCache.open(tmp_path)
     cache.read([2, 4, 9])
     with pytest.raises(UserError, match="'image 3'.*extract_features"):
         cache.read([3])
-    path.unlink()
-    with pytest.raises(UserError, match="cannot be read.*extract_features"):
-        cache.records([0])
-    with pytest.raises(UserError, match="extract_features"):
+    # Of other images, with as many of them.
+    other = extract(drawn_images(19)[9:], encoder, tmp_path / "other")
+    path.write_bytes((tmp_path / "other" / path.name).read_bytes())
+    with pytest.raises(UserError, match="the same images.*extract_features"):
         AnnotationCache.open(tmp_path)
-
-
-def test_hostile_caches(tmp_path, encoder):
-    extract(drawn_images(10), encoder, tmp_path)
-    path = tmp_path / "metadata.json"
-    good = json.loads(path.read_text())
-    for change in (
-        {"ids_digest": "0" * 64},
-        {"images": 2**31, "shard_size": 1},
-        {"images": 11},
-        {"shard_size": 9},
-    ):
-        path.write_text(json.dumps({**good, **change}))
+    path.write_bytes(good)
+    for name, value in (("ids_digest", "0" * 64), ("images", 2**31)):
+        values = Manifest(cache.metadata, 10, SHARD, "1" * 64).to_dict()
+        write_json(tmp_path / "metadata.json", {**values, name: value})
         with pytest.raises(UserError, match="extract_features"):
             AnnotationCache.open(tmp_path)
-    # A bomb, with an index that fits it.
-    path.write_text(json.dumps(good))
-    cache = AnnotationCache.open(tmp_path)
+    # A bomb in a record.
     bomb = zlib.compress(bytes(2**24), 9)
-    shard = tmp_path / "annotations-00000-of-00002.tfrecord"
-    data = bytearray(shard.read_bytes())
-    data[12 : 12 + len(bomb)] = bomb
-    shard.write_bytes(data)
-    index = json.loads(shard.with_suffix(".json").read_text())
-    index["images"][0].update(length=len(bomb), crc32=zlib.crc32(bomb))
-    shard.with_suffix(".json").write_text(json.dumps(index))
-    cache = AnnotationCache.open(tmp_path)
-    with pytest.raises(UserError, match="Expected a record"):
+    (tmp_path / "bomb").mkdir()
+    path = tmp_path / "bomb" / "annotations-00000-of-00001.array_record"
+    with ShardWriter(str(path)) as writer:
+        writer.add("a", bomb)
+    manifest = Manifest(other.metadata, 1, SHARD, ids_digest(["a"]))
+    write_json(path.with_name("metadata.json"), manifest.to_dict())
+    cache = AnnotationCache.open(path.parent)
+    with pytest.raises(UserError, match="at most 25096 bytes"):
         cache.read([0])
     with pytest.raises(tf.errors.OpError):
         cache.decode(tf.constant(np.array(cache.records([0]), object)))

@@ -7,7 +7,8 @@ import os
 import numpy as np
 import pytest
 
-from pipelines.cache.extraction import AnnotationCache, extract_annotations
+from pipelines.cache.annotation_cache import AnnotationCache
+from pipelines.cache.extraction import extract_annotations
 from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
 from pipelines.encoders.registry import build_encoder
@@ -87,8 +88,8 @@ def test_a_failed_run_goes_on_where_it_stopped(photos, metadata, tmp_path):
         extract(_Failing(str(stopped), metadata), photos / "*.png")
     assert not (stopped / "summary.json").exists()
     finished = {p.name: p.stat().st_mtime_ns for p in stopped.glob("*-of-*")}
-    assert len(finished) in (2, 4, 6, 8)  # Shards and indices, not all.
-    half = stopped / "annotations-00004-of-00005.tfrecord.tmp-1"
+    assert 1 <= len(finished) <= 4  # Not all.
+    half = stopped / "annotations-00004-of-00005.array_record.tmp-1"
     half.write_bytes(b"half")
     extract(ShardedExtraction(str(stopped), metadata), photos / "*.png")
     assert files_of(stopped) == files_of(whole)
@@ -111,9 +112,9 @@ def test_what_is_damaged_or_mended_is_done_again(photos, metadata, tmp_path):
     assert extract(work, photos / "s*.png").skipped == 1
     before = files_of(out)
     (photos / "scene1.png").write_bytes(scene)
-    damaged = out / "annotations-00001-of-00002.tfrecord"
+    damaged = out / "annotations-00001-of-00002.array_record"
     data = bytearray(damaged.read_bytes())
-    data[100] ^= 1
+    data[300] ^= 1
     damaged.write_bytes(data)
     assert extract(work, photos / "s*.png").skipped == 1
     assert files_of(out) == before

@@ -321,7 +321,7 @@ def run(trained, tmp_path_factory):
 
 @pytest.mark.proof
 def test_a_run_chooses_among_what_it_says(run):
-    from pipelines.cache.extraction import AnnotationCache
+    from pipelines.cache.annotation_cache import AnnotationCache
     from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 
     scores = json.loads((run / "scores.json").read_text())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import show_attend_tell
-from pipelines.cache.extraction import AnnotationCache
+from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.errors import UserError
 from show_attend_tell.inference.reranking import ConsensusReranker, describe
 from tests.conftest import ROOT

@@ -213,7 +213,7 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path, trained, options):
             strict=True,
         ):
             np.testing.assert_array_equal(ours, theirs)
-        for shard in (whole / "annotations").glob("*.tfrecord"):
+        for shard in (whole / "annotations").glob("*.array_record"):
             other = workdir / "annotations" / shard.name
             assert other.read_bytes() == shard.read_bytes()
         shutil.rmtree(workdir)

@@ -1,0 +1,123 @@
+"""Metadata and manifests: equality, JSON, and files that may hold anything."""
+
+import json
+
+import pytest
+
+from pipelines.cache.metadata import (
+    Manifest,
+    Metadata,
+    extract_command,
+    ids_digest,
+)
+from pipelines.errors import UserError
+from tests.pipelines.cache.described import described
+
+
+def test_metadata_goes_through_json():
+    metadata = described()
+    text = json.dumps(metadata.to_dict())
+    assert Metadata.from_dict(json.loads(text)) == metadata
+    assert metadata.locations == 15
+
+
+def test_every_difference_is_named():
+    other = described(
+        "float16",
+        encoder="vgg16",
+        layer="block5_conv3",
+        digest="1" * 64,
+        resize_mode="squash",
+        image_size=96,
+        grid=(6, 6),
+        depth=8,
+        preprocessing="other",
+    )
+    text = "; ".join(described().differences(other))
+    for phrase in (
+        "expected encoder vgg19/block5_conv4, found vgg16/block5_conv3",
+        "expected resize_mode crop, found squash",
+        "expected precision sqrt8, found float16",
+        "expected image_size 48, found 96",
+        "expected grid (3, 5), found (6, 6)",
+        "expected depth 4, found 8",
+        f"expected weights' digest {'0' * 64}, found {'1' * 64}",
+        "expected preprocessing none, found other",
+    ):
+        assert phrase in text
+    assert described().differences(described()) == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depth": 0},
+        {"depth": 10**9},
+        {"depth": True},
+        {"depth": "4"},
+        {"grid": [3]},
+        {"grid": [3, 10**6]},
+        {"grid": [60000, 60000]},
+        {"grid": 3},
+        {"resize_mode": "pad"},
+        {"resize_mode": []},
+        {"precision": "int4"},
+        {"encoder": ""},
+        {"encoder": None},
+        {"layer": "x" * 10_000},
+        {"more": 1},
+    ],
+)
+def test_malformed_metadata(change):
+    with pytest.raises(UserError, match="Received"):
+        Metadata.from_dict({**described().to_dict(), **change})
+    for values in (None, [], {}, "x"):
+        with pytest.raises(UserError):
+            Metadata.from_dict(values)
+
+
+def test_malformed_manifests(tmp_path):
+    manifest = Manifest(described(), 10, 4, ids_digest(["a"]))
+    assert manifest.shards == 3
+    path = tmp_path / "metadata.json"
+    path.write_text(json.dumps(manifest.to_dict()))
+    assert Manifest.read(tmp_path) == manifest
+    for change in (
+        {"version": 1},
+        {"version": None},
+        {"images": -1},
+        {"images": 0},
+        {"images": 1e3},
+        {"shard_size": 0},
+        {"ids_digest": 5},
+        {"metadata": None},
+        {"surprise": 1},
+    ):
+        path.write_text(json.dumps({**manifest.to_dict(), **change}))
+        with pytest.raises(UserError, match="pipelines.extract_features"):
+            Manifest.read(tmp_path)
+    for text in ("", "[]", "nonsense", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(UserError):
+            Manifest.read(tmp_path)
+
+
+def test_the_command_can_be_pasted():
+    assert extract_command("my photos", described()) == (
+        "python -m pipelines.extract_features '--annotations=my photos' "
+        "--encoder=vgg19 --encoder_layer=block5_conv4 --resize_mode=crop "
+        "--precision=sqrt8"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"layer": "pixels", "precision": "sqrt8", "depth": 3},
+        {"layer": "block5_conv4", "precision": "uint8", "depth": 3},
+        {"layer": "pixels", "precision": "uint8", "depth": 4},
+    ],
+)
+def test_pixels_alone_are_exact(fields):
+    with pytest.raises(UserError, match="Expected pixels"):
+        described(**fields)
