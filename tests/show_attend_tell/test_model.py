@@ -10,9 +10,9 @@ from show_attend_tell.model import Captioner, DecodingState
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
     assert_close,
-    drawn,
     fill,
     named_weights,
+    random_array,
 )
 
 N, K, T, L, D, V = 2, 2, 4, 5, 6, 11
@@ -45,7 +45,7 @@ def batch_of(n=N, k=K, steps=T, seed=0):
         if length:
             words = rng.integers(4, V, length - 1)
             tokens[index][: length + 1] = [START, *words, END]
-    annotations = np.maximum(drawn(n, L, D, seed=seed, scale=3.0), 0)
+    annotations = np.maximum(random_array(n, L, D, seed=seed, scale=3.0), 0)
     return {"annotations": annotations, "tokens": tokens}
 
 

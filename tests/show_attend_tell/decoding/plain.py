@@ -7,12 +7,16 @@ import numpy as np
 
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
 from tests import reference
-from tests.show_attend_tell.layers.checks import drawn, fill, named_weights
+from tests.show_attend_tell.layers.checks import (
+    fill,
+    named_weights,
+    random_array,
+)
 from tests.show_attend_tell.test_model import D, L, V, made
 
 
 @dataclasses.dataclass(frozen=True)
-class Said:
+class PlainCaption:
     """A caption, its end as a word of it."""
 
     words: tuple
@@ -43,7 +47,7 @@ class Oracle:
         self.place = place
         self.known = {}
 
-    def look(self, words):
+    def predict(self, words):
         """Returns log p of what follows, and the attention of that step."""
         if words not in self.known:
             tokens = [START, *words, PADDING]
@@ -80,7 +84,7 @@ class Oracle:
         return np.stack(logits), np.stack(attentions)
 
     def attention(self, words):
-        return np.array([self.look(words[:t])[1] for t in range(len(words))])
+        return np.array([self.predict(words[:t])[1] for t in range(len(words))])
 
 
 def allowed(words, decoding):
@@ -101,16 +105,16 @@ def allowed(words, decoding):
 
 def continuations(oracle, said, decoding):
     """Returns every caption that is one word longer, the likeliest first."""
-    log_p, _ = oracle.look(said.words)
+    log_p, _ = oracle.predict(said.words)
     longer = [
-        Said((*said.words, word), said.log_probability + log_p[word])
+        PlainCaption((*said.words, word), said.log_probability + log_p[word])
         for word in allowed(said.words, decoding)
     ]
     return sorted(longer, key=lambda one: -one.log_probability)
 
 
 def greedy(oracle, decoding):
-    said = Said((), 0.0)
+    said = PlainCaption((), 0.0)
     while not said.finished:
         best = continuations(oracle, said, decoding)[0]
         if len(said.words) == decoding.max_words and not best.finished:
@@ -122,7 +126,7 @@ def greedy(oracle, decoding):
 def beam(oracle, decoding):
     """Returns all that left the beam, the best first."""
     width = decoding.beam_width
-    going, gone = [Said((), 0.0)], []
+    going, gone = [PlainCaption((), 0.0)], []
     for _ in range(decoding.max_words):
         longer = [
             one
@@ -148,18 +152,18 @@ def every_caption(oracle, decoding):
         for chosen in itertools.product(words, repeat=length):
             caption = (*chosen, END)
             log_probability = sum(
-                oracle.look(caption[:t])[0][word]
+                oracle.predict(caption[:t])[0][word]
                 for t, word in enumerate(caption)
             )
-            said.append(Said(caption, log_probability))
+            said.append(PlainCaption(caption, log_probability))
     return sorted(said, key=lambda one: -one.score(decoding))
 
 
 def annotations_of(n):
-    return np.maximum(drawn(n, L, D, scale=3.0), 0)
+    return np.maximum(random_array(n, L, D, scale=3.0), 0)
 
 
-def talkative(seed=11, scale=1.5, **arguments):
+def varied_captioner(seed=11, scale=1.5, **arguments):
     """A captioner whose captions end early, late, and not at all."""
     captioner = made(seed=seed, scale=scale, **arguments)
     bias = np.asarray(captioner.output_layer.output_bias).copy()
@@ -171,7 +175,7 @@ def talkative(seed=11, scale=1.5, **arguments):
 
 def certain_of(word, **arguments):
     """A captioner that says one word, whatever it sees."""
-    captioner = talkative(**arguments)
+    captioner = varied_captioner(**arguments)
     fill(captioner)
     bias = np.zeros(V, np.float32)
     bias[word] = 1e3
@@ -179,7 +183,7 @@ def certain_of(word, **arguments):
     return captioner
 
 
-def assert_said(captions, i, expected, decoding, oracle):
+def assert_captions(captions, i, expected, decoding, oracle):
     """Compares the hypotheses of image i with plain captions."""
     for h, said in enumerate(expected):
         rest = (PADDING,) * (decoding.steps - len(said.words))

@@ -21,7 +21,7 @@ BEAM = Decoding(beam_width=3, num_captions=3, max_words=5, min_words=0)
 
 @pytest.fixture(scope="module")
 def captioner():
-    return plain.talkative()
+    return plain.varied_captioner()
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_it_is_plain_beam_search(captioner, annotations, changes):
     for i in range(N):
         oracle = plain.Oracle(captioner, annotations[i])
         expected = plain.beam(oracle, decoding)[: decoding.num_captions]
-        plain.assert_said(found, i, expected, decoding, oracle)
+        plain.assert_captions(found, i, expected, decoding, oracle)
 
 
 def test_the_constraints_matter_here(captioner, annotations, captions):
@@ -119,7 +119,7 @@ def test_scores_are_those_of_teacher_forcing(captioner, annotations, captions):
 
 @pytest.mark.parametrize("gate", ["scalar", "vector", "none"])
 def test_gates_are_those_of_the_words_said(gate, annotations):
-    captioner = plain.talkative(gate=gate)
+    captioner = plain.varied_captioner(gate=gate)
     found = decode(captioner, annotations, BEAM)
     for i, h in np.ndindex(N, BEAM.num_captions):
         state, scaled, keys = captioner.begin(annotations[i : i + 1])
@@ -149,7 +149,7 @@ def test_permuted_locations_permute_attention(captioner, annotations, captions):
 
 def test_room_that_is_not_needed_changes_nothing(captioner, annotations):
     # A caption that ends in time is the same with more steps left over.
-    quiet = plain.talkative()
+    quiet = plain.varied_captioner()
     bias = np.asarray(quiet.output_layer.output_bias).copy()
     bias[END] += 8.0
     quiet.output_layer.output_bias.assign(bias)
@@ -203,7 +203,7 @@ def test_a_graph_says_the_same(captioner, annotations, captions, compiled):
 
 
 def test_mixed_precision(annotations):
-    mixed = plain.talkative(dtype="mixed_bfloat16")
+    mixed = plain.varied_captioner(dtype="mixed_bfloat16")
     found = decode(mixed, annotations, BEAM)
     assert found.attention.dtype == "float32"
     assert np.all(np.isfinite(found.log_probability))
@@ -212,8 +212,8 @@ def test_mixed_precision(annotations):
 def test_more_words_than_candidates(annotations):
     # Fewer words than locations in the beam, and than may be banned.
     wide = Decoding(beam_width=V + 3, no_repeat_ngram_size=2, max_words=4)
-    captioner = plain.talkative(seed=3)
+    captioner = plain.varied_captioner(seed=3)
     found = decode(captioner, annotations[:1], wide)
     oracle = plain.Oracle(captioner, annotations[0])
     expected = plain.beam(oracle, wide)[:1]
-    plain.assert_said(found, 0, expected, wide, oracle)
+    plain.assert_captions(found, 0, expected, wide, oracle)

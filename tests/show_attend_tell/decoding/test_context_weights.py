@@ -17,7 +17,7 @@ BEAM = Decoding(beam_width=3, num_captions=3, max_words=5, min_words=0)
 
 @pytest.fixture(scope="module")
 def captioner():
-    return plain.talkative()
+    return plain.varied_captioner()
 
 
 def noise_of(decoding, seed=0):
@@ -50,7 +50,7 @@ def test_the_peak_is_where_attention_is_highest(captioner, decoding):
         oracle = plain.Oracle(captioner, annotations[i], peak)
         said = run(oracle, decoding)
         said = said[:3] if isinstance(said, list) else [said]
-        plain.assert_said(found, i, said, decoding, oracle)
+        plain.assert_captions(found, i, said, decoding, oracle)
         assert_places(found, i, said, oracle)
 
 
@@ -66,7 +66,7 @@ def test_places_are_drawn_by_the_noise(captioner):
 
         oracle = plain.Oracle(captioner, annotations[i], by_chance)
         said = [plain.greedy(oracle, decoding)]
-        plain.assert_said(found, i, said, decoding, oracle)
+        plain.assert_captions(found, i, said, decoding, oracle)
         assert_places(found, i, said, oracle)
 
 

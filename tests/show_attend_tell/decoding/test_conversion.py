@@ -31,7 +31,7 @@ def _module(captioner):
     ids=lambda decoding: f"{decoding.method}-{decoding.context_mode}",
 )
 def test_it_converts_and_says_the_same(decoding):
-    captioner = plain.talkative()
+    captioner = plain.varied_captioner()
 
     @tf.function(autograph=False)
     def speak(annotations, noise):

@@ -23,8 +23,8 @@ class Together(plain.Oracle):
     def __init__(self, members):
         self.members = members
 
-    def look(self, words):
-        looks = [member.look(words) for member in self.members]
+    def predict(self, words):
+        looks = [member.predict(words) for member in self.members]
         probability = np.mean([np.exp(log_p) for log_p, _ in looks], axis=0)
         return np.log(probability), np.mean([seen for _, seen in looks], axis=0)
 
@@ -33,9 +33,9 @@ class Together(plain.Oracle):
 def members():
     """Three that differ in more than their weights."""
     return (
-        plain.talkative(),
-        plain.talkative(seed=2, gate="vector"),
-        plain.talkative(seed=5, initial_units=0),
+        plain.varied_captioner(),
+        plain.varied_captioner(seed=2, gate="vector"),
+        plain.varied_captioner(seed=5, initial_units=0),
     )
 
 
@@ -49,7 +49,7 @@ def test_words_are_those_of_the_mean_probability(members, decoding):
         oracle = Together([plain.Oracle(m, annotations[i]) for m in members])
         said = run(oracle, decoding)
         said = said[:3] if isinstance(said, list) else [said]
-        plain.assert_said(found, i, said, decoding, oracle)
+        plain.assert_captions(found, i, said, decoding, oracle)
         alone = run(oracle.members[0], decoding)
         alone = alone if isinstance(alone, list) else [alone]
         differ |= alone[0].words != said[0].words
@@ -94,7 +94,7 @@ def test_it_compiles_as_one_model(members):
 
 
 def test_members_know_the_same_words(members):
-    other = plain.talkative(vocabulary_digest="other")
+    other = plain.varied_captioner(vocabulary_digest="other")
     for wrong in ((), (members[0], other)):
         with pytest.raises(ValueError, match="vocabulary_digest="):
             Ensemble(wrong)

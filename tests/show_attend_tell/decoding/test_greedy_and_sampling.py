@@ -27,7 +27,7 @@ def noise_of(n, decoding, seed=0):
 
 @pytest.fixture(scope="module")
 def captioner():
-    return plain.talkative()
+    return plain.varied_captioner()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_greedy_is_a_plain_loop(captioner, changes):
     for i in range(N):
         oracle = plain.Oracle(captioner, annotations[i])
         expected = plain.greedy(oracle, decoding)
-        plain.assert_said(found, i, [expected], decoding, oracle)
+        plain.assert_captions(found, i, [expected], decoding, oracle)
 
 
 def test_the_example_has_all_kinds(captions):
@@ -119,7 +119,7 @@ def test_a_certain_end_stops_at_once():
 
 
 def test_mixed_precision():
-    mixed = plain.talkative(dtype="mixed_bfloat16")
+    mixed = plain.varied_captioner(dtype="mixed_bfloat16")
     found = decode(mixed, plain.annotations_of(N), GREEDY)
     assert found.attention.dtype == "float32"
     assert np.all(np.isfinite(found.log_probability))
@@ -133,10 +133,10 @@ def test_sampled_probability_is_that_of_teacher_forcing(captioner):
         words = tuple(w for w in np.asarray(found.tokens[i, h]) if w)
         oracle = plain.Oracle(captioner, annotations[i])
         log_probability = sum(
-            oracle.look(words[:t])[0][word] for t, word in enumerate(words)
+            oracle.predict(words[:t])[0][word] for t, word in enumerate(words)
         )
-        said = plain.Said(words, log_probability)
-        plain.assert_said(
+        said = plain.PlainCaption(words, log_probability)
+        plain.assert_captions(
             # Samples keep their order: compare one at a time.
             type(found)(*(np.asarray(x)[:, h : h + 1] for x in found)),
             i,
@@ -148,7 +148,7 @@ def test_sampled_probability_is_that_of_teacher_forcing(captioner):
 
 def shares(oracle, decoding):
     """Returns the probability of each first word, worked out by sorting."""
-    log_p, _ = oracle.look(())
+    log_p, _ = oracle.predict(())
     scaled = np.full(V, -np.inf)
     words = plain.allowed((), decoding)
     scaled[words] = log_p[words] / decoding.temperature

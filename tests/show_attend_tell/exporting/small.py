@@ -11,7 +11,7 @@ from show_attend_tell.inference.caption_generator import (
     WorkdirCaptioner,
 )
 from tests.show_attend_tell.decoding import plain
-from tests.show_attend_tell.layers.checks import drawn
+from tests.show_attend_tell.layers.checks import random_array
 from tests.show_attend_tell.test_model import D, L
 
 SIZE, PATCH = 10, (10, 10 // L)  # One row of L patches.
@@ -21,7 +21,7 @@ SCALE = 3.0
 
 
 def kernel():
-    return drawn(*PATCH, 3, D, seed=5, scale=0.3)
+    return random_array(*PATCH, 3, D, seed=5, scale=0.3)
 
 
 def encoder(name="small_encoder"):
@@ -48,7 +48,7 @@ def annotations_of(square):
 
 def captioner(decoding=DECODING, resize_mode="squash", **arguments):
     vocabulary = Vocabulary(WORDS)
-    model = plain.talkative(
+    model = plain.varied_captioner(
         annotation_scale=SCALE,
         vocabulary_digest=vocabulary.digest,
         **arguments,

@@ -28,7 +28,7 @@ def test_it_says_what_the_equations_say():
         given = small.annotations_of(square) / small.SCALE
         said = decode(model, given[None].astype("float32"), small.DECODING)
         expected = plain.beam(oracle, small.DECODING)[:1]
-        plain.assert_said(said, 0, expected, small.DECODING, oracle)
+        plain.assert_captions(said, 0, expected, small.DECODING, oracle)
         np.testing.assert_allclose(
             said.log_probability[0, 0], expected[0].log_probability, atol=1e-5
         )
@@ -39,7 +39,7 @@ def test_so_does_the_part_of_the_encoder_that_learns():
     dense = keras.layers.Dense(D, dtype="mixed_float16", name="dense")
     grid = keras.layers.Reshape((1, L, D))(dense(features))
     encoder = keras.Model(features, grid, name="encoder")
-    model = plain.talkative(encoder=encoder, dtype="mixed_float16")
+    model = plain.varied_captioner(encoder=encoder, dtype="mixed_float16")
     plain.fill(encoder)
     caption_generator = CaptionGenerator(
         model, small.captioner().caption_generator.vocabulary, (1, L), ""

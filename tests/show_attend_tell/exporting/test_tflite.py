@@ -142,7 +142,7 @@ def test_annotations_and_steps_are_those_of_the_equations(device, oracles):
                 device, "step", token=np.array([token], np.int32),
                 **carried, **known,
             )  # fmt: skip
-            expected, attention = oracle.look(words)
+            expected, attention = oracle.predict(words)
             log_p = state["log_probabilities"][0]
             may = plain.allowed(words, small.DECODING)
             np.testing.assert_allclose(log_p[may], expected[may], atol=1e-4)
@@ -235,7 +235,7 @@ def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
     found = keras.layers.Conv2D(D, 56, 56, activation="relu")(
         keras.layers.Rescaling(1 / 255)(grid)
     )
-    captioner = plain.talkative(
+    captioner = plain.varied_captioner(
         encoder=keras.Model(pixels, found, name="encoder")
     )
     vocabulary = small.captioner().caption_generator.vocabulary

@@ -13,7 +13,7 @@ from tests import reference
 _BFLOAT16 = {"rtol": 0.05, "atol": 0.05}
 
 
-def drawn(*shape, seed=0, scale=1.0):
+def random_array(*shape, seed=0, scale=1.0):
     """Normal numbers, float32, the same at every call."""
     draws = np.random.default_rng([seed, *shape]).normal(0.0, scale, shape)
     return draws.astype(np.float32)
@@ -23,7 +23,9 @@ def fill(layer, seed=0, scale=0.5):
     """Gives every weight, biases too, numbers that are not zero."""
     for number, weight in enumerate(layer.weights):
         if weight.dtype == "float32":
-            weight.assign(drawn(*weight.shape, seed=seed + number, scale=scale))
+            weight.assign(
+                random_array(*weight.shape, seed=seed + number, scale=scale)
+            )
 
 
 def named_weights(layer):
@@ -63,7 +65,9 @@ def check_oracle(layer, inputs, oracle, call=None):
     with tf.GradientTape() as tape:
         tape.watch([tensors[k] for k in floats])
         outputs = tree.flatten(call(**tensors))
-        sides = [drawn(*x.shape, seed=99 + i) for i, x in enumerate(outputs)]
+        sides = [
+            random_array(*x.shape, seed=99 + i) for i, x in enumerate(outputs)
+        ]
         total = sum(
             tf.reduce_sum(tf.cast(x, tf.float32) * side)
             for x, side in zip(outputs, sides, strict=True)

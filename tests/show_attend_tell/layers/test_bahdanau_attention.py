@@ -9,8 +9,8 @@ from tests.show_attend_tell.layers.checks import (
     assert_close,
     check_layer,
     check_oracle,
-    drawn,
     fill,
+    random_array,
 )
 
 N, K, L, D, U, A = 2, 3, 5, 4, 3, 2
@@ -35,8 +35,8 @@ def built(hidden_shape=(N, U), **kwargs):
 
 @pytest.mark.parametrize("batch", [(N,), (N, K)])
 def test_attention(batch):
-    hidden = drawn(*batch, U)
-    annotations = drawn(N, L, D)
+    hidden = random_array(*batch, U)
+    annotations = random_array(N, L, D)
     shapes = ((None,) * len(batch) + (U,), (None, L, D))
     check_layer(make, shapes, [hidden, annotations], WEIGHTS)
 
@@ -53,13 +53,16 @@ def test_attention_is_the_papers(batch):
             )
         return context, attention
 
-    inputs = {"hidden": drawn(*batch, U), "annotations": drawn(N, L, D)}
+    inputs = {
+        "hidden": random_array(*batch, U),
+        "annotations": random_array(N, L, D),
+    }
     check_oracle(built((*batch, U)), inputs, oracle)
 
 
 def test_keys_save_work_and_change_nothing():
     layer = built()
-    hidden, annotations = drawn(N, U), drawn(N, L, D)
+    hidden, annotations = random_array(N, U), random_array(N, L, D)
     keys = layer.project(annotations)
     assert_close(
         layer(hidden, annotations, keys=keys), layer(hidden, annotations)
@@ -71,7 +74,7 @@ def test_keys_save_work_and_change_nothing():
 
 def test_attention_is_a_distribution_in_float32_under_any_policy():
     layer = built(dtype="mixed_bfloat16")
-    context, attention = layer(drawn(N, U), drawn(N, L, D))
+    context, attention = layer(random_array(N, U), random_array(N, L, D))
     assert attention.dtype == "float32" and context.dtype == "float32"
     assert np.all(np.asarray(attention) > 0)
     np.testing.assert_allclose(np.sum(attention, -1), 1.0, rtol=1e-6)
@@ -80,7 +83,7 @@ def test_attention_is_a_distribution_in_float32_under_any_policy():
 def test_extreme_energies_stay_finite():
     layer = built()
     layer.energy_kernel.assign(np.full((A, 1), 1e4, np.float32))
-    _, attention = layer(100 * drawn(N, U), 100 * drawn(N, L, D))
+    _, attention = layer(100 * random_array(N, U), 100 * random_array(N, L, D))
     assert np.all(np.isfinite(attention))
     np.testing.assert_allclose(np.sum(attention, -1), 1.0, rtol=1e-6)
 

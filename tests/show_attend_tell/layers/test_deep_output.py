@@ -8,8 +8,8 @@ from tests import reference
 from tests.show_attend_tell.layers.checks import (
     check_layer,
     check_oracle,
-    drawn,
     fill,
+    random_array,
 )
 
 E, U, D, V = 3, 4, 5, 7
@@ -28,7 +28,7 @@ def make(activation):
 
 
 def inputs_of(batch):
-    return [drawn(*batch, size) for size in (E, U, D)]
+    return [random_array(*batch, size) for size in (E, U, D)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from tests import reference
 from tests.show_attend_tell.layers.checks import (
     check_layer,
     check_oracle,
-    drawn,
+    random_array,
 )
 
 T, L = 4, 3
@@ -16,7 +16,7 @@ NORMALIZATIONS = ("sum", "mean")
 
 
 def attention_of(*batch):
-    return np.exp(drawn(*batch, T, L))
+    return np.exp(random_array(*batch, T, L))
 
 
 def mask_of(*batch):

@@ -8,8 +8,8 @@ from tests import reference
 from tests.show_attend_tell.layers.checks import (
     check_layer,
     check_oracle,
-    drawn,
     fill,
+    random_array,
 )
 
 N, L, D, U, H = 3, 4, 5, 2, 6
@@ -38,7 +38,7 @@ def test_initial_state(hidden_units):
     check_layer(
         make(hidden_units),
         ((None, None, D),),
-        [drawn(N, L, D)],
+        [random_array(N, L, D)],
         weights_of(hidden_units),
     )
 
@@ -56,12 +56,12 @@ def test_initial_state_is_the_papers(hidden_units):
         ]
         return tuple(map(np.stack, zip(*states, strict=True)))
 
-    check_oracle(layer, {"annotations": drawn(N, L, D)}, oracle)
+    check_oracle(layer, {"annotations": random_array(N, L, D)}, oracle)
 
 
 def test_dropout_is_of_the_hidden_layer_in_training_alone():
     layer = InitialState(U, 400, dropout=0.5)
-    annotations = drawn(N, L, D)
+    annotations = random_array(N, L, D)
     layer(annotations)
     fill(layer, scale=0.05)
     calm = layer(annotations)[0]

@@ -12,9 +12,9 @@ from tests.show_attend_tell.layers.checks import (
     assert_close,
     check_layer,
     check_oracle,
-    drawn,
     fill,
     named_weights,
+    random_array,
 )
 from tests.show_attend_tell.layers.test_lstm_decoder_cell import weights_of
 
@@ -28,10 +28,10 @@ def make(gate):
 
 def inputs_of(k, steps, locations):
     return {
-        "embedding": drawn(N, k, steps, E),
-        "hidden": drawn(N, k, U),
-        "cell": drawn(N, k, U, seed=1),
-        "annotations": drawn(N, locations, D),
+        "embedding": random_array(N, k, steps, E),
+        "hidden": random_array(N, k, U),
+        "cell": random_array(N, k, U, seed=1),
+        "annotations": random_array(N, locations, D),
     }
 
 
@@ -60,7 +60,7 @@ def outputs_and_gradients(layer, inputs, run):
         tape.watch(tensors)
         outputs = run(**tensors)[:4]
         total = sum(
-            tf.reduce_sum(x * drawn(*x.shape, seed=i))
+            tf.reduce_sum(x * random_array(*x.shape, seed=i))
             for i, x in enumerate(outputs)
         )
     # Of the annotations both through the keys and through the context.
@@ -124,7 +124,10 @@ def test_decoder_is_the_cell_step_by_step(gate, k, steps, locations, compiled):
     layer = built(gate, units=6, attention_units=5)
     shape = (N, k, 6)
     inputs = inputs_of(k, steps, locations)
-    inputs |= {"hidden": drawn(*shape), "cell": drawn(*shape, seed=1)}
+    inputs |= {
+        "hidden": random_array(*shape),
+        "cell": random_array(*shape, seed=1),
+    }
     run = layer
     if compiled:
         run = tf.function(lambda **inputs: layer(**inputs), autograph=False)

@@ -9,8 +9,8 @@ from tests.show_attend_tell.layers.checks import (
     assert_close,
     check_layer,
     check_oracle,
-    drawn,
     fill,
+    random_array,
 )
 
 N, K, L, D, U, A, E = 2, 2, 3, 3, 2, 2, 3
@@ -41,10 +41,10 @@ def weights_of(gate):
 
 def inputs_of(batch):
     return {
-        "embedding": drawn(*batch, E),
-        "hidden": drawn(*batch, U),
-        "cell": drawn(*batch, U, seed=1),
-        "annotations": drawn(N, L, D),
+        "embedding": random_array(*batch, E),
+        "hidden": random_array(*batch, U),
+        "cell": random_array(*batch, U, seed=1),
+        "annotations": random_array(N, L, D),
     }
 
 

@@ -14,8 +14,8 @@ from show_attend_tell.model import Captioner
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
     assert_close,
-    drawn,
     named_weights,
+    random_array,
 )
 
 L, D, V = 3, 2, 6
@@ -48,11 +48,13 @@ def made(seed=3, scale=1.0, compiled=False, **arguments):
 
 def fill_trainable(captioner, seed, scale):
     for number, weight in enumerate(captioner.trainable_weights):
-        weight.assign(drawn(*weight.shape, seed=seed + number, scale=scale))
+        weight.assign(
+            random_array(*weight.shape, seed=seed + number, scale=scale)
+        )
 
 
 def batch_of(n, k=1):
-    annotations = np.repeat(drawn(1, L, D, seed=5, scale=2.0), n, axis=0)
+    annotations = np.repeat(random_array(1, L, D, seed=5, scale=2.0), n, axis=0)
     caption = np.array([START, *WORDS, END], np.int32)
     return {
         "annotations": np.maximum(annotations, 0),
@@ -296,7 +298,7 @@ def test_gradients_are_those_of_the_steps(gumbel_temperature, compiled):
         **HARD, gumbel_temperature=gumbel_temperature, compiled=compiled
     )
     batch = batch_of(8)
-    batch["annotations"] = batch["annotations"] + drawn(8, L, D)
+    batch["annotations"] = batch["annotations"] + random_array(8, L, D)
     captioner.hard.soft_attention_probability = 0.5
     captioner.set_random_state(2, 2)
     sampling = captioner.hard.sampling(
@@ -314,7 +316,7 @@ def test_gradients_are_those_of_the_steps(gumbel_temperature, compiled):
             if isinstance(outputs, dict):
                 outputs = outputs["logits"], outputs["attention"]
             total = sum(
-                tf.reduce_sum(x * drawn(*x.shape, seed=i))
+                tf.reduce_sum(x * random_array(*x.shape, seed=i))
                 for i, x in enumerate(outputs)
             )
         gradients = tape.gradient(total, captioner.trainable_variables)

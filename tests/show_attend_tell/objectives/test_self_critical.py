@@ -13,7 +13,7 @@ from show_attend_tell.metrics.bleu import bleu_counts, smoothed_bleu
 from show_attend_tell.model import Captioner
 from show_attend_tell.objectives.self_critical import SelfCritical
 from tests import reference
-from tests.show_attend_tell.layers.checks import drawn, named_weights
+from tests.show_attend_tell.layers.checks import named_weights, random_array
 
 L, D, V = 3, 2, 6
 WORDS, MAX_WORDS = (4, 5), 3  # And the end: 22 captions, 8 of them cut.
@@ -43,7 +43,9 @@ def made(scale=1.0, seed=3, **arguments):
     captioner.decoder.jit_compile = False
     captioner.build({"annotations": (None, L, D), "tokens": (None, None, None)})
     for number, weight in enumerate(captioner.trainable_weights):
-        weight.assign(drawn(*weight.shape, seed=seed + number, scale=scale))
+        weight.assign(
+            random_array(*weight.shape, seed=seed + number, scale=scale)
+        )
     optimizer = keras.optimizers.Adam(0.05)
     captioner.compile(optimizer=optimizer, jit_compile=False)
     return captioner
@@ -64,7 +66,7 @@ def objective_of(captioner, **arguments):
 
 
 def batch_of(examples):
-    annotations = np.maximum(drawn(3, L, D, seed=5, scale=2.0), 0)
+    annotations = np.maximum(random_array(3, L, D, seed=5, scale=2.0), 0)
     return {
         "annotations": annotations[np.maximum(examples, 0)],
         "tokens": np.zeros((len(examples), 2, 5), np.int32),
