@@ -1,4 +1,4 @@
-"""The deep output layer: what to say, given all that is known (eq. 7)."""
+"""The deep output layer: scores of the next word (equation 7)."""
 
 import keras
 from keras import ops
@@ -19,7 +19,8 @@ class DeepOutput(keras.layers.Layer):
         vocabulary_size: V.
         activation: `"tanh"` (the authors' released code) or `"linear"` (the
             equation as printed).
-        dropout: Share of the units of `h_t` and of `p` dropped in training.
+        dropout: The rate at which units of `h_t` and of `p` are dropped in
+            training.
     """
 
     def __init__(
@@ -42,9 +43,9 @@ class DeepOutput(keras.layers.Layer):
             )
         self.vocabulary_size = vocabulary_size
         self.activation = activation
-        own = {"dtype": self.dtype_policy}
-        self.hidden_dropout = keras.layers.Dropout(dropout, **own)
-        self.output_dropout = keras.layers.Dropout(dropout, **own)
+        policy = self.dtype_policy
+        self.hidden_dropout = keras.layers.Dropout(dropout, dtype=policy)
+        self.output_dropout = keras.layers.Dropout(dropout, dtype=policy)
 
     def build(self, embedding_shape, hidden_shape, context_shape):
         """Creates the weights for `(..., E)`, `(..., U)` and `(..., D)`."""
@@ -68,7 +69,7 @@ class DeepOutput(keras.layers.Layer):
         )
 
     def call(self, embedding, hidden, context, training=None):
-        """Returns the logits, `(..., V)`.
+        """Returns the logits of equation 7, `(..., V)`.
 
         Args:
             embedding: `E y_(t-1)`, `(..., E)`.
@@ -77,19 +78,25 @@ class DeepOutput(keras.layers.Layer):
             training: Whether to drop units.
         """
         hidden = self.hidden_dropout(hidden, training=training)
-        known = (
+        p = (
             embedding
             + ops.matmul(hidden, self.hidden_kernel)
             + ops.matmul(context, self.context_kernel)
             + self.bias
-        )
+        )  # (..., E)
         if self.activation == "tanh":
-            known = ops.tanh(known)
-        known = self.output_dropout(known, training=training)
-        return ops.matmul(known, self.output_kernel) + self.output_bias
+            p = ops.tanh(p)
+        p = self.output_dropout(p, training=training)
+        return ops.matmul(p, self.output_kernel) + self.output_bias
+
+    def compute_output_shape(
+        self, embedding_shape, hidden_shape, context_shape
+    ):
+        """Returns `(..., V)`."""
+        return (*embedding_shape[:-1], self.vocabulary_size)
 
     def get_config(self):
-        """Returns what rebuilds the layer."""
+        """Returns the arguments of the layer."""
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,

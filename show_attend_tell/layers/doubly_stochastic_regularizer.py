@@ -1,4 +1,4 @@
-"""Look at everything once in a while: doubly stochastic attention (eq. 14)."""
+"""Doubly stochastic attention: the second term of equation 14."""
 
 import keras
 from keras import ops
@@ -8,9 +8,9 @@ NORMALIZATIONS = ("sum", "mean")
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
 class DoublyStochasticRegularizer(keras.layers.Layer):
-    """Penalises attention that ignores some locations over a caption.
+    """Penalises attention that neglects locations over a caption.
 
-    The second term of equation 14, for each caption on its own:
+    For each caption:
 
         penalty = weight * sum_i (1 - sum_t alpha_ti)^2
 
@@ -46,14 +46,21 @@ class DoublyStochasticRegularizer(keras.layers.Layer):
             attention: `(..., T, L)`.
             mask: `(..., T)`, true where a word (or the end token) is.
         """
-        attention = ops.cast(attention, "float32")
-        mask = ops.expand_dims(ops.cast(mask, "float32"), -1)
-        missed = 1.0 - ops.sum(attention * mask, axis=-2)
+        mask = ops.expand_dims(ops.cast(mask, "float32"), -1)  # (..., T, 1)
+        missing = 1.0 - ops.sum(attention * mask, axis=-2)  # (..., L)
         reduce = ops.sum if self.normalization == "sum" else ops.mean
-        return self.weight * reduce(missed * missed, axis=-1)
+        return self.weight * reduce(missing * missing, axis=-1)
+
+    def compute_mask(self, inputs, previous_mask):
+        """Returns no mask: the penalty has no steps."""
+        return None
+
+    def compute_output_shape(self, attention_shape):
+        """Returns `(...)`."""
+        return tuple(attention_shape[:-2])
 
     def get_config(self):
-        """Returns what rebuilds the layer."""
+        """Returns the arguments of the layer."""
         return {
             **super().get_config(),
             "weight": self.weight,

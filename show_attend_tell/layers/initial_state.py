@@ -1,4 +1,4 @@
-"""How the decoder starts: from the mean annotation (section 3.1.2)."""
+"""The decoder's first state, from the mean annotation (section 3.1.2)."""
 
 import keras
 from keras import ops
@@ -16,7 +16,7 @@ class InitialState(keras.layers.Layer):
     Args:
         units: U, the size of hidden and cell.
         hidden_units: The size of the layer between, or 0 for none.
-        dropout: Share of its units that are dropped in training.
+        dropout: The rate at which its units are dropped in training.
     """
 
     def __init__(
@@ -25,18 +25,17 @@ class InitialState(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = units
         self.hidden_units = hidden_units
-        own = {"dtype": self.dtype_policy}
-        if hidden_units:
-            self.between = keras.layers.Dense(
-                hidden_units, activation="relu", name="between", **own
+
+        def dense(units, activation, name):
+            return keras.layers.Dense(
+                units, activation, name=name, dtype=self.dtype_policy
             )
-        self.dropout = keras.layers.Dropout(dropout, **own)
-        self.to_hidden = keras.layers.Dense(
-            units, activation="tanh", name="to_hidden", **own
-        )
-        self.to_cell = keras.layers.Dense(
-            units, activation="tanh", name="to_cell", **own
-        )
+
+        if hidden_units:
+            self.between = dense(hidden_units, "relu", "between")
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.to_hidden = dense(units, "tanh", "to_hidden")
+        self.to_cell = dense(units, "tanh", "to_cell")
 
     def build(self, annotations_shape):
         """Creates the weights for `(N, L, D)`."""
@@ -49,13 +48,18 @@ class InitialState(keras.layers.Layer):
 
     def call(self, annotations, training=None):
         """Returns `h_0` and `c_0`, each `(N, U)`."""
-        summary = ops.mean(annotations, axis=1)
+        q = ops.mean(annotations, axis=1)  # (N, D)
         if self.hidden_units:
-            summary = self.dropout(self.between(summary), training=training)
-        return self.to_hidden(summary), self.to_cell(summary)
+            q = self.dropout(self.between(q), training=training)
+        return self.to_hidden(q), self.to_cell(q)
+
+    def compute_output_shape(self, annotations_shape):
+        """Returns `(N, U)` twice."""
+        shape = (annotations_shape[0], self.units)
+        return shape, shape
 
     def get_config(self):
-        """Returns what rebuilds the layer."""
+        """Returns the arguments of the layer."""
         return {
             **super().get_config(),
             "units": self.units,

@@ -224,14 +224,17 @@ class LSTMDecoderCell(keras.layers.Layer):
 
     def get_config(self):
         """Returns the arguments of the layer."""
-        attention = self.attention if self.is_plugged_in else None
+        attention = None
+        if self.is_plugged_in:
+            attention = keras.saving.serialize_keras_object(self.attention)
+            attention.pop("build_config", None)  # `build` builds it.
         return {
             **super().get_config(),
             "units": self.units,
             "attention_units": self.attention_units,
             "gate": self.gate,
             "temperature": self.temperature,
-            "attention": keras.saving.serialize_keras_object(attention),
+            "attention": attention,
         }
 
     @classmethod

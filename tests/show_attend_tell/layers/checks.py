@@ -1,22 +1,26 @@
-"""What every layer must do, checked in one way."""
+"""The checks that every layer passes, on every backend of Keras.
+
+`check_layer` is what `run_layer_test` is in Keras; `check_oracle` compares a
+layer with the paper, written in NumPy.
+"""
 
 import json
 
 import keras
 import numpy as np
-import tensorflow as tf
-from keras import tree
+from keras import ops, tree
 
 from tests import reference
 
+BACKEND = keras.backend.backend()
 # Of bfloat16, which has eight bits, after a few sums.
 _BFLOAT16 = {"rtol": 0.05, "atol": 0.05}
 
 
 def random_array(*shape, seed=0, scale=1.0):
     """Normal numbers, float32, the same at every call."""
-    draws = np.random.default_rng([seed, *shape]).normal(0.0, scale, shape)
-    return draws.astype(np.float32)
+    normal = np.random.default_rng([seed, *shape]).normal(0.0, scale, shape)
+    return normal.astype(np.float32)
 
 
 def fill(layer, seed=0, scale=0.5):
@@ -34,68 +38,131 @@ def named_weights(layer):
 
 
 def arrays(values):
-    return [np.asarray(x, np.float64) for x in tree.flatten(values)]
+    flat = tree.flatten(values)
+    return [ops.convert_to_numpy(x).astype(np.float64) for x in flat]
 
 
-def assert_close(found, expected, rtol=1e-5, atol=1e-5):
-    found, expected = arrays(found), arrays(expected)
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
+def assert_close(actual, expected, rtol=1e-5, atol=1e-5):
+    actual, expected = arrays(actual), arrays(expected)
+    assert len(actual) == len(expected)
+    for one, other in zip(actual, expected, strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(one, other, rtol=rtol, atol=atol)
+
+
+def random_sum(outputs):
+    """Returns a fixed random sum of all outputs, a scalar."""
+    total = 0.0
+    for i, x in enumerate(tree.flatten(outputs)):
+        side = ops.convert_to_tensor(random_array(*x.shape, seed=99 + i))
+        total = total + ops.sum(ops.cast(x, "float32") * side)
+    return total
+
+
+def outputs_and_gradients(layer, inputs, call=None):
+    """Returns outputs, and the gradients of their `random_sum`.
+
+    The gradients are by name, of float inputs and of weights; zero where none
+    flows.
+
+    Args:
+        layer: A layer with weights.
+        inputs: Name to array.
+        call: What to call with the inputs, by default the layer.
+    """
+    call = call or layer
+    inputs = {k: ops.convert_to_tensor(v) for k, v in inputs.items()}
+    floats = {
+        k: v
+        for k, v in inputs.items()
+        if "float" in keras.backend.standardize_dtype(v.dtype)
+    }
+
+    def loss(floats):
+        outputs = call(**{**inputs, **floats})
+        return random_sum(outputs), outputs
+
+    weights = {f"weights/{k}": v for k, v in named_weights(layer).items()}
+    return _GRADIENTS[BACKEND](loss, floats, weights)
+
+
+def _tensorflow_gradients(loss, floats, weights):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(floats)
+        total, outputs = loss(floats)
+    sources = {**floats, **{k: w.value for k, w in weights.items()}}
+    return outputs, tape.gradient(total, sources, unconnected_gradients="zero")
+
+
+def _jax_gradients(loss, floats, weights):
+    import jax
+
+    def stateless(floats, values):
+        mapping = [(weights[k], values[k]) for k in weights]
+        with keras.StatelessScope(state_mapping=mapping):
+            return loss(floats)
+
+    values = {k: w.value for k, w in weights.items()}
+    differentiated = jax.grad(stateless, argnums=(0, 1), has_aux=True)
+    (of_floats, of_weights), outputs = differentiated(floats, values)
+    return outputs, {**of_floats, **of_weights}
+
+
+def _torch_gradients(loss, floats, weights):
+    import torch
+
+    floats = {k: v.detach().requires_grad_() for k, v in floats.items()}
+    total, outputs = loss(floats)
+    sources = {**floats, **{k: w.value for k, w in weights.items()}}
+    gradients = torch.autograd.grad(
+        total, list(sources.values()), allow_unused=True
+    )
+    return outputs, {
+        k: torch.zeros_like(source) if gradient is None else gradient
+        for (k, source), gradient in zip(
+            sources.items(), gradients, strict=True
+        )
+    }
+
+
+_GRADIENTS = {
+    "tensorflow": _tensorflow_gradients,
+    "jax": _jax_gradients,
+    "torch": _torch_gradients,
+}
 
 
 def check_oracle(layer, inputs, oracle, call=None):
     """Compares outputs, and all gradients, with the NumPy oracle.
 
-    The gradient is that of a fixed random sum of all outputs, with respect
-    to every float input and every weight; the oracle's is by differences.
-
-    Args:
-        layer: A layer with weights.
-        inputs: Name to array; float ones are differentiated.
-        oracle: Takes inputs and weights, two dictionaries in float64, and
-            returns what the layer returns.
-        call: What to call with the inputs, by default the layer.
+    The oracle's gradients are by differences. It takes inputs and weights, two
+    dictionaries in float64, and returns what the layer returns; the other
+    arguments are those of `outputs_and_gradients`.
     """
-    call = call or layer
+    outputs, gradients = outputs_and_gradients(layer, inputs, call)
     weights = named_weights(layer)
-    floats = {k: v for k, v in inputs.items() if v.dtype == np.float32}
-    tensors = {k: tf.constant(v) for k, v in inputs.items()}
-    with tf.GradientTape() as tape:
-        tape.watch([tensors[k] for k in floats])
-        outputs = tree.flatten(call(**tensors))
-        sides = [
-            random_array(*x.shape, seed=99 + i) for i, x in enumerate(outputs)
-        ]
-        total = sum(
-            tf.reduce_sum(tf.cast(x, tf.float32) * side)
-            for x, side in zip(outputs, sides, strict=True)
-        )
-    variables = {
-        **{k: tensors[k] for k in floats},
-        **{f"weights/{k}": w.value for k, w in weights.items()},
+    values = {k: inputs.get(k) for k in gradients if k in inputs}
+    values |= {
+        f"weights/{k}": ops.convert_to_numpy(w) for k, w in weights.items()
     }
-    found = tape.gradient(total, variables)
 
     def expected(values):
-        own = {k: values.get(k, v) for k, v in inputs.items()}
-        return arrays(oracle(own, reference.below(values, "weights")))
+        given = {k: values.get(k, v) for k, v in inputs.items()}
+        return arrays(oracle(given, reference.below(values, "weights")))
 
-    def projected(values):
+    def total(values):
         return sum(
-            np.sum(x * side)
-            for x, side in zip(expected(values), sides, strict=True)
+            np.sum(x * random_array(*x.shape, seed=99 + i))
+            for i, x in enumerate(expected(values))
         )
 
-    values = {k: np.asarray(v, np.float64) for k, v in variables.items()}
+    values = {k: np.asarray(v, np.float64) for k, v in values.items()}
     assert_close(outputs, expected(values))
-    gradients = reference.numeric_gradient(projected, values)
-    for name, gradient in gradients.items():
+    for name, gradient in reference.numeric_gradient(total, values).items():
         np.testing.assert_allclose(
-            tf.zeros_like(variables[name])
-            if found[name] is None
-            else found[name],
+            ops.convert_to_numpy(gradients[name]),
             gradient,
             rtol=1e-3,
             atol=1e-4,
@@ -103,24 +170,25 @@ def check_oracle(layer, inputs, oracle, call=None):
         )
 
 
-def check_layer(make, shapes, inputs, weights):
+def check_layer(make, inputs, weights):
     """Checks what has nothing to do with the layer's mathematics.
 
     Args:
         make: Takes keywords of `keras.layers.Layer` and returns the layer.
-        shapes: The arguments of `build`, or `None` for a layer without.
         inputs: Arrays to call the layer with.
         weights: The names and shapes that its weights must have.
     """
     layer = make(name="checked")
-    if shapes is not None:
-        layer.build(*shapes)
-    assert {k: tuple(w.shape) for k, w in named_weights(layer).items()} == (
-        weights
-    )
+    symbolic = layer(*(keras.KerasTensor(x.shape, x.dtype) for x in inputs))
+    shapes = {k: tuple(w.shape) for k, w in named_weights(layer).items()}
+    assert shapes == weights
     fill(layer)
     outputs = layer(*inputs)
     assert len(layer.weights) == len(weights)
+    assert type(symbolic) is type(outputs) or not isinstance(symbolic, tuple)
+    assert [tuple(x.shape) for x in tree.flatten(symbolic)] == [
+        tuple(x.shape) for x in tree.flatten(outputs)
+    ]
     _check_round_trip(layer, inputs, outputs)
     _check_compiled(layer, inputs, outputs)
     _check_mixed_precision(make, layer, inputs, outputs)
@@ -134,43 +202,66 @@ def _check_round_trip(layer, inputs, outputs):
     again = keras.saving.deserialize_keras_object(json.loads(text))
     assert type(again) is type(layer)
     assert again.get_config() == config
-    if layer.weights:
-        assert [tuple(w.shape) for w in again.weights] == [
-            tuple(w.shape) for w in layer.weights
-        ], "deserialized without its weights"
-    _copy_weights(layer, again)
+    assert [tuple(w.shape) for w in again.weights] == [
+        tuple(w.shape) for w in layer.weights
+    ], "deserialized without its weights"
+    again.set_weights(layer.get_weights())
     assert_close(again(*inputs), outputs, rtol=0, atol=0)
 
 
-def _copy_weights(source, target):
-    target.set_weights(source.get_weights())
-
-
 def _check_compiled(layer, inputs, outputs):
-    for compiled in (False, True):
-        function = tf.function(layer, jit_compile=compiled)
-        assert_close(function(*map(tf.constant, inputs)), outputs)
+    inputs = list(map(ops.convert_to_tensor, inputs))
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        assert_close(tf.function(layer)(*inputs), outputs)
+        assert_close(tf.function(layer, jit_compile=True)(*inputs), outputs)
+    elif BACKEND == "jax":
+        import jax
+
+        assert_close(jax.jit(lambda *x: layer(*x))(*inputs), outputs)
 
 
 def _check_mixed_precision(make, layer, inputs, outputs):
+    def check(made, **tolerance):
+        made(*inputs)
+        assert all(weight.dtype == "float32" for weight in made.weights)
+        made.set_weights(layer.get_weights())
+        assert_close(made(*inputs), outputs, **tolerance)
+
     mixed = make(dtype="mixed_bfloat16")
-    mixed(*inputs)
+    check(mixed, **_BFLOAT16)
     policies = {one.dtype_policy.name for one in mixed._flatten_layers()}
     assert policies <= {"mixed_bfloat16", "float32"}
-    assert all(weight.dtype == "float32" for weight in mixed.weights)
-    _copy_weights(layer, mixed)
-    assert_close(mixed(*inputs), outputs, **_BFLOAT16)
-    # The whole program may be in mixed precision, too.
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        mixed = make()
-        mixed(*inputs)
-        _copy_weights(layer, mixed)
-        assert_close(mixed(*inputs), outputs, **_BFLOAT16)
+        check(make(), **_BFLOAT16)
         # What is made in float32 stays so whatever the program's policy.
-        exact = make(dtype="float32")
-        exact(*inputs)
-        _copy_weights(layer, exact)
-        assert_close(exact(*inputs), outputs)
+        check(make(dtype="float32"))
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def check_mask(layer, inputs):
+    """Compares a mask with annotations that have no such locations.
+
+    Args:
+        layer: A layer that takes `annotations` and `mask`, and returns
+            attention `(N, ..., L)` in a tuple.
+        inputs: Name to array, the masked locations of all images at the end.
+    """
+    n, locations, _ = inputs["annotations"].shape
+    kept = locations - 2
+    shorter = {**inputs, "annotations": inputs["annotations"][:, :kept]}
+    mask = np.broadcast_to(np.arange(locations) < kept, (n, locations))
+    outputs, gradients = outputs_and_gradients(
+        layer, inputs, lambda **inputs: layer(**inputs, mask=mask)
+    )
+    for masked, expected in zip(
+        arrays(outputs), arrays(layer(**shorter)), strict=True
+    ):
+        if masked.shape != expected.shape:  # Attention, or weights by it.
+            assert not np.any(masked[..., kept:])
+            masked = masked[..., :kept]
+        np.testing.assert_allclose(masked, expected, rtol=1e-5, atol=1e-6)
+    assert not np.any(arrays(gradients["annotations"])[0][:, kept:])

