@@ -1,6 +1,6 @@
 // Captions a photo on Android with LiteRT's Interpreter. NOT COMPILED, NOT RUN:
-// there was neither a Kotlin compiler nor a device. caption.cc does the same and
-// was run.
+// there was neither a Kotlin compiler nor a device. ../cpp/caption.cc does the same
+// and was run.
 //
 //     // build.gradle.kts; the model as a file, such as copied out of the assets
 //     implementation("com.google.ai.edge.litert:litert:1.4.0")
@@ -39,18 +39,18 @@ class Captioner(file: File) : AutoCloseable {
     private val settings = JSONObject(tail.getValue("captioner.json"))
     private val vocabulary = tail.getValue("vocabulary.txt").removeSuffix("\n").split("\n")
     private val size = settings.getInt("image_size")
-    private val most = settings.getInt("max_words")
+    private val maxWords = settings.getInt("max_words")
     val rows = settings.getInt("rows")
     val columns = settings.getInt("columns")
     private val interpreter = Interpreter(file, Interpreter.Options().setNumThreads(2))
 
-    /** Says what is in a photo, by the signature `beam` or `greedy`. */
+    /** Captions a photo, by the signature `beam` or `greedy`. */
     fun caption(photo: Bitmap, method: String = "beam"): Caption {
-        val tokens = arrayOf(IntArray(most))
+        val tokens = arrayOf(IntArray(maxWords))
         val length = IntArray(1)
         val finished = IntArray(1)
         val logProbability = FloatArray(1)
-        val attention = arrayOf(Array(most) { FloatArray(rows * columns) })
+        val attention = arrayOf(Array(maxWords) { FloatArray(rows * columns) })
         interpreter.runSignature(
             mapOf("image" to fit(photo)),
             mapOf(
@@ -73,8 +73,8 @@ class Captioner(file: File) : AutoCloseable {
     override fun close() = interpreter.close()
 
     /**
-     * The square that the encoder sees: bilinear, half-pixel centres, no
-     * antialias, halves to even. `Bitmap.createScaledBitmap` has other rules.
+     * The square that the encoder takes: bilinear, half-pixel centres, no
+     * antialias, halves to even. `Bitmap.createScaledBitmap` differs.
      */
     private fun fit(photo: Bitmap): ByteBuffer {
         var height = size
@@ -85,23 +85,23 @@ class Captioner(file: File) : AutoCloseable {
             height = ((2 * photo.height * target + shorter) / (2 * shorter)).toInt()
             width = ((2 * photo.width * target + shorter) / (2 * shorter)).toInt()
         }
-        val down = neighbours(photo.height, height)
-        val across = neighbours(photo.width, width)
+        val vertical = neighbours(photo.height, height)
+        val horizontal = neighbours(photo.width, width)
         val above = IntArray(photo.width)
         val below = IntArray(photo.width)
         val square = ByteBuffer.allocateDirect(size * size * 3).order(ByteOrder.nativeOrder())
         for (y in 0 until size) {
-            photo.getPixels(above, 0, photo.width, 0, down.lower[y], photo.width, 1)
-            photo.getPixels(below, 0, photo.width, 0, down.upper[y], photo.width, 1)
+            photo.getPixels(above, 0, photo.width, 0, vertical.lower[y], photo.width, 1)
+            photo.getPixels(below, 0, photo.width, 0, vertical.upper[y], photo.width, 1)
             for (x in 0 until size) {
                 for (shift in intArrayOf(16, 8, 0)) {
-                    fun along(line: IntArray): Float {
-                        val left = onWhite(line[across.lower[x]], shift)
-                        val right = onWhite(line[across.upper[x]], shift)
-                        return left + (right - left) * across.weight[x]
+                    fun interpolate(line: IntArray): Float {
+                        val left = onWhite(line[horizontal.lower[x]], shift)
+                        val right = onWhite(line[horizontal.upper[x]], shift)
+                        return left + (right - left) * horizontal.weight[x]
                     }
-                    val high = along(above)
-                    val value = high + (along(below) - high) * down.weight[y]
+                    val top = interpolate(above)
+                    val value = top + (interpolate(below) - top) * vertical.weight[y]
                     square.put(rint(value).toInt().toByte())
                 }
             }
@@ -110,7 +110,7 @@ class Captioner(file: File) : AutoCloseable {
         return square
     }
 
-    /** One channel of an ARGB pixel, laid on white. */
+    /** One channel of an ARGB pixel, composed with white. */
     private fun onWhite(pixel: Int, shift: Int): Float {
         val opaque = pixel ushr 24
         return rint(((pixel shr shift and 255) * opaque + 255 * (255 - opaque)) / 255f)
@@ -119,32 +119,32 @@ class Captioner(file: File) : AutoCloseable {
     private class Neighbours(val lower: IntArray, val upper: IntArray, val weight: FloatArray)
 
     private fun neighbours(source: Int, target: Int): Neighbours {
-        val found = Neighbours(IntArray(size), IntArray(size), FloatArray(size))
+        val result = Neighbours(IntArray(size), IntArray(size), FloatArray(size))
         val scale = source.toFloat() / target.toFloat()
         for (n in 0 until size) {
             val position = ((target - size) / 2 + n + 0.5f) * scale - 0.5f
-            found.lower[n] = floor(position).toInt().coerceIn(0, source - 1)
-            found.upper[n] = min(ceil(position).toInt(), source - 1)
-            found.weight[n] = position - floor(position)
+            result.lower[n] = floor(position).toInt().coerceIn(0, source - 1)
+            result.upper[n] = min(ceil(position).toInt(), source - 1)
+            result.weight[n] = position - floor(position)
         }
-        return found
+        return result
     }
 
     /**
-     * Files in the zip archive at the model's end, which are not compressed.
-     * Android's own `ZipFile` takes only files that begin with an archive.
+     * The files in the zip archive at the model's end, which are not compressed.
+     * Android's `ZipFile` takes only files that begin with an archive.
      */
     private fun readTail(file: File): Map<String, String> = RandomAccessFile(file, "r").use {
         fun bytes(at: Long, count: Int): ByteBuffer {
             require(at >= 0 && count <= 1 shl 24 && at + count <= it.length()) { "damaged archive" }
-            val found = ByteArray(count)
+            val content = ByteArray(count)
             it.seek(at)
-            it.readFully(found)
-            return ByteBuffer.wrap(found).order(ByteOrder.LITTLE_ENDIAN)
+            it.readFully(content)
+            return ByteBuffer.wrap(content).order(ByteOrder.LITTLE_ENDIAN)
         }
         fun ByteBuffer.short(at: Int) = getShort(at).toInt() and 0xffff
         val end = bytes(it.length() - 22, 22)
-        require(end.getInt(0) == 0x06054b50) { "no words at the model's end: it is no captioner" }
+        require(end.getInt(0) == 0x06054b50) { "no vocabulary at the model's end: no captioner" }
         var at = end.getInt(16).toLong()
         (0 until end.short(10)).associate { _ ->
             val entry = bytes(at, 46)

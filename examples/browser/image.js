@@ -1,13 +1,13 @@
-// Photo -> the square of pixels that the encoder was trained on.
+// Decodes photos, and resizes them to the square that the encoder takes.
 //
-// The same as `pipelines/images.py`, to the last bit: bilinear, half-pixel
-// centres, two by two neighbours, no antialias, arithmetic in float32, halves
-// to even. A canvas would scale by rules of its own.
+// The same as `pipelines/images/decoding.py`, to the last bit: bilinear,
+// half-pixel centres, two by two neighbours, no antialias, arithmetic in float32,
+// halves to even. The resize of a canvas differs from browser to browser.
 
 import {CaptionerError} from "./errors.js";
 
-export const MOST_PIXELS = 64_000_000;
-export const MOST_FILE_BYTES = 256 * 2 ** 20;
+export const MAX_PIXELS = 64_000_000;
+export const MAX_FILE_BYTES = 256 * 2 ** 20;
 
 // How much of a photo is read at a time, in pixels.
 const BAND_PIXELS = 2 ** 22;
@@ -16,12 +16,12 @@ const BAND_PIXELS = 2 ** 22;
  * Decodes a photo: upright by its EXIF orientation, without colour conversion,
  * the first frame of an animation.
  *
- * @param {Blob} file JPEG, PNG, WebP, GIF, BMP, or what else the browser knows.
- * @return {Promise<ImageBitmap>} To be closed by who asked for it.
+ * @param {Blob} file JPEG, PNG, WebP, GIF, BMP, or another format of the browser.
+ * @return {Promise<ImageBitmap>} To be closed by the caller.
  * @throws {CaptionerError} It is no image, or too large.
  */
 export async function decodePhoto(file) {
-  if (file.size > MOST_FILE_BYTES) {
+  if (file.size > MAX_FILE_BYTES) {
     throw new CaptionerError(
       `This file has ${Math.round(file.size / 2 ** 20)} MB. ` +
       "Choose a photo of at most 256 MB.");
@@ -39,11 +39,11 @@ export async function decodePhoto(file) {
       "another kind: save it as JPEG or PNG, and try again.");
   }
   const {width, height} = bitmap;
-  if (width * height > MOST_PIXELS) {
+  if (width * height > MAX_PIXELS) {
     bitmap.close();
     throw new CaptionerError(
       `This photo has ${Math.round(width * height / 1e6)} megapixels. ` +
-      `Make it smaller: at most ${MOST_PIXELS / 1e6}.`);
+      `Make it smaller: at most ${MAX_PIXELS / 1e6}.`);
   }
   return bitmap;
 }
@@ -53,14 +53,14 @@ export async function decodePhoto(file) {
  *
  * @param {ImageBitmap} bitmap The photo; transparency is laid on white.
  * @param {number} size Side of the square.
- * @param {string} resize_mode `"crop"` (the centre) or `"squash"` (all of it).
+ * @param {string} resizeMode `"crop"` (the centre) or `"squash"` (all of it).
  * @return {Uint8Array} RGB, row by row, `size * size * 3`.
  */
-export function fitBitmap(bitmap, size, resize_mode) {
+export function fitBitmap(bitmap, size, resizeMode) {
   const {width, height} = bitmap;
-  const [rows] = resizedShape(height, width, size, resize_mode);
+  const [rows] = resizedShape(height, width, size, resizeMode);
   const {lower, upper} = neighbours(height, rows, size);
-  const wanted = new Set([...lower, ...upper]);
+  const needed = new Set([...lower, ...upper]);
   const lines = new Map();
   const band = Math.min(height, Math.max(1, Math.floor(BAND_PIXELS / width)));
   const canvas = new OffscreenCanvas(width, band);
@@ -69,7 +69,7 @@ export function fitBitmap(bitmap, size, resize_mode) {
   context.fillStyle = "#fff";
   for (let top = 0; top < height; top += band) {
     context.fillRect(0, 0, width, band);
-    // Beyond a browser's largest canvas nothing is drawn, without a word.
+    // Beyond its largest canvas a browser renders nothing, without an error.
     if (context.getImageData(width - 1, 0, 1, 1).data[3] !== 255) {
       throw new CaptionerError(
         `This photo is ${width} pixels wide, more than this browser can read. ` +
@@ -77,10 +77,10 @@ export function fitBitmap(bitmap, size, resize_mode) {
     }
     context.drawImage(bitmap, 0, -top);
     for (let y = top; y < Math.min(top + band, height); y++) {
-      if (wanted.has(y)) lines.set(y, context.getImageData(0, y - top, width, 1).data);
+      if (needed.has(y)) lines.set(y, context.getImageData(0, y - top, width, 1).data);
     }
   }
-  return fitImage({width, height, line: (y) => lines.get(y)}, size, resize_mode);
+  return fitImage({width, height, line: (y) => lines.get(y)}, size, resizeMode);
 }
 
 /**
@@ -89,22 +89,23 @@ export function fitBitmap(bitmap, size, resize_mode) {
  * @param {{width: number, height: number, line: function(number)}} image
  *     `line(y)` gives a row of pixels as RGBA.
  * @param {number} size Side of the square.
- * @param {string} resize_mode `"crop"` or `"squash"`.
+ * @param {string} resizeMode `"crop"` or `"squash"`.
  * @return {Uint8Array} RGB, row by row, `size * size * 3`.
  */
-export function fitImage({width, height, line}, size, resize_mode) {
-  const [rows, columns] = resizedShape(height, width, size, resize_mode);
-  const down = neighbours(height, rows, size);
-  const across = neighbours(width, columns, size);
+export function fitImage({width, height, line}, size, resizeMode) {
+  const [rows, columns] = resizedShape(height, width, size, resizeMode);
+  const vertical = neighbours(height, rows, size);
+  const horizontal = neighbours(width, columns, size);
   const square = new Uint8Array(size * size * 3);
   for (let y = 0, n = 0; y < size; y++) {
-    const above = line(down.lower[y]), below = line(down.upper[y]);
+    const above = line(vertical.lower[y]), below = line(vertical.upper[y]);
     for (let x = 0; x < size; x++) {
-      const left = 4 * across.lower[x], right = 4 * across.upper[x];
+      const left = 4 * horizontal.lower[x], right = 4 * horizontal.upper[x];
+      const weight = horizontal.weight[x];
       for (let c = 0; c < 3; c++, n++) {
-        const high = between(above[left + c], above[right + c], across.weight[x]);
-        const low = between(below[left + c], below[right + c], across.weight[x]);
-        square[n] = halfEven(between(high, low, down.weight[y]));
+        const top = interpolate(above[left + c], above[right + c], weight);
+        const bottom = interpolate(below[left + c], below[right + c], weight);
+        square[n] = roundHalfEven(interpolate(top, bottom, vertical.weight[y]));
       }
     }
   }
@@ -115,18 +116,18 @@ export function fitImage({width, height, line}, size, resize_mode) {
  * Returns the part of a photo that the encoder sees: left, top, right and
  * bottom as fractions.
  */
-export function seenBox(height, width, resize_mode) {
-  const side = 224; // of the encoder's input; another gives the same fractions
-  const [rows, columns] = resizedShape(height, width, side, resize_mode);
+export function seenBox(height, width, resizeMode) {
+  const side = 224; // of the encoder's input; any other gives the same fractions
+  const [rows, columns] = resizedShape(height, width, side, resizeMode);
   const left = Math.floor((columns - side) / 2), top = Math.floor((rows - side) / 2);
   return [left / columns, top / rows, (left + side) / columns, (top + side) / rows];
 }
 
 // Height and width to which a photo is resized, before the square is cut out.
-function resizedShape(height, width, size, resize_mode) {
-  if (resize_mode === "squash") return [size, size];
+function resizedShape(height, width, size, resizeMode) {
+  if (resizeMode === "squash") return [size, size];
   const shorter = Math.min(height, width);
-  const target = halfEven(size * 256 / 224);
+  const target = roundHalfEven(size * 256 / 224);
   return [height, width].map((side) =>
     Math.floor((2 * side * target + shorter) / (2 * shorter)));
 }
@@ -147,12 +148,11 @@ function neighbours(source, target, size) {
   return {lower, upper, weight};
 }
 
-function between(low, high, weight) {
+function interpolate(low, high, weight) {
   return Math.fround(low + Math.fround(Math.fround(high - low) * weight));
 }
 
-function halfEven(value) {
-  const floor = Math.floor(value);
-  const part = value - floor;
+function roundHalfEven(value) {
+  const floor = Math.floor(value), part = value - floor;
   return part > 0.5 || (part === 0.5 && floor % 2) ? floor + 1 : floor;
 }

@@ -1,20 +1,20 @@
-// What a captioner's .tflite file says of itself: its words and settings.
+// Reads the vocabulary and the settings in a captioner's .tflite file.
 
 import {readArchive} from "./archive.js";
 import {CaptionerError} from "./errors.js";
 
-export const MOST_BYTES = 512 * 2 ** 20;
+export const MAX_BYTES = 512 * 2 ** 20;
 
 const MAGIC = "TFL3";
-const FILES = {"captioner.json": 2 ** 20, "vocabulary.txt": 4 * 2 ** 20};
+const MAX_FILE_BYTES = {"captioner.json": 2 ** 20, "vocabulary.txt": 4 * 2 ** 20};
 const FORMAT = 1;
 
 /**
- * Reads the words and the settings of a captioner.
+ * Reads the vocabulary and the settings of a captioner.
  *
- * @param {Uint8Array} bytes The whole .tflite file.
- * @return {{words: string[], settings: Object}} The vocabulary, where a word's
- *     index is its number, and what `captioner.json` holds.
+ * @param {Uint8Array} bytes The complete .tflite file.
+ * @return {{vocabulary: string[], settings: Object}} The words, indexed by
+ *     token, and the content of `captioner.json`.
  * @throws {CaptionerError} It is no captioner, or one that is damaged.
  */
 export function readModelFile(bytes) {
@@ -24,15 +24,15 @@ export function readModelFile(bytes) {
       "This is no .tflite file. Expected one that " +
       "`python -m show_attend_tell.export --format=tflite` wrote.");
   }
-  const files = readArchive(bytes, FILES);
-  for (const name of Object.keys(FILES)) {
+  const files = readArchive(bytes, MAX_FILE_BYTES);
+  for (const name of Object.keys(MAX_FILE_BYTES)) {
     if (!files[name]) throw refused(`${name} is not in it`);
   }
   const settings = parse(files["captioner.json"]);
-  const words = decode(files["vocabulary.txt"], "vocabulary.txt")
+  const vocabulary = decode(files["vocabulary.txt"], "vocabulary.txt")
     .replace(/\n$/, "").split("\n");
-  check(settings, words);
-  return {words, settings};
+  check(settings, vocabulary);
+  return {vocabulary, settings};
 }
 
 function refused(reason) {
@@ -50,20 +50,21 @@ function decode(bytes, name) {
 }
 
 function parse(bytes) {
+  const text = decode(bytes, "captioner.json");
   try {
-    const settings = JSON.parse(decode(bytes, "captioner.json"));
+    const settings = JSON.parse(text);
     if (settings !== null && typeof settings === "object") return settings;
-  } catch (error) {
-    if (error instanceof CaptionerError) throw error;
+  } catch {
+    // As what is JSON, but no object.
   }
   throw refused("captioner.json is not JSON");
 }
 
-function check(settings, words) {
+function check(settings, vocabulary) {
   if (settings.format !== FORMAT) {
     throw refused(`its format is ${JSON.stringify(settings.format)} and not ${FORMAT}`);
   }
-  const last = words.length - 1;
+  const lastToken = vocabulary.length - 1;
   const ranges = {
     image_size: [1, 1024],
     rows: [1, 64],
@@ -72,14 +73,14 @@ function check(settings, words) {
     beam_width: [1, 64],
     min_words: [0, 256],
     no_repeat_ngram_size: [0, 256],
-    start: [0, last],
-    end: [0, last],
-    unknown: [0, last],
+    start: [0, lastToken],
+    end: [0, lastToken],
+    unknown: [0, lastToken],
   };
-  for (const [name, [least, most]] of Object.entries(ranges)) {
+  for (const [name, [min, max]] of Object.entries(ranges)) {
     const value = settings[name];
-    if (!Number.isInteger(value) || value < least || value > most) {
-      throw refused(`${name} is ${JSON.stringify(value)}, expected ${least} to ${most}`);
+    if (!Number.isInteger(value) || value < min || value > max) {
+      throw refused(`${name} is ${JSON.stringify(value)}, expected ${min} to ${max}`);
     }
   }
   if (!["squash", "crop"].includes(settings.resize_mode)) {

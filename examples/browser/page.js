@@ -1,58 +1,58 @@
-// The page: takes a photo, shows its caption and where the model looked.
+// The page: takes a photo, shows its caption and the attention of each word.
 
-import {light, placeOf} from "./attention.js";
+import {describeAttention, renderAttention} from "./attention.js";
 import {
   Captioner, CaptionerError, closeConnections, decodePhoto, download, seenBox,
 } from "./captioner.js";
 
-const MODEL = "../flickr8k.tflite";
-const PACE = 650; // milliseconds a word, when played
-const SPOKEN_PACE = 380; // where a voice does not say which word it is at
-const SHOWN = 800; // pixels of a photo's longer side, as it is shown
+const MODEL = "../../savedmodels/flickr8k.tflite";
+const WORD_MS = 650; // of each word, when the caption is played
+const SPOKEN_WORD_MS = 380; // where a voice does not report its position
+const MAX_SHOWN = 800; // pixels of a photo's longer side, as it is shown
 
 const byId = (id) => document.getElementById(id);
-const still = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 let captioner = null;
-let photo = null; // what is shown: its pixels for the model, and for the eye
-let said = {words: [], done: true};
-let turn = 0; // which photo and search this is; answers to older ones are dropped
+let photo = null; // the current one: its pixels for the model and for the eye
+let caption = {words: [], complete: true};
+let turn = 0; // number of the photo and search; results of older ones are dropped
 
 // ---------------------------------------------------------------- Messages
 
-function tell(text) {
+function showStatus(text) {
   byId("words").hidden = true;
   byId("message").hidden = false;
   byId("error").textContent = "";
   byId("status").textContent = text;
 }
 
-function complain(error) {
-  tell("");
+function showError(error) {
+  showStatus("");
   if (!(error instanceof CaptionerError)) console.error(error);
   byId("error").textContent = error instanceof CaptionerError ? error.message
     : `Something went wrong (${error?.message ?? error}). Load the page again.`;
 }
 
-// Runs what a user asked for; says what went wrong.
+// Runs what a user asked for; shows what went wrong.
 async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    complain(error);
+    showError(error);
   }
 }
 
 // ---------------------------------------------------------------- Start
 
 async function start() {
-  tell("Loading the captioner …");
+  showStatus("Loading the captioner …");
   const address = new URLSearchParams(location.search).get("model") ?? MODEL;
   const bar = byId("progress");
   bar.hidden = false;
   try {
-    const files = await download(address, (count, all) => {
-      if (all) bar.value = count / all;
+    const files = await download(address, (count, total) => {
+      if (total) bar.value = count / total;
     });
     closeConnections(); // Before there is any photo.
     captioner = await Captioner.start(files);
@@ -61,30 +61,30 @@ async function start() {
   }
   const {name, encoder, precision, beam_width: width} = captioner.settings;
   byId("about").textContent = `Model: ${name} (${encoder}, ${precision}). ` +
-    `Careful search weighs ${width} captions against each other; word by word takes the ` +
+    `Careful search compares ${width} captions with each other; word by word takes the ` +
     "likeliest word each time. All of it was loaded before you chose a photo; then this page " +
     "closed its connections.";
   for (const id of ["choose", "open-camera", "methods"]) byId(id).disabled = false;
-  tell("Ready. Choose a photo.");
+  showStatus("Ready. Choose a photo.");
 }
 
 // ---------------------------------------------------------------- Photos
 
 // Takes a photo from a promise of its bitmap.
-async function take(coming) {
+async function takePhoto(promise) {
   const mine = ++turn;
-  clear();
-  tell("Looking …");
-  const bitmap = await coming;
+  clearCaption();
+  showStatus("Looking …");
+  const bitmap = await promise;
   try {
     if (mine !== turn) return;
-    show(bitmap);
+    showPhoto(bitmap);
     await painted();
     photo.pixels = captioner.fit(bitmap);
   } finally {
     bitmap.close();
   }
-  await caption();
+  await captionPhoto();
 }
 
 function takeFile(file) {
@@ -94,20 +94,19 @@ function takeFile(file) {
     if (!file) {
       throw new CaptionerError("That was no file. Save the photo first, and choose it here.");
     }
-    return take(decodePhoto(file));
+    return takePhoto(decodePhoto(file));
   });
 }
 
-function show(bitmap) {
+function showPhoto(bitmap) {
   const {width, height} = bitmap;
-  const scale = Math.min(1, SHOWN / Math.max(width, height));
-  const canvases = [byId("photo"), byId("lit")];
-  for (const canvas of canvases) {
-    canvas.width = Math.max(1, Math.round(width * scale));
-    canvas.height = Math.max(1, Math.round(height * scale));
-    canvas.hidden = false;
+  const scale = Math.min(1, MAX_SHOWN / Math.max(width, height));
+  const canvas = byId("photo");
+  for (const one of [canvas, byId("overlay")]) {
+    one.width = Math.max(1, Math.round(width * scale));
+    one.height = Math.max(1, Math.round(height * scale));
+    one.hidden = false;
   }
-  const [canvas] = canvases;
   const context = canvas.getContext("2d", {willReadFrequently: true});
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -130,168 +129,168 @@ const painted = () => new Promise((resolve) => {
 
 // ---------------------------------------------------------------- Captions
 
-async function caption() {
+async function captionPhoto() {
   const mine = ++turn;
-  clear();
-  tell("Looking …");
+  clearCaption();
+  showStatus("Looking …");
   const method = byId("methods").querySelector("input:checked").value;
-  const began = performance.now();
-  said = {words: [], done: false};
-  const result = await captioner.caption(photo.pixels, {method, onWord: (one) => {
-    if (mine === turn) addWord(one);
+  const started = performance.now();
+  caption = {words: [], complete: false};
+  const result = await captioner.caption(photo.pixels, {method, onWord: (step) => {
+    if (mine === turn) addWord(step);
   }});
   if (mine !== turn) return;
-  const seconds = (performance.now() - began) / 1000;
-  said.done = true;
-  for (let t = said.words.length; t < result.words.length; t++) {
+  const seconds = (performance.now() - started) / 1000;
+  caption.complete = true;
+  for (let t = caption.words.length; t < result.words.length; t++) {
     addWord({word: result.words[t], attention: result.attention[t], gate: result.gate[t]});
   }
-  finish(result, seconds);
+  showResult(result, seconds);
 }
 
-function finish({words, logProbability, finished}, seconds) {
+function showResult({words, logProbability, finished}, seconds) {
   const text = words.join(" ");
-  if (!words.length) tell("The model has nothing to say about this photo.");
+  if (!words.length) showStatus("The model generated no caption for this photo.");
   const cut = finished ? "" : " …";
-  byId("announce").textContent = `Caption: ${text || "none"}${cut}`;
+  byId("announcement").textContent = `Caption: ${text || "none"}${cut}`;
   byId("words").setAttribute("aria-label", `Caption: ${text}`);
   byId("photo").setAttribute("aria-label", `Your photo. Caption: ${text}`);
   byId("facts").textContent = `${seconds.toFixed(1)} s on this device. Log-probability ` +
     `${logProbability.toFixed(1).replace("-", "−")}.${finished ? "" : " Cut off: too long."}`;
   byId("play").disabled = byId("speak").disabled = !words.length;
-  if (player?.waiting) step(player.word + 1);
+  if (player?.waiting) playWord(player.word + 1);
 }
 
-function clear() {
+function clearCaption() {
   stop();
-  said = {words: [], done: true};
-  shown = pointed = pinned = null;
+  caption = {words: [], complete: true};
+  shown = hovered = pinned = null;
   byId("words").replaceChildren();
   byId("words").removeAttribute("aria-label");
-  for (const id of ["announce", "told", "facts"]) byId(id).textContent = "";
-  byId("lit").classList.remove("on");
+  for (const id of ["announcement", "description", "facts"]) byId(id).textContent = "";
+  byId("overlay").classList.remove("on");
   byId("play").disabled = byId("speak").disabled = true;
 }
 
 function addWord({word, attention, gate}) {
-  const t = said.words.length;
+  const t = caption.words.length;
   if (t === 0) {
     byId("message").hidden = true;
     byId("words").hidden = false;
-    if (!still.matches) play();
+    if (!reducedMotion.matches) play();
   }
-  const {rows, columns} = captioner.settings;
-  const place = placeOf(attention, [rows, columns], photo.seen);
+  const region = describeAttention(attention, grid(), photo.seen);
+  const button = wordButton(word, gate, t);
+  button.setAttribute("aria-label", `${word}: the model looked ${region}, gate ${gate.toFixed(2)}`);
+  caption.words.push({word, attention, region, button});
+  byId("words").append(button);
+  if (player?.waiting) playWord(t);
+  else button.classList.toggle("pending", player !== null);
+}
+
+function wordButton(word, gate, t) {
   const bar = document.createElement("span");
   bar.className = "gate";
   bar.style.setProperty("--gate", `${100 * gate}%`);
   const button = document.createElement("button");
-  button.type = "button";
-  button.className = "word";
-  button.dir = "auto";
+  Object.assign(button, {
+    type: "button", className: "word", dir: "auto", tabIndex: t ? -1 : 0, ariaPressed: "false",
+  });
   button.append(word, bar);
-  button.tabIndex = t ? -1 : 0;
-  button.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-label", `${word}: the model looked ${place}, gate ${gate.toFixed(2)}`);
   button.addEventListener("pointerenter", (event) => {
-    if (event.pointerType === "mouse") point(t);
+    if (event.pointerType === "mouse") hover(t);
   });
   button.addEventListener("focus", () => {
-    said.words.forEach(({button}, n) => { button.tabIndex = n === t ? 0 : -1; });
-    if (button.matches(":focus-visible")) point(t);
+    caption.words.forEach(({button}, n) => { button.tabIndex = n === t ? 0 : -1; });
+    if (button.matches(":focus-visible")) hover(t);
   });
-  button.addEventListener("blur", () => point(null));
+  button.addEventListener("blur", () => hover(null));
   button.addEventListener("click", () => pin(t));
-  said.words.push({word, attention, place, button});
-  byId("words").append(button);
-  if (player?.waiting) step(t);
-  else button.classList.toggle("later", player !== null);
+  return button;
 }
 
-// ------------------------------------------------- Where the model looked
+const grid = () => [captioner.settings.rows, captioner.settings.columns];
 
-let shown = null, pointed = null, pinned = null;
+// ------------------------------------------------- The attention of a word
+
+let shown = null, hovered = null, pinned = null; // numbers of words
 
 // A mouse or the keyboard is at a word, or at none.
-function point(t) {
+function hover(t) {
   if (t !== null) stop();
-  pointed = t;
+  hovered = t;
   update();
 }
 
-// A click or a tap keeps a word lit, the next one lets it go.
+// A click or a tap keeps the attention of a word, the next one hides it.
 function pin(t) {
   stop();
-  pinned = pinned === t ? null : t;
-  pointed = pinned;
+  pinned = hovered = pinned === t ? null : t;
   update();
 }
 
 function update() {
-  said.words.forEach(({button}, t) => button.setAttribute("aria-pressed", String(t === pinned)));
-  const playing = player && player.word >= 0 ? player.word : null;
-  const t = playing ?? pointed ?? pinned;
+  caption.words.forEach(({button}, t) => { button.ariaPressed = String(t === pinned); });
+  const played = player && player.word >= 0 ? player.word : null;
+  const t = played ?? hovered ?? pinned;
   if (t === shown) return;
   shown = t;
-  said.words.forEach(({button}, n) => button.classList.toggle("lit", n === t));
-  byId("lit").classList.toggle("on", t !== null);
-  if (t === null) {
-    byId("told").textContent = "";
-    return;
-  }
-  const {word, place, attention} = said.words[t];
-  byId("told").textContent = `“${word}”: looked ${place}`;
-  const {rows, columns} = captioner.settings;
-  byId("lit").getContext("2d").putImageData(
-    light(photo.shown, attention, [rows, columns], photo.seen), 0, 0);
+  caption.words.forEach(({button}, n) => button.classList.toggle("active", n === t));
+  byId("overlay").classList.toggle("on", t !== null);
+  byId("description").textContent = "";
+  if (t === null) return;
+  const {word, region, attention} = caption.words[t];
+  byId("description").textContent = `“${word}”: looked ${region}`;
+  byId("overlay").getContext("2d").putImageData(
+    renderAttention(photo.shown, attention, grid(), photo.seen), 0, 0);
 }
 
-function key(event) {
-  const last = said.words.length - 1;
-  const here = said.words.findIndex(({button}) => button === event.target);
+function handleKey(event) {
+  const last = caption.words.length - 1;
+  const current = caption.words.findIndex(({button}) => button === event.target);
   const next = {
-    ArrowRight: Math.min(here + 1, last),
-    ArrowLeft: Math.max(here - 1, 0),
+    ArrowRight: Math.min(current + 1, last),
+    ArrowLeft: Math.max(current - 1, 0),
     Home: 0,
     End: last,
   }[event.key];
   if (event.key === "Escape") {
     stop();
-    pinned = pointed = null;
+    pinned = hovered = null;
     update();
-  } else if (next !== undefined && here >= 0) {
+  } else if (next !== undefined && current >= 0) {
     event.preventDefault();
     stop();
-    said.words[next].button.focus();
-    point(next);
+    caption.words[next].button.focus();
+    hover(next);
   }
 }
 
 // ---------------------------------------------------------------- Playing
 
-let player = null; // the word that it is at, its timer, its voice
+let player = null; // the current word, its timer, its voice
 
 function play(voice = null) {
   stop();
-  pinned = pointed = null;
+  pinned = hovered = null;
   player = {word: -1, timer: 0, waiting: true, voice};
   const button = byId(voice ? "speak" : "play");
   button.classList.add("on");
   button.textContent = "Stop";
-  if (said.words.length) step(0, voice ? SPOKEN_PACE : PACE);
+  if (caption.words.length) playWord(0, voice ? SPOKEN_WORD_MS : WORD_MS);
 }
 
-// Goes to a word, and on from it. Waits where it has not been said yet.
-function step(t, pace = PACE) {
-  if (t >= said.words.length) {
+// Goes to a word, and on to the next. Waits where it is not generated yet.
+function playWord(t, milliseconds = WORD_MS) {
+  if (t >= caption.words.length) {
     player.waiting = true;
-    if (said.done && !player.voice) stop();
+    if (caption.complete && !player.voice) stop();
     return;
   }
   player.waiting = false;
   player.word = t;
-  said.words[t].button.classList.remove("later");
-  if (pace) player.timer = setTimeout(step, pace, t + 1, pace);
+  caption.words[t].button.classList.remove("pending");
+  if (milliseconds) player.timer = setTimeout(playWord, milliseconds, t + 1, milliseconds);
   update();
 }
 
@@ -304,11 +303,11 @@ function stop() {
   byId("play").classList.remove("on");
   byId("play").textContent = "Play";
   byId("speak").textContent = "Read aloud";
-  for (const {button} of said.words) button.classList.remove("later");
+  for (const {button} of caption.words) button.classList.remove("pending");
   update();
 }
 
-// A voice of this device: others send what they say to a server.
+// A voice of this device: others send the text to a server.
 function localVoice() {
   const voices = globalThis.speechSynthesis?.getVoices().filter((one) => one.localService) ?? [];
   return voices.find((one) => one.lang.startsWith(document.documentElement.lang)) ?? voices[0];
@@ -316,8 +315,7 @@ function localVoice() {
 
 function speak() {
   const voice = localVoice();
-  const words = said.words.map(({word}) => word);
-  const utterance = new SpeechSynthesisUtterance(words.join(" "));
+  const utterance = new SpeechSynthesisUtterance(caption.words.map(({word}) => word).join(" "));
   utterance.voice = voice;
   utterance.lang = voice.lang;
   play(utterance);
@@ -325,7 +323,7 @@ function speak() {
   utterance.addEventListener("boundary", ({charIndex}) => {
     if (player !== mine) return;
     clearTimeout(player.timer);
-    step(utterance.text.slice(0, charIndex).split(" ").length - 1, 0);
+    playWord(utterance.text.slice(0, charIndex).split(" ").length - 1, 0);
   });
   for (const event of ["end", "error"]) {
     utterance.addEventListener(event, () => { if (player === mine) stop(); });
@@ -335,20 +333,20 @@ function speak() {
 
 // ---------------------------------------------------------------- The camera
 
-let filming = null; // the camera's stream, or a promise of it
+let recording = null; // the camera's stream, or a promise of it
 
 async function openCamera() {
   if (!navigator.mediaDevices) {
     throw new CaptionerError(
       "Browsers lend the camera to pages from https:// or localhost only. Choose a file instead.");
   }
-  const asked = filming = navigator.mediaDevices.getUserMedia(
+  const request = recording = navigator.mediaDevices.getUserMedia(
     {video: {facingMode: {ideal: "environment"}, width: {ideal: 1280}}});
   let stream;
   try {
-    stream = await asked;
+    stream = await request;
   } catch (error) {
-    if (filming === asked) filming = null;
+    if (recording === request) recording = null;
     throw new CaptionerError({
       NotAllowedError: "The camera was not allowed. Allow it in the browser's settings for " +
         "this page, or choose a file instead.",
@@ -356,10 +354,10 @@ async function openCamera() {
       NotReadableError: "The camera is used by something else. Close that, and try again.",
     }[error.name] ?? `The camera does not work (${error.message}). Choose a file instead.`);
   }
-  if (filming !== asked) return end(stream);
+  if (recording !== request) return endStream(stream);
   turn++;
-  clear();
-  tell("Point the camera, then take the photo.");
+  clearCaption();
+  showStatus("Point the camera, then take the photo.");
   const video = byId("camera");
   video.srcObject = stream;
   video.hidden = false;
@@ -370,23 +368,22 @@ async function openCamera() {
 }
 
 async function shoot() {
-  const video = byId("camera");
-  const bitmap = await createImageBitmap(video);
+  const bitmap = await createImageBitmap(byId("camera"));
   closeCamera();
-  await take(bitmap);
+  await takePhoto(bitmap);
 }
 
-function end(stream) {
+function endStream(stream) {
   for (const track of stream.getTracks()) track.stop();
 }
 
-// Lets the camera go: its light goes out.
+// Releases the camera: its light goes out.
 function closeCamera() {
-  if (!filming) return;
-  filming = null;
+  if (!recording) return;
+  recording = null;
   const video = byId("camera");
   if (!video.srcObject) return;
-  end(video.srcObject);
+  endStream(video.srcObject);
   video.srcObject = null;
   video.hidden = true;
   byId("sources").hidden = false;
@@ -396,27 +393,31 @@ function closeCamera() {
 
 function cancelCamera() {
   closeCamera();
-  if (photo) attempt(caption);
-  else tell("Ready. Choose a photo.");
+  if (photo) attempt(captionPhoto);
+  else showStatus("Ready. Choose a photo.");
 }
 
 // ---------------------------------------------------------------- Events
 
-byId("choose").addEventListener("click", () => byId("file").click());
+function onClick(id, action) {
+  byId(id).addEventListener("click", action);
+}
+
+onClick("choose", () => byId("file").click());
 byId("file").addEventListener("change", ({target}) => {
   if (target.files.length) takeFile(target.files[0]);
   target.value = ""; // So that the same file can be chosen again.
 });
-byId("open-camera").addEventListener("click", () => attempt(openCamera));
-byId("shoot").addEventListener("click", () => attempt(shoot));
-byId("close-camera").addEventListener("click", cancelCamera);
-byId("play").addEventListener("click", () => (player ? stop() : play()));
-byId("speak").addEventListener("click", () => (player?.voice ? stop() : speak()));
-byId("methods").addEventListener("change", () => { if (photo?.pixels) attempt(caption); });
-byId("words").addEventListener("keydown", key);
-byId("words").addEventListener("pointerleave", () => point(null));
+onClick("open-camera", () => attempt(openCamera));
+onClick("shoot", () => attempt(shoot));
+onClick("close-camera", cancelCamera);
+onClick("play", () => (player ? stop() : play()));
+onClick("speak", () => (player?.voice ? stop() : speak()));
+byId("methods").addEventListener("change", () => { if (photo?.pixels) attempt(captionPhoto); });
+byId("words").addEventListener("keydown", handleKey);
+byId("words").addEventListener("pointerleave", () => hover(null));
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && filming) cancelCamera();
+  if (event.key === "Escape" && recording) cancelCamera();
 });
 document.addEventListener("paste", ({clipboardData}) => {
   if (clipboardData.files.length) takeFile(clipboardData.files[0]);
@@ -440,9 +441,9 @@ addEventListener("pagehide", () => {
   stop();
 });
 if (globalThis.speechSynthesis) {
-  const offer = () => { byId("speak").hidden = !localVoice(); };
-  speechSynthesis.addEventListener("voiceschanged", offer);
-  offer();
+  const updateVoices = () => { byId("speak").hidden = !localVoice(); };
+  speechSynthesis.addEventListener("voiceschanged", updateVoices);
+  updateVoices();
 }
 byId("frame").classList.add("empty");
 attempt(start);

@@ -1,4 +1,4 @@
-// Puts what the page needs of LiteRT.js into `vendor/`; `npm ci` runs it.
+// Copies the parts of LiteRT.js that the page needs to `vendor/`; `npm ci` runs it.
 //
 // Workers know no import maps, so the one bare import of the library is turned
 // into a path. Nothing else is changed, and nothing else of it is served.

@@ -4,8 +4,8 @@
 //   g++ -std=c++17 -O2 caption.cc -o caption "$lib/libLiteRt.so" -Wl,-rpath,"$lib"
 //   ./caption flickr8k.tflite photo.ppm [greedy]
 //
-// prints the caption, and for each word where the model looked most. Photos are
-// binary PPM, upright and RGB: what decodes JPEG is left to you.
+// prints the caption, and for each word the location with the most attention.
+// Photos are binary PPM, upright and RGB: decode JPEG with a library.
 
 #include <algorithm>
 #include <cmath>
@@ -21,12 +21,12 @@
 #include <string>
 #include <vector>
 
-// What is used of LiteRT's C API (2.3). The library comes with the Python
-// package ai-edge-litert, which brings no headers; with LiteRT's own SDK include
-// litert/c/*.h in place of this.
+// The functions of LiteRT's C API (2.3) that are used here. The library comes with
+// the Python package ai-edge-litert, which has no headers; with LiteRT's SDK
+// include litert/c/*.h instead.
 extern "C" {
 using Handle = void*;
-struct TensorType {  // LiteRtRankedTensorType, which is only handed on here
+struct TensorType {  // LiteRtRankedTensorType, which is only passed on here
   int32_t parts[32];
 };
 int LiteRtCreateEnvironment(int, const void*, Handle* environment);
@@ -78,7 +78,7 @@ Bytes read_file(const char* path) {
   return Bytes(std::istreambuf_iterator<char>(file), {});
 }
 
-// Files in the zip archive at the end of the model, which are not compressed.
+// The files in the zip archive at the end of the model, which are not compressed.
 std::map<std::string, std::string> read_tail(const Bytes& bytes) {
   auto number = [&](size_t at, int size) {
     if (at > bytes.size() || bytes.size() - at < size_t(size)) {
@@ -90,7 +90,7 @@ std::map<std::string, std::string> read_tail(const Bytes& bytes) {
   };
   size_t end = bytes.size() - 22;  // No comment follows.
   if (bytes.size() < 22 || number(end, 4) != 0x06054b50) {
-    throw std::runtime_error("no words at the model's end: it is no captioner");
+    throw std::runtime_error("no vocabulary at the model's end: no captioner");
   }
   std::map<std::string, std::string> files;
   size_t at = number(end + 16, 4);
@@ -112,7 +112,7 @@ std::map<std::string, std::string> read_tail(const Bytes& bytes) {
   return files;
 }
 
-// What follows a name in captioner.json, which is flat.
+// The value of a name in captioner.json, which is flat.
 std::string setting(const std::string& json, const std::string& name) {
   size_t at = json.find('"' + name + "\":");
   if (at == std::string::npos) throw std::runtime_error("no " + name);
@@ -128,9 +128,9 @@ struct Photo {
 Photo read_ppm(const char* path) {
   std::ifstream file(path, std::ios::binary);
   std::string kind;
-  int width = 0, height = 0, most = 0;
-  file >> kind >> width >> height >> most;
-  if (kind != "P6" || most != 255 || width < 1 || height < 1 ||
+  int width = 0, height = 0, max = 0;
+  file >> kind >> width >> height >> max;
+  if (kind != "P6" || max != 255 || width < 1 || height < 1 ||
       int64_t(width) * height > 128'000'000) {
     throw std::runtime_error("expected a binary PPM of 8 bits");
   }
@@ -148,16 +148,16 @@ struct Neighbours {
 
 // For the `size` central pixels of `target` their neighbours in the photo.
 Neighbours neighbours(int source, int target, int size) {
-  Neighbours found;
+  Neighbours result;
   float scale = float(source) / float(target);
   for (int n = 0; n < size; n++) {
     float position = (float((target - size) / 2 + n) + 0.5f) * scale - 0.5f;
     float floor = std::floor(position);
-    found.lower.push_back(std::clamp(int(floor), 0, source - 1));
-    found.upper.push_back(std::min(int(std::ceil(position)), source - 1));
-    found.weight.push_back(position - floor);
+    result.lower.push_back(std::clamp(int(floor), 0, source - 1));
+    result.upper.push_back(std::min(int(std::ceil(position)), source - 1));
+    result.weight.push_back(position - floor);
   }
-  return found;
+  return result;
 }
 
 // Bilinear with half-pixel centres and without antialias: as in training, to
@@ -170,30 +170,30 @@ Bytes fit(const Photo& photo, int size, bool crop) {
     rows = (2 * photo.height * target + shorter) / (2 * shorter);
     columns = (2 * photo.width * target + shorter) / (2 * shorter);
   }
-  Neighbours down = neighbours(photo.height, rows, size);
-  Neighbours across = neighbours(photo.width, columns, size);
+  Neighbours vertical = neighbours(photo.height, rows, size);
+  Neighbours horizontal = neighbours(photo.width, columns, size);
   Bytes square;
   for (int y = 0; y < size; y++) {
     for (int x = 0; x < size; x++) {
       for (int c = 0; c < 3; c++) {
         auto along = [&](int row) {
           const uint8_t* line = &photo.pixels[size_t(row) * photo.width * 3];
-          float left = line[across.lower[x] * 3 + c];
-          float right = line[across.upper[x] * 3 + c];
-          return left + (right - left) * across.weight[x];
+          float left = line[horizontal.lower[x] * 3 + c];
+          float right = line[horizontal.upper[x] * 3 + c];
+          return left + (right - left) * horizontal.weight[x];
         };
-        float above = along(down.lower[y]), below = along(down.upper[y]);
-        square.push_back(std::lrint(above + (below - above) * down.weight[y]));
+        float above = along(vertical.lower[y]), below = along(vertical.upper[y]);
+        square.push_back(std::lrint(above + (below - above) * vertical.weight[y]));
       }
     }
   }
   return square;
 }
 
-// Runs `greedy` or `beam`; gives its outputs by name.
+// Runs `greedy` or `beam`; returns its outputs by name.
 std::map<std::string, Bytes> run(const char* path, const std::string& method,
                                  const Bytes& image) {
-  Handle environment, model, options, compiled, signature, tensor, wants;
+  Handle environment, model, options, compiled, signature, tensor, requirements;
   check(LiteRtCreateEnvironment(0, nullptr, &environment), "environment");
   check(LiteRtCreateModelFromFile(environment, path, &model), "model");
   check(LiteRtCreateOptions(&options), "options");
@@ -217,9 +217,9 @@ std::map<std::string, Bytes> run(const char* path, const std::string& method,
   check(LiteRtGetSignatureInputTensorByIndex(signature, 0, &tensor), "input");
   check(LiteRtGetRankedTensorType(tensor, &type), "type");
   check(LiteRtGetCompiledModelInputBufferRequirements(compiled, index, 0,
-                                                      &wants), "input");
+                                                      &requirements), "input");
   check(LiteRtCreateManagedTensorBufferFromRequirements(environment, &type,
-                                                        wants, &input), "input");
+                                                        requirements, &input), "input");
   check(LiteRtGetTensorBufferPackedSize(input, &bytes), "size");
   if (bytes != image.size()) throw std::runtime_error("another image size");
   check(LiteRtLockTensorBuffer(input, &memory, kWrite), "lock");
@@ -232,21 +232,21 @@ std::map<std::string, Bytes> run(const char* path, const std::string& method,
     check(LiteRtGetSignatureOutputTensorByIndex(signature, n, &tensor), "output");
     check(LiteRtGetRankedTensorType(tensor, &type), "type");
     check(LiteRtGetCompiledModelOutputBufferRequirements(compiled, index, n,
-                                                         &wants), "output");
+                                                         &requirements), "output");
     check(LiteRtCreateManagedTensorBufferFromRequirements(
-              environment, &type, wants, &outputs[n]), "output");
+              environment, &type, requirements, &outputs[n]), "output");
   }
   check(LiteRtRunCompiledModel(compiled, index, 1, &input, count,
                                outputs.data()), "run");
 
-  std::map<std::string, Bytes> found;
+  std::map<std::string, Bytes> results;
   for (size_t n = 0; n < count; n++) {
     const char* name;
     check(LiteRtGetSignatureOutputName(signature, n, &name), "name");
     check(LiteRtGetTensorBufferPackedSize(outputs[n], &bytes), "size");
     check(LiteRtLockTensorBuffer(outputs[n], &memory, kRead), "lock");
     const uint8_t* values = static_cast<const uint8_t*>(memory);
-    found[name] = Bytes(values, values + bytes);
+    results[name] = Bytes(values, values + bytes);
     check(LiteRtUnlockTensorBuffer(outputs[n]), "unlock");
     LiteRtDestroyTensorBuffer(outputs[n]);
   }
@@ -255,14 +255,14 @@ std::map<std::string, Bytes> run(const char* path, const std::string& method,
   LiteRtDestroyOptions(options);
   LiteRtDestroyModel(model);
   LiteRtDestroyEnvironment(environment);
-  return found;
+  return results;
 }
 
 template <typename Value>
 std::vector<Value> values(const Bytes& bytes) {
-  std::vector<Value> found(bytes.size() / sizeof(Value));
-  std::memcpy(found.data(), bytes.data(), found.size() * sizeof(Value));
-  return found;
+  std::vector<Value> result(bytes.size() / sizeof(Value));
+  std::memcpy(result.data(), bytes.data(), result.size() * sizeof(Value));
+  return result;
 }
 
 int main(int count, char** arguments) try {
@@ -271,29 +271,29 @@ int main(int count, char** arguments) try {
   }
   auto tail = read_tail(read_file(arguments[1]));
   const std::string& json = tail.at("captioner.json");
-  std::vector<std::string> words;
+  std::vector<std::string> vocabulary;
   std::istringstream lines(tail.at("vocabulary.txt"));
-  for (std::string line; std::getline(lines, line);) words.push_back(line);
+  for (std::string line; std::getline(lines, line);) vocabulary.push_back(line);
 
   Bytes image = fit(read_ppm(arguments[2]), std::stoi(setting(json, "image_size")),
                     setting(json, "resize_mode") == "crop");
-  auto found = run(arguments[1], count > 3 ? arguments[3] : "beam", image);
-  auto tokens = values<int32_t>(found.at("tokens"));
-  auto attention = values<float>(found.at("attention"));
-  int length = values<int32_t>(found.at("length")).at(0);
+  auto outputs = run(arguments[1], count > 3 ? arguments[3] : "beam", image);
+  auto tokens = values<int32_t>(outputs.at("tokens"));
+  auto attention = values<float>(outputs.at("attention"));
+  int length = values<int32_t>(outputs.at("length")).at(0);
   int columns = std::stoi(setting(json, "columns"));
   int locations = columns * std::stoi(setting(json, "rows"));
 
   for (int t = 0; t < length; t++) {
-    std::cout << (t ? " " : "") << words.at(tokens.at(t));
+    std::cout << (t ? " " : "") << vocabulary.at(tokens.at(t));
   }
   std::cout << "\nlog-probability "
-            << values<float>(found.at("log_probability")).at(0) << '\n';
+            << values<float>(outputs.at("log_probability")).at(0) << '\n';
   for (int t = 0; t < length; t++) {
     auto first = attention.begin() + t * locations;
-    int most = std::max_element(first, first + locations) - first;
-    std::cout << words.at(tokens.at(t)) << ": row " << most / columns
-              << ", column " << most % columns << ", " << first[most] << '\n';
+    int peak = std::max_element(first, first + locations) - first;
+    std::cout << vocabulary.at(tokens.at(t)) << ": row " << peak / columns
+              << ", column " << peak % columns << ", " << first[peak] << '\n';
   }
 } catch (const std::exception& error) {
   std::cerr << error.what() << '\n';
