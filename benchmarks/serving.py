@@ -1,21 +1,22 @@
-"""How an exported captioner answers under load, on this machine.
+"""Measures how an exported captioner performs under load, on this machine.
 
     python -m benchmarks.serving --model=savedmodels/scenes
 
 starts the tests' double of TensorFlow Serving (tests/show_attend_tell/serving/
-double.py: the model in TensorFlow's C++ session, behind Python) in a process
-of its own, once without and once with batching, and lets 1, 8 and 32 clients
-ask it at the same time, by gRPC, one photo a request. One request in twenty
-has an image that cannot be decoded. It prints throughput and latency of each,
-how many good requests failed, and how many captions differ from those that
-the server without batching gives a single client; both must be none.
+double.py: the model in TensorFlow's C++ session, behind Python) in another
+process, once without and once with batching, with 1, 8 and 32 concurrent
+clients, by gRPC, one photo a request. One request in twenty has an image that
+cannot be decoded. It prints throughput and latency of each, how many good
+requests failed, and how many captions differ from those of the server without
+batching for a single client; both must be none.
 
     python -m benchmarks.serving --model=savedmodels/scenes --soak_minutes=10
 
-asks with 8 clients for so long instead, and prints the server's memory.
+sends requests with 8 clients for ten minutes instead, and prints the server's
+memory.
 
 Client and server share the cores, and the double is not the server: figures
-compare settings, and do not say what the server does.
+compare settings, and do not measure the server.
 """
 
 import contextlib
@@ -39,13 +40,13 @@ _MODEL = flags.DEFINE_string(
 _REQUESTS = flags.DEFINE_integer("requests", 400, "For each line.")
 _CLIENTS = flags.DEFINE_list("clients", ["1", "8", "32"], "At a time.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "grpc", sorted(PROTOCOLS), "How.")
-_SOAK = flags.DEFINE_float("soak_minutes", 0.0, "How long to look at memory.")
+_SOAK = flags.DEFINE_float("soak_minutes", 0.0, "How long to watch memory.")
 _TIMEOUT_MICROS = flags.DEFINE_integer(
     "batch_timeout_micros", 5000, "How long the first of a batch waits."
 )
 
 _SIZES = (1, 2, 4, 8, 16, 32)
-_PHOTOS = 63  # No multiple of `_EVERY`, so that each has a good turn.
+_PHOTOS = 63  # No multiple of `_EVERY`, so that each is decodable at some turn.
 _EVERY = 20  # One request of so many has an undecodable image.
 _SOAK_CLIENTS = 8
 _SAMPLE_SECONDS = 5
@@ -53,8 +54,8 @@ _TOLERANCE = 1e-5  # Of attention.
 
 
 @contextlib.contextmanager
-def served(batching: bool):
-    """Runs the double; gives its process and the target."""
+def serving(batching: bool):
+    """Runs the double; yields its process and the target."""
     path = os.path.abspath(_MODEL.value)
     command = [sys.executable, "-m", "tests.show_attend_tell.serving.double"]
     command += [f"--model_name={os.path.basename(path)}"]
@@ -82,29 +83,28 @@ class Load:
 
     Args:
         target: The server.
-        photos: What is asked, in turn.
-        expected: What is right for each, if it is known.
+        photos: The photos of the requests, in turn.
+        expected: The caption of each, or `None` to record them.
     """
 
     def __init__(self, target: str, photos, expected=None):
         self._target, self._photos, self._expected = target, photos, expected
         self._lock, self._next = threading.Lock(), 0
         self.seconds, self.failed, self.differing = [], 0, 0
-        self.answers = {}
+        self.captions = {}
 
     def run(self, clients: int, requests=None, until=None) -> float:
         """Sends requests; returns the seconds that it took."""
         with contextlib.ExitStack() as stack:
-            asking = []
+            threads = []
             for _ in range(clients):
                 client = stack.enter_context(self._client())
                 # Connecting is not counted.
                 list(client.stream([self._photos[0]]))
-                asking.append(client)
-            threads = [
-                threading.Thread(target=self._ask, args=(c, requests, until))
-                for c in asking
-            ]
+                arguments = client, requests, until
+                threads.append(
+                    threading.Thread(target=self._send, args=arguments)
+                )
             start = time.perf_counter()
             for thread in threads:
                 thread.start()
@@ -116,7 +116,7 @@ class Load:
         model = os.path.basename(os.path.abspath(_MODEL.value))
         return ServingClient(self._target, _PROTOCOL.value, model, retries=0)
 
-    def _ask(self, client, requests, until):
+    def _send(self, client, requests, until):
         while True:
             with self._lock:
                 number, self._next = self._next, self._next + 1
@@ -125,8 +125,8 @@ class Load:
             if until is not None and time.monotonic() > until:
                 return
             bad = number % _EVERY == _EVERY // 2
-            place = number % len(self._photos)
-            image = self._photos[place]
+            index = number % len(self._photos)
+            image = self._photos[index]
             image = image[: len(image) // 3] if bad else image
             start = time.perf_counter()
             try:
@@ -139,14 +139,10 @@ class Load:
             with self._lock:
                 self.seconds.append(seconds)
                 self.failed += failed
-                if caption is not None:
-                    self._compare(place, caption)
-
-    def _compare(self, place, caption):
-        if self._expected is None:
-            self.answers[place] = caption
-        elif not same(caption, self._expected[place]):
-            self.differing += 1
+                if caption is not None and self._expected is None:
+                    self.captions[index] = caption
+                elif caption is not None:
+                    self.differing += not same(caption, self._expected[index])
 
 
 def same(caption, expected) -> bool:
@@ -157,7 +153,7 @@ def same(caption, expected) -> bool:
 
 
 def machine() -> str:
-    """Returns what the figures were measured on."""
+    """Returns a description of the machine and its load."""
     name = platform.processor()
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         lines = [line for line in file if line.startswith("model name")]
@@ -173,21 +169,21 @@ def memory(process) -> float:
     return pages * os.sysconf("SC_PAGESIZE") / 2**20
 
 
-def table(photos) -> bool:
-    """Prints the table; returns whether nothing failed."""
+def measure(photos) -> bool:
+    """Prints the table; returns whether no request failed or differed."""
     expected, good = None, True
     print(
         "batching  clients  photos/s   p50 ms   p99 ms  failed  differing"
         "  server MiB"
     )
     for batching in (False, True):
-        with served(batching) as (process, target):
+        with serving(batching) as (process, target):
             if expected is None:
-                # Twice through, because of each photo one turn may be bad.
-                first = Load(target, photos)
-                first.run(1, 2 * len(photos) + 1)
-                expected = first.answers
-            Load(target, photos).run(32, 64)  # The larger batches, once.
+                # Twice through: each photo is decodable at one turn or more.
+                reference = Load(target, photos)
+                reference.run(1, 2 * len(photos) + 1)
+                expected = reference.captions
+            Load(target, photos).run(32, 64)  # Warms up the larger batches.
             for clients in map(int, _CLIENTS.value):
                 load = Load(target, photos, expected)
                 seconds = load.run(clients, _REQUESTS.value)
@@ -204,11 +200,10 @@ def table(photos) -> bool:
 
 
 def soak(photos) -> bool:
-    """Prints memory over time; returns whether nothing failed."""
+    """Prints memory over time; returns whether no request failed."""
     seconds = _SOAK.value * 60
-    with served(True) as (process, target):
-        load = Load(target, photos)
-        load.run(32, 200)
+    with serving(True) as (process, target):
+        Load(target, photos).run(32, 200)
         load = Load(target, photos)
         start = time.monotonic()
         thread = threading.Thread(
@@ -234,11 +229,11 @@ def soak(photos) -> bool:
 
 
 def main(argv: list[str]) -> None:
-    """Prints what the flags ask for."""
+    """Runs the benchmark that the flags choose."""
     del argv
     photos = drawn_photos(_PHOTOS)
     print(f"{_MODEL.value} by {_PROTOCOL.value}; {machine()}")
-    good = soak(photos) if _SOAK.value else table(photos)
+    good = soak(photos) if _SOAK.value else measure(photos)
     print(f"then: {machine()}")
     if not good:
         raise SystemExit("error: a good request failed, or a caption differs")

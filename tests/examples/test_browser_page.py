@@ -335,7 +335,7 @@ def test_error_of_an_unreadable_photo_is_shown(page, tmp_path):
 
 
 def test_only_voices_of_the_device_are_offered(page):
-    speak = page.find_element("id", "speak")
+    button = page.find_element("id", "speak")
     for local in (True, False):
         page.execute_script(
             "const local = arguments[0];"
@@ -344,7 +344,7 @@ def test_only_voices_of_the_device_are_offered(page):
             "speechSynthesis.dispatchEvent(new Event('voiceschanged'));",
             local,
         )
-        assert speak.is_displayed() is local
+        assert button.is_displayed() is local
     page.execute_script("delete speechSynthesis.getVoices")
 
 
