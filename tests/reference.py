@@ -68,15 +68,15 @@ def gate(hidden, w):
 
 def lstm(embedding, context, hidden, cell, w):
     """Equations 1 to 3: the next hidden state and cell."""
-    into, forget, new, out = np.split(
+    input_gate, forget_gate, memory, output_gate = np.split(
         embedding @ w["embedding_kernel"]
         + context @ w["context_kernel"]
         + hidden @ w["hidden_kernel"]
         + w["bias"],
         4,
     )  # eq. 1
-    cell = sigmoid(forget) * cell + sigmoid(into) * np.tanh(new)  # eq. 2
-    return sigmoid(out) * np.tanh(cell), cell  # eq. 3
+    cell = sigmoid(forget_gate) * cell + sigmoid(input_gate) * np.tanh(memory)
+    return sigmoid(output_gate) * np.tanh(cell), cell  # eqs. 2, 3
 
 
 class Step(typing.NamedTuple):
@@ -87,20 +87,30 @@ class Step(typing.NamedTuple):
     gate: np.ndarray
 
 
-def decoder_step(embedding, hidden, cell, annotations, w):
-    """One step of the decoder: attend, gate, remember."""
+def decoder_step(embedding, hidden, cell, annotations, w, locate=None):
+    """One step of the decoder: attention, gate, LSTM.
+
+    `locate` takes alpha and returns the location that makes the context, for
+    hard attention (section 4.1).
+    """
     context, attention = attend(hidden, annotations, below(w, "attention"))
+    if locate is not None:
+        context = annotations[locate(attention)]
     beta = gate(hidden, w)
     context = beta * context
     hidden, cell = lstm(embedding, context, hidden, cell, w)
     return Step(hidden, cell, context, attention, beta)
 
 
-def decode(embeddings, hidden, cell, annotations, w):
-    """All steps of a caption, embeddings (T, E): a `Step` of (T, ...)."""
+def decode(embeddings, hidden, cell, annotations, w, locate=None):
+    """All steps of a caption, embeddings (T, E): a `Step` of (T, ...).
+
+    `locate` takes alpha and the step.
+    """
     steps = []
-    for embedding in embeddings:
-        step = decoder_step(embedding, hidden, cell, annotations, w)
+    for t, embedding in enumerate(embeddings):
+        here = locate and (lambda attention, t=t: locate(attention, t))
+        step = decoder_step(embedding, hidden, cell, annotations, w, here)
         hidden, cell = step.hidden, step.cell
         steps.append(step)
     return Step(*(np.stack(parts) for parts in zip(*steps, strict=True)))
@@ -123,15 +133,15 @@ def initial_state(annotations, w):
 
 def deep_output(embedding, hidden, context, w, activation="tanh"):
     """Equation 7: the logits (V,)."""
-    known = (
+    p = (
         embedding
         + hidden @ w["hidden_kernel"]
         + context @ w["context_kernel"]
         + w["bias"]
     )
     if activation == "tanh":
-        known = np.tanh(known)
-    return known @ w["output_kernel"] + w["output_bias"]
+        p = np.tanh(p)
+    return p @ w["output_kernel"] + w["output_bias"]
 
 
 def caption_nll(logits, targets, mask):
@@ -159,7 +169,9 @@ def doubly_stochastic(attention, mask, weight=1.0, normalization="sum"):
     return weight * penalty
 
 
-def caption_loop(tokens, annotations, w, activation="tanh", scale=1.0):
+def caption_loop(
+    tokens, annotations, w, activation="tanh", scale=1.0, locate=None
+):
     """Teacher forcing on one caption, tokens (T + 1,) from the start token.
 
     Returns the logits (T, V) of the words after the first, and alpha (T, L).
@@ -168,7 +180,7 @@ def caption_loop(tokens, annotations, w, activation="tanh", scale=1.0):
     hidden, cell = initial_state(annotations, below(w, "initial_state"))
     embeddings = w["embedding/embeddings"][tokens[:-1]]
     steps = decode(
-        embeddings, hidden, cell, annotations, below(w, "decoder/cell")
+        embeddings, hidden, cell, annotations, below(w, "decoder/cell"), locate
     )
     logits = [
         deep_output(embedding, hidden, context, below(w, "output"), activation)
@@ -186,10 +198,10 @@ def numeric_gradient(function, arrays, epsilon=1e-5):
     for name, array in arrays.items():
         gradients[name] = np.zeros_like(array)
         for index in np.ndindex(array.shape):
-            kept = array[index]
-            array[index] = kept + epsilon
+            value = array[index]
+            array[index] = value + epsilon
             above = function(arrays)
-            array[index] = kept - epsilon
+            array[index] = value - epsilon
             gradients[name][index] = (above - function(arrays)) / (2 * epsilon)
-            array[index] = kept
+            array[index] = value
     return gradients

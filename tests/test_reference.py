@@ -5,15 +5,15 @@ import numpy as np
 from tests import reference
 
 
-def test_numeric_gradient_of_a_known_function():
+def test_numeric_gradient():
     def function(arrays):
         return np.sum(arrays["x"] ** 3) * arrays["y"][0]
 
-    found = reference.numeric_gradient(
+    gradients = reference.numeric_gradient(
         function, {"x": np.array([[1.0, -2.0]]), "y": np.array([5.0])}
     )
-    np.testing.assert_allclose(found["x"], [[15.0, 60.0]], rtol=1e-8)
-    np.testing.assert_allclose(found["y"], [-7.0], rtol=1e-8)
+    np.testing.assert_allclose(gradients["x"], [[15.0, 60.0]], rtol=1e-8)
+    np.testing.assert_allclose(gradients["y"], [-7.0], rtol=1e-8)
 
 
 def test_attention_by_hand():

@@ -1,4 +1,4 @@
-"""Decoding converts to LiteRT, with builtin operations alone."""
+"""Decoding converts to LiteRT, with nothing but its builtin operations."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,9 @@ from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.test_model import D, L
 
 
-def _module(captioner):
-    """Holds the weights and, unlike the model, no function of its own."""
-    module = tf.Module()
-    module.weights = [weight.value for weight in captioner.weights]
-    return module
+@pytest.fixture(scope="module")
+def captioner():
+    return plain.varied_captioner()
 
 
 @pytest.mark.parametrize(
@@ -30,30 +28,29 @@ def _module(captioner):
     ],
     ids=lambda decoding: f"{decoding.method}-{decoding.context_mode}",
 )
-def test_it_converts_and_says_the_same(decoding):
-    captioner = plain.varied_captioner()
-
+def test_it_converts_and_generates_the_same(captioner, decoding):
     @tf.function(autograph=False)
-    def speak(annotations, noise):
+    def run(annotations, noise):
         return decode(captioner, annotations, decoding, noise)._asdict()
 
-    shape = (1, decoding.width, decoding.steps, 2)
-    concrete = speak.get_concrete_function(
+    noise = plain.noise_of(1, decoding)
+    concrete = run.get_concrete_function(
         tf.TensorSpec((1, L, D), name="annotations"),
-        tf.TensorSpec(shape, name="noise"),
+        tf.TensorSpec(noise.shape, name="noise"),
     )
+    module = tf.Module()  # Holds the weights only.
+    module.weights = [weight.value for weight in captioner.weights]
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [concrete], _module(captioner)
+        [concrete], module
     )
     # Builtins are the default; saying so makes a Flex operation an error.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     interpreter = tf.lite.Interpreter(model_content=converter.convert())
-    run = interpreter.get_signature_runner()
-    noise = np.random.default_rng(0).random(shape, np.float32)
+    converted = interpreter.get_signature_runner()
     for annotations in plain.annotations_of(3)[:, None]:
         expected = decode(captioner, annotations, decoding, noise)
-        found = run(annotations=annotations, noise=noise)
+        captions = converted(annotations=annotations, noise=noise)
         for name, value in expected._asdict().items():
             np.testing.assert_allclose(
-                found[name], value, rtol=1e-4, atol=1e-5, err_msg=name
+                captions[name], value, rtol=1e-4, atol=1e-5, err_msg=name
             )
