@@ -22,36 +22,34 @@ from show_attend_tell.inference.attention_figure import (
 from show_attend_tell.serving.client import PROTOCOLS, ServingClient
 from show_attend_tell.serving.photos import servable_image
 
-_TARGET = flags.DEFINE_string(
-    "target", None, "HOST:PORT of the server", required=True
-)
-_PROTOCOL = flags.DEFINE_enum(
-    "protocol", "grpc", sorted(PROTOCOLS), "protocol of the requests"
-)
-_MODEL = flags.DEFINE_string(
-    "model", "scenes", "the name by which the server knows the captioner"
-)
-_VERSION = flags.DEFINE_integer(
-    "version",
-    None,
-    "version of the captioner; by default the one that the server prefers",
-    lower_bound=0,
-    upper_bound=2**63 - 1,
-)
-_SIGNATURE = flags.DEFINE_string(
-    "signature", "serving_default", "or n_best, for the next best captions too"
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 8, "photos in a request", lower_bound=1
-)
-_TIMEOUT = flags.DEFINE_float(
-    "timeout", 60.0, "seconds that a request may take", lower_bound=0.001
-)
-_RETRIES = flags.DEFINE_integer(
-    "retries",
-    4,
-    "how often a request to an absent or busy server is sent again",
-    lower_bound=0,
+_CLIENT_FLAGS = (
+    flags.DEFINE_string(
+        "target", None, "HOST:PORT of the server", required=True
+    ),
+    flags.DEFINE_enum("protocol", "grpc", sorted(PROTOCOLS), "of requests"),
+    flags.DEFINE_string(
+        "model", "scenes", "the name by which the server knows the captioner"
+    ),
+    flags.DEFINE_integer(
+        "version",
+        None,
+        "version of the captioner; by default the one that the server prefers",
+        lower_bound=0,
+        upper_bound=2**63 - 1,
+    ),
+    flags.DEFINE_string(
+        "signature", "serving_default", "or n_best, for the next best, too"
+    ),
+    flags.DEFINE_integer("batch_size", 8, "photos in a request", lower_bound=1),
+    flags.DEFINE_float(
+        "timeout", 60.0, "seconds that a request may take", lower_bound=0.001
+    ),
+    flags.DEFINE_integer(
+        "retries",
+        4,
+        "how often a request to an absent or busy server is sent again",
+        lower_bound=0,
+    ),
 )
 _ATTENTION = flags.DEFINE_string(
     "attention", None, "render the attention of each word to this .png"
@@ -66,16 +64,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("Expected photos. Received: none")
     _check_attention(len(arguments))
     sent, captioned, figures = [], 0, []
-    with ServingClient(
-        _TARGET.value,
-        _PROTOCOL.value,
-        _MODEL.value,
-        _VERSION.value,
-        _SIGNATURE.value,
-        _BATCH_SIZE.value,
-        _TIMEOUT.value,
-        _RETRIES.value,
-    ) as client:
+    settings = {flag.name: flag.value for flag in _CLIENT_FLAGS}
+    with ServingClient(**settings) as client:
         captions = client.stream(_images(arguments, sent))
         for number, caption in enumerate(captions):
             path = sent[number]

@@ -3,10 +3,10 @@
 Real are the exported model in TensorFlow's C++ session (the loader that the
 server uses), gRPC with the stubs and protos of tensorflow-serving-api, and
 HTTP. The double replaces the server after its documentation and source: the
-response or error of each request, over gRPC (`Predict`) and REST (predict in
-rows and columns, status), and batching of concurrent requests. It shows that
-client and model fit the protocol, not that the server loads the model, nor how
-fast the server is.
+response or error of each request for images, over gRPC (`Predict`) and REST
+(`:predict`, in rows and columns), and batching of concurrent requests. It shows
+that client and model fit the protocol, not that the server loads the model, nor
+how fast the server is.
 
     python -m tests.show_attend_tell.serving.double \
         --model_name=scenes --model_base_path=savedmodels/scenes
@@ -46,9 +46,7 @@ _HTTP = {
     "UNAVAILABLE": 503,
 }
 _FIELDS = {"f": "float_val", "i": "int_val", "b": "bool_val", "O": "string_val"}
-_PATH = re.compile(
-    r"/v1/models/([^/:]+)(?:/versions/(\d+))?(:predict)?", re.IGNORECASE
-)
+_PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict")
 
 
 class RequestError(Exception):
@@ -232,15 +230,9 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def do_GET(self):
-        self._reply(self._status)
-
     def do_POST(self):
-        self._reply(self._predict)
-
-    def _reply(self, respond):
         try:
-            status, value = 200, respond()
+            status, value = 200, self._predict()
         except RequestError as error:
             status, value = _HTTP[error.status], {"error": str(error)}
         content = json.dumps(value).encode()
@@ -250,34 +242,8 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def _find(self, is_predict):
-        match = _PATH.fullmatch(self.path)
-        if not match or bool(match[3]) != is_predict:
-            raise RequestError(
-                "INVALID_ARGUMENT",
-                f"Malformed request: {self.command} {self.path}",
-            )
-        name = urllib.parse.unquote(match[1])
-        version = int(match[2]) if match[2] else None
-        return version, *self.server.models.find(name, version)
-
-    def _status(self):
-        requested, version, _ = self._find(False)
-        versions = sorted(self.server.models.models, reverse=True)
-        return {
-            "model_version_status": [
-                {
-                    "version": str(number),
-                    "state": "AVAILABLE",
-                    "status": {"error_code": "OK", "error_message": ""},
-                }
-                for number in versions
-                if number == version or requested is None
-            ]
-        }
-
     def _predict(self):
-        length = int(self.headers.get("Content-Length", 0))
+        length = int(self.headers["Content-Length"])
         if length > self.server.max_bytes:
             # Read, or the client may lose the response while it still sends.
             for start in range(0, length, 2**16):
@@ -287,7 +253,10 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
                 f"body larger than {self.server.max_bytes}",
             )
         request = json.loads(self.rfile.read(length))
-        _, _, model = self._find(True)
+        name, version = _PATH.fullmatch(self.path).groups()
+        _, model = self.server.models.find(
+            urllib.parse.unquote(name), int(version) if version else None
+        )
         signature = request.get("signature_name") or "serving_default"
         if signature not in model.session.signatures:
             raise RequestError(
