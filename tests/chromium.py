@@ -1,4 +1,4 @@
-"""A headless Chromium for tests, and what tests ask of pages."""
+"""A headless Chromium for tests of pages, and measures of their colours."""
 
 import contextlib
 import re
@@ -21,7 +21,7 @@ FLAGS = (
 
 @contextlib.contextmanager
 def chromium(profile, *flags: str) -> Iterator:
-    """Starts a browser that nothing is downloaded for; skips without one."""
+    """Starts an installed browser, or skips the test."""
     webdriver = pytest.importorskip("selenium.webdriver")
     from selenium.webdriver.chrome.service import Service
 
@@ -56,14 +56,14 @@ def resize(browser, width: int, height: int = 900, **features: str) -> None:
 
 
 def until(page, condition: Callable, seconds: float = 5):
-    """Waits until what happens soon has happened; returns it."""
+    """Waits until a condition holds; returns its value."""
     from selenium.webdriver.support.wait import WebDriverWait
 
     return WebDriverWait(page, seconds, 0.02).until(lambda _: condition())
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance of WCAG 2, of `rgb(r, g, b)`."""
+    """Returns the relative luminance of `rgb(r, g, b)`, by WCAG 2."""
     parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
     linear = [
         p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4
@@ -74,6 +74,6 @@ def luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast of two colours, by WCAG 2."""
+    """Returns the contrast of two colours, by WCAG 2."""
     low, high = sorted(map(luminance, (one, other)))
     return (high + 0.05) / (low + 0.05)

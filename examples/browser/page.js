@@ -74,7 +74,7 @@ async function start() {
 async function takePhoto(promise) {
   const mine = ++turn;
   clearCaption();
-  showStatus("Looking …");
+  showStatus("Captioning …");
   const bitmap = await promise;
   try {
     if (mine !== turn) return;
@@ -132,7 +132,7 @@ const painted = () => new Promise((resolve) => {
 async function captionPhoto() {
   const mine = ++turn;
   clearCaption();
-  showStatus("Looking …");
+  showStatus("Captioning …");
   const method = byId("methods").querySelector("input:checked").value;
   const started = performance.now();
   caption = {words: [], complete: false};

@@ -35,12 +35,8 @@ def opened(browser, server):
 
 def open_page(browser, server, query: str = "") -> None:
     browser.get(f"{server.address}/examples/browser/{query}")
-    find = browser.find_element
-    until(
-        browser,
-        lambda: find("id", "choose").is_enabled() or find("id", "error").text,
-        60,
-    )
+    ready = element(browser, "choose").is_enabled
+    until(browser, lambda: ready() or text_of(browser, "error"), 60)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +61,7 @@ def page(opened, expected):
 
 def choose(page, path: pathlib.Path) -> None:
     with captioning(page):
-        page.find_element("id", "file").send_keys(str(path))
+        element(page, "file").send_keys(str(path))
 
 
 @contextlib.contextmanager
@@ -79,10 +75,12 @@ def captioning(page):
     until(page, lambda: text_of(page, "facts") or text_of(page, "error"), 30)
 
 
+def element(page, id_: str):
+    return page.find_element("id", id_)
+
+
 def text_of(page, id_: str) -> str:
-    return page.execute_script(
-        "return document.getElementById(arguments[0]).textContent", id_
-    )
+    return element(page, id_).get_property("textContent")
 
 
 def buttons_of(page) -> list:
@@ -103,8 +101,7 @@ def press(page, element, key: str) -> None:
 
 
 def overlay_on(page) -> bool:
-    canvas = page.find_element("id", "overlay")
-    return "on" in canvas.get_attribute("class").split()
+    return "on" in element(page, "overlay").get_attribute("class").split()
 
 
 def pixels_of(page, id_: str) -> np.ndarray:
@@ -120,16 +117,15 @@ def pixels_of(page, id_: str) -> np.ndarray:
 
 def test_photo_is_captioned(page, native, expected):
     # Motion is reduced: nothing plays, nothing fades.
-    assert page.find_element("id", "play").text == "Play"
-    overlay = page.find_element("id", "overlay")
+    assert element(page, "play").text == "Play"
+    overlay = element(page, "overlay")
     assert overlay.value_of_css_property("transition-duration") == "0s"
     caption = f"Caption: {' '.join(expected['words'])}"
     assert [one.text for one in buttons_of(page)] == expected["words"]
     assert text_of(page, "announcement") == caption
-    words = page.find_element("id", "words")
-    assert words.get_attribute("aria-label") == caption
-    canvas = page.find_element("id", "photo")
-    assert canvas.accessible_name == f"Your photo. {caption}"
+    assert element(page, "words").get_attribute("aria-label") == caption
+    photo = element(page, "photo")
+    assert photo.accessible_name == f"Your photo. {caption}"
     assert "Log-probability" in text_of(page, "facts")
     assert native.settings["resize_mode"] == "squash"
     for button, word, attention, gate in zip(
@@ -235,7 +231,7 @@ def test_caption_plays_word_by_word(page):
     )
     choose(page, PHOTO)
     words = words_of(page)
-    play = page.find_element("id", "play")
+    play = element(page, "play")
     until(page, lambda: play.text == "Play", 30)
     played = page.execute_script("return played")
     # Each word in its turn; those after it are not visible yet.
@@ -276,8 +272,8 @@ def test_photos_are_dropped_and_pasted(page, native, event):
 
 
 def test_camera_is_released(page):
-    opener = page.find_element("id", "open-camera")
-    shoot = page.find_element("id", "shoot")
+    opener = element(page, "open-camera")
+    shoot = element(page, "shoot")
 
     def open_camera():
         opener.click()
@@ -296,7 +292,7 @@ def test_camera_is_released(page):
     with captioning(page):
         shoot.click()
     assert state() == "ended"
-    assert not page.find_element("id", "camera").is_displayed()
+    assert not element(page, "camera").is_displayed()
     # Chromium's fake camera is green.
     assert pixels_of(page, "photo").mean(axis=(0, 1)).argmax() == 1
     assert words_of(page)
@@ -317,7 +313,7 @@ def test_camera_errors_are_shown(page):
             "  Promise.reject(new DOMException('no', arguments[0]));",
             name,
         )
-        page.find_element("id", "open-camera").click()
+        element(page, "open-camera").click()
         until(page, lambda: message in text_of(page, "error"))  # noqa: B023
     page.execute_script("delete navigator.mediaDevices.getUserMedia")
 
@@ -326,16 +322,16 @@ def test_error_of_an_unreadable_photo_is_shown(page, tmp_path):
     unreadable = tmp_path / "letter.jpg"
     unreadable.write_text("Dear reader")
     choose(page, unreadable)
-    error = page.find_element("id", "error")
+    error = element(page, "error")
     assert error.text.startswith("This browser cannot read “letter.jpg”")
     assert error.aria_role == "alert"
-    assert not page.find_element("id", "play").is_enabled()
+    assert not element(page, "play").is_enabled()
     choose(page, PHOTO)
     assert words_of(page)
 
 
 def test_only_voices_of_the_device_are_offered(page):
-    button = page.find_element("id", "speak")
+    button = element(page, "speak")
     for local in (True, False):
         page.execute_script(
             "const local = arguments[0];"
@@ -516,4 +512,4 @@ def test_text_has_contrast(page, scheme):
 def test_error_of_a_missing_model_is_shown(browser, server, model, message):
     open_page(browser, server, f"?model={model}")
     assert message in text_of(browser, "error")
-    assert not browser.find_element("id", "choose").is_enabled()
+    assert not element(browser, "choose").is_enabled()
