@@ -40,15 +40,19 @@ def captioner():
 @pytest.fixture(scope="session")
 def session(captioner, tmp_path_factory):
     """The captioner's SavedModel, loaded as a server loads it."""
-    from show_attend_tell.exporting import saved_model
+    import keras
+
+    from show_attend_tell.exporting.saved_model_signatures import signatures
     from show_attend_tell.exporting.session import SavedModelSession
 
-    with pytest.MonkeyPatch.context() as patch:
-        # The tests of the export check it, and warm it up.
-        patch.setattr(saved_model, "check", lambda *_: None)
-        patch.setattr(saved_model, "_warm_up", lambda *_: None)
-        folder = tmp_path_factory.mktemp("served") / "scenes"
-        path = saved_model.export_saved_model(captioner, folder)
+    # The tests of the export test its validation and its warm-up.
+    archive = keras.export.ExportArchive()
+    functions = signatures(captioner, captioner.decoding)
+    for name in ("serving_default", "n_best", "encode"):
+        function, specification = functions[name]
+        archive.add_endpoint(name, function, [specification])
+    path = tmp_path_factory.mktemp("served") / "scenes"
+    archive.write_out(path, verbose=False)
     with SavedModelSession(path) as session:
         yield session
 
