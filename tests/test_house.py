@@ -16,7 +16,7 @@ PACKAGES = ("pipelines", "show_attend_tell")
 
 # Run with `python -m`; libraries may not import them, nor may they each other.
 COMMANDS = {
-    "pipelines.encoders.registry.convert_efficientnet_lite0",
+    "pipelines.encoders.convert_efficientnet_lite0",
     "pipelines.extract_features",
     "pipelines.extract_many",
     "show_attend_tell.caption",

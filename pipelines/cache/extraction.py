@@ -25,7 +25,7 @@ from pipelines.cache.shards import (
     shard_path,
 )
 from pipelines.captions import CaptionedImage, Skipped
-from pipelines.encoders.registry import Encoder
+from pipelines.encoders.encoder import Encoder
 from pipelines.errors import UserError
 from pipelines.files import LOCK_NAME, locked, write_json
 from pipelines.images.preparation import prepare, prepared_ahead

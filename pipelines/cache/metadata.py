@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from pipelines.cache.precisions import EXACT, PRECISIONS
-from pipelines.encoders.registry import PIXELS, Encoder
+from pipelines.encoders.encoder import PIXELS, Encoder
 from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images.decoding import RESIZE_MODES

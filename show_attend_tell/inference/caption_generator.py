@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.cache.metadata import Metadata
-from pipelines.encoders.registry import Encoder, build_encoder
+from pipelines.encoders.encoder import Encoder
+from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images.decoding import Photo, fit_image, load_image

@@ -10,8 +10,9 @@ from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.extraction import extract_annotations
 from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage, Source, summarize_skipped
+from pipelines.encoders.encoder import PIXELS, Encoder
 from pipelines.encoders.fine_tuning import CutEncoder, cut_encoder
-from pipelines.encoders.registry import PIXELS, Encoder, build_encoder
+from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from pipelines.files import read_json, write_json
 from pipelines.sources import load_source
@@ -128,7 +129,7 @@ def _encoder(config: Config) -> CutEncoder:
             f"{PIXELS}. Give --finetune=all and no --encoder_layer."
         )
     encoder = build_encoder(*named)
-    return CutEncoder(frozen=encoder, live=None, whole=encoder)
+    return CutEncoder(frozen=encoder, live=None, uncut=encoder)
 
 
 def _start(config: Config, cut: CutEncoder) -> Metadata:
@@ -137,7 +138,7 @@ def _start(config: Config, cut: CutEncoder) -> Metadata:
     Where its encoder did not learn, they are the whole encoder's.
     """
     learned = Config.load(config.warm_start).finetune
-    encoder = cut.frozen if learned else cut.whole
+    encoder = cut.frozen if learned else cut.uncut
     return Metadata.describe(encoder, config.resize_mode, config.precision)
 
 

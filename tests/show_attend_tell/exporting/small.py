@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pipelines.encoders.registry import Encoder
+from pipelines.encoders.encoder import Encoder
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.inference.caption_generator import (
