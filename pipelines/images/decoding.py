@@ -1,4 +1,4 @@
-"""Encoded bytes -> the square of pixels that an encoder is given.
+"""Decodes images and fits them to the square that an encoder sees.
 
 The one preprocessing of the project: extraction, training, captioning and
 the exported models all see an image through `decode_image` and `fit_image`.
@@ -16,6 +16,7 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     WebPImagePlugin,
@@ -39,15 +40,19 @@ _ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 # held three times over.
 _STRIP_PIXELS = 2**22
 
+# Of each format its first bytes and its own class of Pillow's. `Image.open`
+# warns or fails by a limit that is global to the process.
+_OPENERS = (
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (b"GIF87a", GifImagePlugin.GifImageFile),
+    (b"GIF89a", GifImagePlugin.GifImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+)
+
 
 def read_image_file(path: str | os.PathLike[str]) -> bytes:
     """Reads an image file, without decoding it.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The encoded image.
 
     Raises:
         UserError: There is no such file, it is a directory or a device, it
@@ -63,13 +68,31 @@ def read_image_file(path: str | os.PathLike[str]) -> bytes:
         _check_bytes(status.st_size, name)
         with open(name, "rb") as file:
             return file.read(MAX_BYTES + 1)
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"Expected an image file. Received: path={name!r} ({reason})."
         ) from error
+
+
+def photos_in(path: str) -> list[str]:
+    """Returns a file as it is, a folder as the images in it, sorted.
+
+    Raises:
+        UserError: The folder has no images.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    names = sorted(os.listdir(path))
+    images = [name for name in names if name.lower().endswith(_ENDINGS)]
+    if not images:
+        raise UserError(
+            f"Expected images ({', '.join(_ENDINGS)}) in the folder {path!r}. "
+            "Received: none"
+        )
+    return [os.path.join(path, name) for name in images]
 
 
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:
@@ -79,14 +102,14 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
     the higher eight of them; transparency is laid on white; CMYK becomes
     RGB; an EXIF orientation is applied, and ignored where it is broken.
     Nothing is decoded before the bytes and the pixels that the header
-    announces are found to be within `MAX_BYTES` and `MAX_PIXELS`.
+    announces are within `MAX_BYTES` and `MAX_PIXELS`.
 
     Args:
         data: A JPEG, PNG, WebP, GIF or BMP file.
         name: What error messages call the image, such as its path.
 
     Returns:
-        uint8 (H, W, 3), RGB. It may be a view with negative strides.
+        uint8 (H, W, 3), RGB.
 
     Raises:
         UserError: It is empty, too large, truncated, damaged, or no image.
@@ -99,12 +122,11 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
             f"bytes are {data[:8]!r}."
         )
     try:
-        # The format's own class instead of `Image.open`, because the latter
-        # warns or fails by a limit that is global to the process.
         with opener(io.BytesIO(data)) as image:
             _check_pixels(image.size, name)
             image.load()
-            return _turned(_rgb_array(image), _orientation(image))
+            _upright(image, in_place=True)
+            return _rgb_array(image)
     except (UserError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -115,30 +137,6 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
             f"{str(error) or type(error).__name__}. Save the image anew or "
             "leave it out."
         ) from error
-
-
-def photos_in(path: str) -> list[str]:
-    """Returns a file as it is, a folder as the images in it.
-
-    Args:
-        path: The file or folder.
-
-    Returns:
-        Paths; those of a folder are sorted, and chosen by their ending.
-
-    Raises:
-        UserError: The folder has no images.
-    """
-    if not os.path.isdir(path):
-        return [path]
-    names = sorted(os.listdir(path))
-    found = [n for n in names if n.lower().endswith(_ENDINGS)]
-    if not found:
-        raise UserError(
-            f"Expected images ({', '.join(_ENDINGS)}) in the folder {path!r}. "
-            "Received: none"
-        )
-    return [os.path.join(path, name) for name in found]
 
 
 def load_image(photo: Photo) -> np.ndarray:
@@ -178,7 +176,7 @@ def load_image(photo: Photo) -> np.ndarray:
             f"The image is truncated or damaged: {error}. Save it anew or "
             "leave it out."
         ) from error
-    return _turned(_rgb_array(photo), _orientation(photo))
+    return _rgb_array(_upright(photo))
 
 
 def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
@@ -203,8 +201,11 @@ def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
         uint8 (size, size, 3).
 
     Raises:
-        ValueError: The image is not uint8 (H, W, 3), the size is not
-            positive, or there is no such resize_mode.
+        ValueError: An argument is none of these.
+
+    Example:
+        >>> fit_image(load_image("photo.jpg"), 224, "crop").shape
+        (224, 224, 3)
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
@@ -243,14 +244,6 @@ def resized_shape(
     `(2 * longer * target + shorter) // (2 * shorter)`. The square begins at
     `(resized - size) // 2` of either axis.
 
-    Args:
-        shape: Height and width of the image.
-        size: Side of the square that is wanted.
-        resize_mode: `"crop"` or `"squash"`.
-
-    Returns:
-        Height and width after the resize.
-
     Raises:
         ValueError: There is no such resize_mode.
     """
@@ -285,25 +278,20 @@ def _check_pixels(shape: tuple[int, int], name: str) -> None:
         raise UserError(_too_many_pixels(name, f"{width} x {height}"))
 
 
-def _too_many_pixels(name: str, found: str) -> str:
+def _too_many_pixels(name: str, size: str) -> str:
     return (
         f"Expected an image of at most {MAX_PIXELS // 1_000_000} megapixels. "
-        f"Received: {name}, {found}. Make it smaller first."
+        f"Received: {name}, {size}. Make it smaller first."
     )
 
 
 def _opener(data: bytes) -> type | None:
-    """The Pillow class of the format that the first bytes tell."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return JpegImagePlugin.JpegImageFile
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImagePlugin.PngImageFile
+    """The class of Pillow's that the first bytes stand for."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return WebPImagePlugin.WebPImageFile
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return GifImagePlugin.GifImageFile
-    if data.startswith(b"BM"):
-        return BmpImagePlugin.BmpImageFile
+    for signature, opener in _OPENERS:
+        if data.startswith(signature):
+            return opener
     return None
 
 
@@ -353,24 +341,15 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none that can be read."""
+def _upright(image: Image.Image, in_place: bool = False) -> Image.Image:
+    """Applies the EXIF orientation, if there is one that can be read."""
     try:
-        orientation = image.getexif().get(0x0112, 1)
+        turned = ImageOps.exif_transpose(image, in_place=in_place)
+    except MemoryError:
+        raise
     except Exception:  # Broken EXIF is no reason to refuse the pixels.
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _turned(array: np.ndarray, orientation: int) -> np.ndarray:
-    """The upright view of an array that was stored with an orientation."""
-    if orientation >= 5:
-        array = array.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return array
+        return image
+    return turned or image
 
 
 def _neighbours(
@@ -378,14 +357,7 @@ def _neighbours(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours and weights of the central output pixels along one axis.
 
-    Args:
-        source: Pixels of the image along the axis.
-        target: Pixels after the resize.
-        size: How many of those are kept, from the centre.
-
-    Returns:
-        Lower neighbour, upper neighbour (int64) and the weight of the upper
-        one (float32), each of (size,).
+    From `source` to `target` pixels, of which `size` are kept in the centre.
     """
     half = np.float32(0.5)
     scale = np.float32(source) / np.float32(target)
