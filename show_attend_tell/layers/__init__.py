@@ -1,6 +1,10 @@
 """The layers of the captioner, also for other models."""
 
 from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
+from show_attend_tell.layers.decoder_outputs import (
+    DecodedSequence,
+    DecoderStep,
+)
 from show_attend_tell.layers.deep_output import DeepOutput
 from show_attend_tell.layers.doubly_stochastic_regularizer import (
     DoublyStochasticRegularizer,
@@ -10,11 +14,8 @@ from show_attend_tell.layers.location_sampling import (
     AttentionSampling,
     sample_locations,
 )
-from show_attend_tell.layers.lstm_decoder import DecodedSequence, LSTMDecoder
-from show_attend_tell.layers.lstm_decoder_cell import (
-    DecoderStep,
-    LSTMDecoderCell,
-)
+from show_attend_tell.layers.lstm_decoder import LSTMDecoder
+from show_attend_tell.layers.lstm_decoder_cell import LSTMDecoderCell
 
 __all__ = [
     "AttentionSampling",

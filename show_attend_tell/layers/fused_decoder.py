@@ -19,6 +19,7 @@ import typing
 
 from keras import ops, tree
 
+from show_attend_tell.layers.decoder_outputs import DecodedSequence
 from show_attend_tell.layers.equations import (
     additive_energies,
     attention_weights,
@@ -36,7 +37,7 @@ from show_attend_tell.layers.location_sampling import (
 )
 
 
-class Weights(typing.NamedTuple):
+class _Weights(typing.NamedTuple):
     """The weights of `LSTMDecoderCell` that the loop needs."""
 
     query_kernel: typing.Any  # (U, A)
@@ -48,14 +49,18 @@ class Weights(typing.NamedTuple):
     hidden_kernel: typing.Any  # (U, 4U)
 
 
-class Outputs(typing.NamedTuple):
-    """The results of T steps; see `DecodedSequence`."""
+class _Steps(typing.NamedTuple):
+    """What T steps computed; in the backward pass the gradient of each.
 
-    hidden: typing.Any  # (T, N, K, U)
-    context: typing.Any  # (T, N, K, D), gated
+    The gradients of gates, query, gate and attention are those before their
+    nonlinearity: of preactivations, of `q`, before sigma, and of the energies.
+    """
+
+    gates: typing.Any  # (T, N, K, 4U): after sigma and tanh
+    query: typing.Any  # (T, N, K, A): exp(2 q)
     attention: typing.Any  # (T, N, K, L)
+    context: typing.Any  # (T, N, K, D): before the gate
     gate: typing.Any  # (T, N, K, 1 or D)
-    context_weights: typing.Any  # (T, N, K, L)
 
 
 class _Saved(typing.NamedTuple):
@@ -63,45 +68,39 @@ class _Saved(typing.NamedTuple):
 
     hidden: typing.Any  # (T + 1, N, K, U): h_0 to h_T
     cell: typing.Any  # (T + 1, N, K, U): c_0 to c_T
-    gates: typing.Any  # (T, N, K, 4U): after sigma and tanh
-    query: typing.Any  # (T, N, K, A): exp(2 q)
-    attention: typing.Any  # (T, N, K, L)
-    context: typing.Any  # (T, N, K, D): before the gate
-    gate: typing.Any  # (T, N, K, 1 or D)
+    steps: _Steps
     context_weights: typing.Any  # (T, N, K, L); L = 0 without sampling
 
 
 def decode_words(
-    cell, words, hidden, memory, annotations, sampling=None, jit_compile=True
-) -> Outputs:
+    layer, words, hidden, cell, annotations, sampling=None, jit_compile=True
+) -> DecodedSequence:
     """Runs a cell over the words of K captions of each of N images.
 
     Args:
-        cell: An `LSTMDecoderCell` with `BahdanauAttention`.
+        layer: An `LSTMDecoderCell` with `BahdanauAttention`.
         words: `E y_(t-1)` of every step, `(T, N, K, E)` float32.
         hidden: `h_0`, `(N, K, U)`.
-        memory: `c_0`, `(N, K, U)`.
+        cell: `c_0`, `(N, K, U)`.
         annotations: `(N, L, D)`.
         sampling: `AttentionSampling`; `None` for soft attention.
         jit_compile: Whether XLA compiles the loop inside a `tf.function`. It
             fuses the attention of a step into one pass over memory.
     """
-    run = _compiled_loop() if jit_compile and _in_graph() else decoder_loop
-    sampling = sampling or AttentionSampling(None, None)
+    run = _compiled_loop() if jit_compile and _in_graph() else _loop
     return run(
-        ops.matmul(words, cell.embedding_kernel) + cell.bias,
+        ops.matmul(words, layer.embedding_kernel) + layer.bias,
         hidden,
-        memory,
+        cell,
         annotations,
-        ops.matmul(annotations, cell.attention.annotation_kernel),
-        _weights_of(cell),
-        sampling.noise,
-        sampling.sampled,
-        sampling.gumbel_temperature,
+        ops.matmul(annotations, layer.attention.annotation_kernel),
+        _weights_of(layer),
+        sampling
+        and (sampling.noise, sampling.sampled, sampling.gumbel_temperature),
     )
 
 
-def _in_graph():
+def _in_graph() -> bool:
     import tensorflow as tf
 
     return not tf.executing_eagerly()
@@ -111,78 +110,60 @@ def _in_graph():
 def _compiled_loop():
     import tensorflow as tf
 
-    return tf.function(decoder_loop, jit_compile=True, autograph=False)
+    return tf.function(_loop, jit_compile=True, autograph=False)
 
 
-def _weights_of(cell) -> Weights:
-    if cell.gate == "none":  # sigmoid(0 h + 40) = 1 in float32
-        gate_kernel = ops.zeros((cell.units, 1))
+def _weights_of(layer) -> _Weights:
+    if layer.gate == "none":  # sigmoid(0 h + 40) = 1 in float32
+        gate_kernel = ops.zeros((layer.units, 1))
         gate_bias = ops.full((1,), 40.0)
     else:
-        gate_kernel, gate_bias = cell.gate_kernel, cell.gate_bias
-    weights = Weights(
-        query_kernel=cell.attention.hidden_kernel,
-        query_bias=cell.attention.bias,
-        energy_kernel=cell.attention.scaled_energy_kernel,
+        gate_kernel, gate_bias = layer.gate_kernel, layer.gate_bias
+    weights = _Weights(
+        query_kernel=layer.attention.hidden_kernel,
+        query_bias=layer.attention.bias,
+        energy_kernel=layer.attention.scaled_energy_kernel,
         gate_kernel=gate_kernel,
         gate_bias=gate_bias,
-        context_kernel=cell.context_kernel,
-        hidden_kernel=cell.hidden_kernel,
+        context_kernel=layer.context_kernel,
+        hidden_kernel=layer.hidden_kernel,
     )
     # A custom gradient must not see variables.
-    return Weights(*map(ops.copy, weights))
+    return _Weights(*map(ops.copy, weights))
 
 
-def decoder_loop(
-    inputs,
-    hidden,
-    cell,
-    annotations,
-    keys,
-    weights: Weights,
-    noise=None,
-    sampled=None,
-    gumbel_temperature=0.0,
-) -> Outputs:
-    """Runs the loop on tensors, differentiable in all but the randomness.
+def _loop(inputs, hidden, cell, annotations, keys, weights, sampling):
+    """Returns a `DecodedSequence`, differentiable in all but the sampling.
 
-    Args:
-        inputs: `E y W_y + b` of every step, `(T, N, K, 4U)` float32.
-        hidden: `h_0`, `(N, K, U)`.
-        cell: `c_0`, `(N, K, U)`.
-        annotations: `(N, L, D)`.
-        keys: `W_a a_i`, `(N, L, A)`.
-        weights: As tensors.
-        noise: As the next two see `AttentionSampling`; `None` for soft.
-        sampled: See `AttentionSampling`.
-        gumbel_temperature: See `AttentionSampling`.
+    `inputs` are `E y W_y + b` of every step, `(T, N, K, 4U)`, and `keys` are
+    `W_a a_i`, `(N, L, A)`.
     """
-    sampling = None
-    if noise is not None:
-        sampling = AttentionSampling(noise, sampled, gumbel_temperature)
+    sampling = sampling and AttentionSampling(*sampling)
 
     @ops.custom_gradient
     def run(inputs, hidden, cell, annotations, keys, *weights):
-        weights = Weights(*weights)
+        weights = _Weights(*weights)
         saved = _forward(
             inputs, hidden, cell, annotations, keys, weights, sampling
         )
-        outputs = Outputs(
-            saved.hidden[1:],
-            saved.gate * saved.context,
-            saved.attention,
-            saved.gate,
-            saved.context_weights,
+        outputs = DecodedSequence(
+            hidden=saved.hidden[1:],
+            context=saved.steps.gate * saved.steps.context,
+            attention=saved.steps.attention,
+            gate=saved.steps.gate,
+            context_weights=saved.context_weights,
         )
 
         def gradient(*upstream):
+            upstream = DecodedSequence(*upstream)
             return _backward(
-                Outputs(*upstream), saved, annotations, keys, weights, sampling
+                upstream, saved, annotations, keys, weights, sampling
             )
 
         return tuple(outputs), gradient
 
-    return Outputs(*run(inputs, hidden, cell, annotations, keys, *weights))
+    outputs = run(inputs, hidden, cell, annotations, keys, *weights)
+    return DecodedSequence(*outputs)
 
 
 def _forward(
@@ -191,16 +172,17 @@ def _forward(
     keys = exponential(keys)
 
     def step(t, hidden, cell, saved):
-        query = exponential(  # (N, K, A)
+        query = exponential(
             ops.matmul(hidden, weights.query_kernel) + weights.query_bias
-        )
+        )  # (N, K, A)
         energies = additive_energies(keys, query, weights.energy_kernel)
         attention = attention_weights(energies)  # (N, K, L)
-        context_weights = attention
+        context_weights, all_weights = attention, saved.context_weights
         if sampling is not None:
             context_weights = sample_locations(
                 attention, _at(sampling.noise, t), sampling.sampled
             )
+            all_weights = _update(all_weights, t, context_weights)
         context = expected_context(context_weights, annotations)  # (N, K, D)
         gate = context_gate(hidden, weights.gate_kernel, weights.gate_bias)
         gates = lstm_gates(
@@ -209,32 +191,26 @@ def _forward(
             + ops.matmul(hidden, weights.hidden_kernel)
         )
         hidden, cell = lstm_state(gates, cell)
+        gates = ops.concatenate(gates, axis=-1)  # (N, K, 4U)
         saved = _Saved(
-            hidden=_update(saved.hidden, t + 1, hidden),
-            cell=_update(saved.cell, t + 1, cell),
-            gates=_update(saved.gates, t, ops.concatenate(gates, axis=-1)),
-            query=_update(saved.query, t, query),
-            attention=_update(saved.attention, t, attention),
-            context=_update(saved.context, t, context),
-            gate=_update(saved.gate, t, gate),
-            context_weights=saved.context_weights
-            if sampling is None
-            else _update(saved.context_weights, t, context_weights),
+            _update(saved.hidden, t + 1, hidden),
+            _update(saved.cell, t + 1, cell),
+            _update(
+                saved.steps, t, _Steps(gates, query, attention, context, gate)
+            ),
+            all_weights,
         )
         return t + 1, hidden, cell, saved
 
-    steps = ops.shape(inputs)[0]
-    saved = _empty(inputs, hidden, cell, annotations, weights, sampling)
-    saved = ops.while_loop(
-        lambda t, *_: t < steps, step, (0, hidden, cell, saved)
-    )[-1]
+    saved = _buffers(inputs, hidden, cell, annotations, weights, sampling)
+    saved = _over_steps(inputs, step, (hidden, cell, saved))[-1]
     if sampling is None:
-        saved = saved._replace(context_weights=saved.attention)
+        saved = saved._replace(context_weights=saved.steps.attention)
     return saved
 
 
-def _empty(inputs, hidden, cell, annotations, weights, sampling) -> _Saved:
-    """Returns the buffers that the forward pass fills."""
+def _buffers(inputs, hidden, cell, annotations, weights, sampling) -> _Saved:
+    """Returns what the forward pass fills."""
     steps, n, k, _ = ops.shape(inputs)
     locations = ops.shape(annotations)[1]
 
@@ -244,140 +220,111 @@ def _empty(inputs, hidden, cell, annotations, weights, sampling) -> _Saved:
     return _Saved(
         hidden=_update(zeros(hidden.shape[2], steps + 1), 0, hidden),
         cell=_update(zeros(cell.shape[2], steps + 1), 0, cell),
-        gates=ops.zeros_like(inputs),
-        query=zeros(weights.query_bias.shape[0]),
-        attention=zeros(locations),
-        context=zeros(annotations.shape[2]),
-        gate=zeros(weights.gate_bias.shape[0]),
+        steps=_Steps(
+            gates=ops.zeros_like(inputs),
+            query=zeros(weights.query_bias.shape[0]),
+            attention=zeros(locations),
+            context=zeros(annotations.shape[2]),
+            gate=zeros(weights.gate_bias.shape[0]),
+        ),
         context_weights=zeros(0 if sampling is None else locations),
     )
 
 
-class _StepGradients(typing.NamedTuple):
-    """Gradients of one step, or of T steps, that weights' are made of."""
-
-    preactivations: typing.Any  # (N, K, 4U)
-    query: typing.Any  # (N, K, A): before `exponential`
-    gate: typing.Any  # (N, K, 1 or D): before sigma
-    context: typing.Any  # (N, K, D): before the gate
-    energies: typing.Any  # (N, K, L)
-
-
-def _backward(
-    upstream: Outputs, saved: _Saved, annotations, keys, weights, sampling
-):
-    """Returns the gradients of the arguments of `decoder_loop`."""
-    steps = ops.shape(saved.gates)[0]
+def _backward(upstream, saved, annotations, keys, weights, sampling):
+    """Returns the gradients of the arguments of `run` in `_loop`."""
     keys = exponential(keys)
     energy_kernel = ops.squeeze(weights.energy_kernel, -1)  # (A,)
+    num_steps = ops.shape(saved.steps.gates)[0]
 
     def step(i, d_hidden, d_cell, d_steps):
-        t = steps - 1 - i
-        now, above = _at(saved, t), _at(upstream, t)
-        d_hidden = d_hidden + above.hidden
-        d_preactivations, d_cell = _lstm_gradient(
-            now, _at(saved.cell, t + 1), d_hidden, d_cell
+        t = num_steps - 1 - i
+        now, d_now = _at(saved.steps, t), _at(upstream, t)
+        d_gates, d_cell = _lstm_gradient(
+            now.gates,
+            _at(saved.cell, t),
+            _at(saved.cell, t + 1),
+            d_hidden + d_now.hidden,
+            d_cell,
         )
-        d_gated = above.context + ops.matmul(
-            d_preactivations, ops.transpose(weights.context_kernel)
+        d_gated = d_now.context + ops.matmul(
+            d_gates, ops.transpose(weights.context_kernel)
         )
-        d_gate, d_context = _gate_gradient(now, d_gated, above.gate)
+        d_gate = _gate_gradient(now, d_gated, d_now.gate)
+        d_context = d_gated * now.gate
         d_energies = _energies_gradient(
-            now, d_context, above.attention, annotations, sampling, t
+            now.attention, d_now.attention, d_context, annotations, sampling, t
         )
-        # tanh' = 4 r (1 - r)
-        d_query = (
-            4.0
-            * energy_kernel
-            * _sum_over_locations(
-                lambda r: r - r * r, d_energies, keys, now.query
-            )
+        weighted = _sum_over_locations(
+            lambda r: r - r * r, d_energies, keys, now.query
         )
+        d_query = 4.0 * energy_kernel * weighted  # tanh' = 4 r (1 - r)
         d_hidden = (
-            ops.matmul(d_preactivations, ops.transpose(weights.hidden_kernel))
+            ops.matmul(d_gates, ops.transpose(weights.hidden_kernel))
             + ops.matmul(d_query, ops.transpose(weights.query_kernel))
             + ops.matmul(d_gate, ops.transpose(weights.gate_kernel))
         )
-        d_step = (d_preactivations, d_query, d_gate, d_context, d_energies)
-        d_steps = _StepGradients(
-            *(
-                _update(x, t, value)
-                for x, value in zip(d_steps, d_step, strict=True)
-            )
+        d_steps = _update(
+            d_steps, t, _Steps(d_gates, d_query, d_energies, d_context, d_gate)
         )
         return i + 1, d_hidden, d_cell, d_steps
 
     zero = ops.zeros_like(saved.hidden[0])
-    like = (
-        saved.gates,
-        saved.query,
-        saved.gate,
-        saved.context,
-        saved.attention,
+    d_steps = tree.map_structure(ops.zeros_like, saved.steps)
+    d_hidden, d_cell, d_steps = _over_steps(
+        saved.steps.gates, step, (zero, zero, d_steps)
     )
-    d_steps = _StepGradients(*map(ops.zeros_like, like))
-    _, d_hidden, d_cell, d_steps = ops.while_loop(
-        lambda i, *_: i < steps, step, (0, zero, zero, d_steps)
-    )
-    attended = (keys, saved.query, d_steps.energies)
-    d_keys = _keys_gradient(*attended, energy_kernel)
+    attended = (keys, saved.steps.query, d_steps.attention)
     d_annotations = ops.einsum(
         "tnkl,tnkd->nld", saved.context_weights, d_steps.context
     )
-    d_weights = _weights_gradient(
-        saved, d_steps, _energy_kernel_gradient(*attended)
-    )
-    d_inputs = d_steps.preactivations
+    d_keys = _keys_gradient(*attended, energy_kernel)
+    d_energy_kernel = _energy_kernel_gradient(*attended)
+    d_weights = _weights_gradient(saved, d_steps, d_energy_kernel)
+    d_inputs = d_steps.gates
     return (d_inputs, d_hidden, d_cell, d_annotations, d_keys, *d_weights)
 
 
-def _lstm_gradient(now: _Saved, cell, d_hidden, d_cell):
+def _lstm_gradient(gates, cell_before, cell, d_hidden, d_cell):
     """Equations 2 and 3: gradients of the preactivations and of `c_(t-1)`."""
-    input_gate, forget_gate, memory, output_gate = ops.split(
-        now.gates, 4, axis=-1
-    )
+    input_gate, forget_gate, memory, output_gate = ops.split(gates, 4, axis=-1)
     squashed = ops.tanh(cell)
     d_cell = d_cell + d_hidden * output_gate * (1.0 - squashed * squashed)
-    d_preactivations = ops.concatenate(
-        [
-            d_cell * memory * input_gate * (1.0 - input_gate),
-            d_cell * now.cell * forget_gate * (1.0 - forget_gate),
-            d_cell * input_gate * (1.0 - memory * memory),
-            d_hidden * squashed * output_gate * (1.0 - output_gate),
-        ],
-        axis=-1,
-    )
-    return d_preactivations, d_cell * forget_gate
+    d_gates = [
+        d_cell * memory * input_gate * (1.0 - input_gate),
+        d_cell * cell_before * forget_gate * (1.0 - forget_gate),
+        d_cell * input_gate * (1.0 - memory * memory),
+        d_hidden * squashed * output_gate * (1.0 - output_gate),
+    ]
+    return ops.concatenate(d_gates, axis=-1), d_cell * forget_gate
 
 
-def _gate_gradient(now: _Saved, d_gated, d_gate):
-    """Section 4.2.1: gradients of the gate before sigma, of the context."""
+def _gate_gradient(now: _Steps, d_gated, d_gate):
+    """Section 4.2.1: the gradient of the gate before sigma."""
     d_value = d_gated * now.context
     if now.gate.shape[-1] == 1:
         d_value = ops.sum(d_value, axis=-1, keepdims=True)
-    d_gate = (d_value + d_gate) * now.gate * (1.0 - now.gate)
-    return d_gate, d_gated * now.gate
+    return (d_value + d_gate) * now.gate * (1.0 - now.gate)
 
 
 def _energies_gradient(
-    now: _Saved, d_context, d_attention, annotations, sampling, t
+    attention, d_attention, d_context, annotations, sampling, t
 ):
     """Equations 13 and 5, and section 4.1: the gradient of the energies."""
     d_weights = ops.matmul(d_context, ops.transpose(annotations, (0, 2, 1)))
     if sampling is None:
-        return _softmax_gradient(now.attention, d_attention + d_weights)
+        return _softmax_gradient(attention, d_attention + d_weights)
     sampled = ops.expand_dims(sampling.sampled, -1)
-    d_attention = d_attention + (1.0 - sampled) * d_weights
-    d_energies = _softmax_gradient(now.attention, d_attention)
-    temperature = sampling.gumbel_temperature
-    if not temperature:
-        return d_energies
-    # Straight through: as if the context were of the relaxed sample.
-    scores = perturbed_log(now.attention, _at(sampling.noise, t))
-    relaxed = ops.softmax(scores / temperature)
-    return d_energies + sampled / temperature * (
-        _softmax_gradient(relaxed, d_weights)
+    d_energies = _softmax_gradient(
+        attention, d_attention + (1.0 - sampled) * d_weights
     )
+    temperature = sampling.gumbel_temperature
+    if temperature:  # As if the context were of the relaxed sample.
+        scores = perturbed_log(attention, _at(sampling.noise, t))
+        relaxed = ops.softmax(scores / temperature)
+        d_relaxed = _softmax_gradient(relaxed, d_weights)
+        d_energies = d_energies + sampled / temperature * d_relaxed
+    return d_energies
 
 
 def _softmax_gradient(softmax, upstream):
@@ -394,12 +341,12 @@ def _keys_gradient(keys, queries, d_energies, energy_kernel):
         r = inverse_sums(keys, _at(queries, t))  # (N, K, L, A)
         return t + 1, total + ops.sum(weight * (r - r * r), axis=1)
 
-    total = _over_steps(step, queries, ops.zeros_like(keys))
+    (total,) = _over_steps(queries, step, (ops.zeros_like(keys),))
     return 4.0 * energy_kernel * total
 
 
 def _energy_kernel_gradient(keys, queries, d_energies):
-    """Returns the gradient of `u`, `(A,)`."""
+    """Returns the gradient of `u`, `(A, 1)`."""
 
     def step(t, total):
         weighted = _sum_over_locations(
@@ -407,23 +354,25 @@ def _energy_kernel_gradient(keys, queries, d_energies):
         )
         return t + 1, total + ops.sum(weighted, (0, 1))
 
+    zero = ops.zeros_like(queries[0, 0, 0])
+    (total,) = _over_steps(queries, step, (zero,))
     # tanh = 1 - 2 r, and the gradients of the energies of a step sum to zero.
-    total = _over_steps(step, queries, ops.zeros_like(queries[0, 0, 0]))
-    return -2.0 * total
+    return ops.expand_dims(-2.0 * total, -1)
 
 
-def _weights_gradient(saved: _Saved, d_steps: _StepGradients, d_energy_kernel):
+def _weights_gradient(
+    saved: _Saved, d_steps: _Steps, d_energy_kernel
+) -> _Weights:
     before = saved.hidden[:-1]
-    return Weights(
+    gated = saved.steps.gate * saved.steps.context
+    return _Weights(
         query_kernel=_outer(before, d_steps.query),
         query_bias=ops.sum(d_steps.query, (0, 1, 2)),
-        energy_kernel=ops.expand_dims(d_energy_kernel, -1),
+        energy_kernel=d_energy_kernel,
         gate_kernel=_outer(before, d_steps.gate),
         gate_bias=ops.sum(d_steps.gate, (0, 1, 2)),
-        context_kernel=_outer(
-            saved.gate * saved.context, d_steps.preactivations
-        ),
-        hidden_kernel=_outer(before, d_steps.preactivations),
+        context_kernel=_outer(gated, d_steps.gates),
+        hidden_kernel=_outer(before, d_steps.gates),
     )
 
 
@@ -447,16 +396,22 @@ def _outer(left, right):
     return ops.matmul(ops.transpose(left), right)
 
 
-def _at(structure, step):
-    """Returns one step of a tensor, or of each of several."""
-    return tree.map_structure(lambda x: ops.take(x, step, axis=0), structure)
+def _at(structure, t):
+    """Returns step t of one tensor or several."""
+    return tree.map_structure(lambda x: ops.take(x, t, axis=0), structure)
 
 
-def _update(buffer, step, value):
-    start = (step,) + (0,) * (len(buffer.shape) - 1)
-    return ops.slice_update(buffer, start, ops.expand_dims(value, 0))
+def _update(structure, t, values):
+    """Returns one tensor or several with new values at step t."""
+
+    def update(x, value):
+        start = (t,) + (0,) * (len(x.shape) - 1)
+        return ops.slice_update(x, start, ops.expand_dims(value, 0))
+
+    return tree.map_structure(update, structure, values)
 
 
-def _over_steps(step, queries, zero):
-    steps = ops.shape(queries)[0]
-    return ops.while_loop(lambda t, _: t < steps, step, (0, zero))[1]
+def _over_steps(like, step, first):
+    """Runs `step(t, *state)` for each step of a tensor; returns the state."""
+    num_steps = ops.shape(like)[0]
+    return ops.while_loop(lambda t, *_: t < num_steps, step, (0, *first))[1:]

@@ -1,37 +1,16 @@
 """The decoder over complete captions, for training."""
 
-import typing
-
 import keras
 from keras import ops
 
 from show_attend_tell.layers import fused_decoder
 from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
-from show_attend_tell.layers.location_sampling import sample_locations
-from show_attend_tell.layers.lstm_decoder_cell import (
+from show_attend_tell.layers.decoder_outputs import (
+    DecodedSequence,
     DecoderStep,
-    LSTMDecoderCell,
 )
-
-
-class DecodedSequence(typing.NamedTuple):
-    """The results of the decoder for every word of every caption.
-
-    Attributes:
-        hidden: `h_t`, `(N, K, T, U)`.
-        context: The gated contexts `z_t`, `(N, K, T, D)`.
-        attention: `alpha_t`, `(N, K, T, L)`.
-        gate: `beta_t`, `(N, K, T, 1)`, or `(N, K, T, D)`.
-        context_weights: What weighted the annotations, `(N, K, T, L)`: the
-            attention, or one at a sampled location. No gradient flows
-            through it.
-    """
-
-    hidden: typing.Any
-    context: typing.Any
-    attention: typing.Any
-    gate: typing.Any
-    context_weights: typing.Any
+from show_attend_tell.layers.location_sampling import sample_locations
+from show_attend_tell.layers.lstm_decoder_cell import LSTMDecoderCell
 
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
@@ -46,17 +25,20 @@ class LSTMDecoder(keras.layers.Layer):
     Any layer with the call of `BahdanauAttention` can take its place:
 
         class DotProductAttention(keras.layers.Layer):
-            def __init__(self, units, **kwargs):
+            def __init__(self, size, **kwargs):
                 super().__init__(**kwargs)
-                self.units = units
-                self.query = keras.layers.Dense(units)
+                self.size = size
+                self.query = keras.layers.Dense(size)
 
             def call(self, hidden, annotations):
-                query = self.query(hidden)
-                ...
-                return context, attention
+                energies = self.query(hidden) @ ops.swapaxes(annotations, 1, 2)
+                attention = ops.softmax(energies / self.size**0.5)
+                return attention @ annotations, attention
 
-        decoder = LSTMDecoder(512, attention=DotProductAttention(512))
+            def get_config(self):
+                return {**super().get_config(), "size": self.size}
+
+        decoder = LSTMDecoder(units=512, attention=DotProductAttention(512))
 
     Args:
         units: U, see `LSTMDecoderCell`.
@@ -74,7 +56,7 @@ class LSTMDecoder(keras.layers.Layer):
         attention_units: int | None = None,
         gate: str = "scalar",
         temperature: float = 1.0,
-        attention: keras.layers.Layer | None = None,
+        attention: keras.layers.Layer | dict | None = None,
         fused: bool | None = None,
         **kwargs,
     ):
@@ -246,9 +228,3 @@ class LSTMDecoder(keras.layers.Layer):
             **{name: config[name] for name in names},
             "fused": self.fused,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Creates the layer from the arguments that `get_config` returned."""
-        attention = keras.saving.deserialize_keras_object(config["attention"])
-        return cls(**{**config, "attention": attention})

@@ -1,11 +1,10 @@
 """One step of the decoder: attention, gate, LSTM (equations 1 to 6)."""
 
-import typing
-
 import keras
 from keras import ops
 
 from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
+from show_attend_tell.layers.decoder_outputs import DecoderStep
 from show_attend_tell.layers.equations import (
     context_gate,
     expected_context,
@@ -14,27 +13,6 @@ from show_attend_tell.layers.equations import (
 )
 
 GATES = ("scalar", "vector", "none")
-
-
-class DecoderStep(typing.NamedTuple):
-    """The results of one step of the decoder.
-
-    Attributes:
-        hidden: `h_t`, `(N, [K,] U)`.
-        cell: `c_t`, `(N, [K,] U)`.
-        context: The gated context `z_t`, `(N, [K,] D)`.
-        attention: `alpha_t`, `(N, [K,] L)`, float32.
-        gate: `beta_t`, `(N, [K,] 1)`, or `(N, [K,] D)` for a vector gate.
-        context_weights: What weighted the annotations, `(N, [K,] L)`: the
-            attention, or one at a sampled location.
-    """
-
-    hidden: typing.Any
-    cell: typing.Any
-    context: typing.Any
-    attention: typing.Any
-    gate: typing.Any
-    context_weights: typing.Any
 
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
@@ -69,7 +47,7 @@ class LSTMDecoderCell(keras.layers.Layer):
         attention_units: int | None = None,
         gate: str = "scalar",
         temperature: float = 1.0,
-        attention: keras.layers.Layer | None = None,
+        attention: keras.layers.Layer | dict | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -93,6 +71,8 @@ class LSTMDecoderCell(keras.layers.Layer):
             attention = BahdanauAttention(
                 attention_units, temperature, name="attention"
             )
+        elif isinstance(attention, dict):  # From `get_config`.
+            attention = keras.saving.deserialize_keras_object(attention)
         self.attention = attention
 
     def build(
@@ -100,7 +80,11 @@ class LSTMDecoderCell(keras.layers.Layer):
     ):
         """Creates the weights for `(..., E)`, `(..., U)` and `(N, L, D)`."""
         depth, units = annotations_shape[-1], self.units
-        self._build_attention(annotations_shape)
+        # By a symbolic call, which builds sublayers, too.
+        self.attention(
+            keras.KerasTensor((None, None, units)),
+            keras.KerasTensor((None, *annotations_shape[1:])),
+        )
         self.embedding_kernel = self.add_weight(
             name="embedding_kernel", shape=(embedding_shape[-1], 4 * units)
         )
@@ -123,13 +107,6 @@ class LSTMDecoderCell(keras.layers.Layer):
             self.gate_bias = self.add_weight(
                 name="gate_bias", shape=(gate_size,), initializer="zeros"
             )
-
-    def _build_attention(self, annotations_shape):
-        """Builds the attention by a symbolic call, its sublayers with it."""
-        self.attention(
-            keras.KerasTensor((None, None, self.units)),
-            keras.KerasTensor((None, *annotations_shape[1:])),
-        )
 
     def project(self, annotations):
         """Returns the keys that every step needs: once an image.
@@ -236,12 +213,6 @@ class LSTMDecoderCell(keras.layers.Layer):
             "temperature": self.temperature,
             "attention": attention,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Creates the layer from the arguments that `get_config` returned."""
-        attention = keras.saving.deserialize_keras_object(config["attention"])
-        return cls(**{**config, "attention": attention})
 
 
 def _forget_bias(shape, dtype=None):
