@@ -1,11 +1,11 @@
-"""How fast captions are said, beside the way they usually are.
+"""The speed of beam search, and of how it is usually written.
 
     python -m benchmarks.decoding --workdir=RUN
 
-takes the captioner and the cached annotations of a run, and lets take turns:
+takes the captioner and the cached annotations of a run, and measures in turns:
 
-- `ours, batch of 32`: the search whole in the graph, compiled, as `evaluate`
-  runs it;
+- `ours, batch of 32`: the search entirely in the graph, compiled, as
+  `evaluate` runs it;
 - `ours, batch of 1`: the same, an image at a time;
 - `Python, NumPy sorts`: an image at a time, as popular implementations have
   it: only the step of the decoder is compiled (and has all hypotheses of the
@@ -14,10 +14,8 @@ takes the captioner and the cached annotations of a run, and lets take turns:
 - `Python sorts`: the same, and every continuation of every hypothesis goes
   into one list that Python sorts, as the best known tutorials have it.
 
-The search is the same in all, so that they must say the same captions; that is
-checked first.
-
-The least of the times of several turns counts.
+The search is the same in all, so that their captions must be equal; that is
+checked first. The shortest of the times of several turns counts.
 """
 
 import os
@@ -54,19 +52,19 @@ class InGraph:
         self.batch = batch
 
         @tf.function(jit_compile=True, autograph=False)
-        def speak(annotations):
+        def tokens_of(annotations):
             return decode(captioner, annotations, decoding).tokens
 
-        self._speak = speak
+        self._tokens_of = tokens_of
 
-    def say(self, annotations: np.ndarray) -> list[tuple[int, ...]]:
+    def captions(self, annotations: np.ndarray) -> list[tuple[int, ...]]:
         """Returns the words of each image."""
-        said = []
+        captions = []
         for start in range(0, len(annotations), self.batch):
-            tokens = self._speak(annotations[start : start + self.batch])
+            tokens = self._tokens_of(annotations[start : start + self.batch])
             for row in tokens.numpy()[:, 0]:
-                said.append(tuple(row[row > END].tolist()))
-        return said
+                captions.append(tuple(row[row > END].tolist()))
+        return captions
 
 
 class InPython:
@@ -90,22 +88,22 @@ class InPython:
 
         self._begin, self._step = begin, step
 
-    def say(self, annotations: np.ndarray) -> list[tuple[int, ...]]:
+    def captions(self, annotations: np.ndarray) -> list[tuple[int, ...]]:
         """Returns the words of each image."""
-        return [self._say(one[None]) for one in annotations]
+        return [self._caption(one[None]) for one in annotations]
 
-    def _say(self, annotations):
+    def _caption(self, annotations):
         width, decoding = self.width, self.decoding
         (hidden, cell), annotations, keys = self._begin(annotations)
         annotations = tf.repeat(annotations, width, axis=0)
         keys = tf.repeat(keys, width, axis=0)
         hidden = np.repeat(hidden.numpy(), width, axis=0)
         cell = np.repeat(cell.numpy(), width, axis=0)
-        going, gone = [((), 0.0)], []
+        beam, pool = [((), 0.0)], []
         for t in range(decoding.max_words):
             token = np.full(width, START, np.int32)
             if t:
-                token[: len(going)] = [words[-1] for words, _ in going]
+                token[: len(beam)] = [words[-1] for words, _ in beam]
             log_p, hidden, cell, _, _ = self._step(
                 token, hidden, cell, annotations, keys
             )
@@ -114,35 +112,35 @@ class InPython:
             if t < decoding.min_words:
                 log_p[:, END] = -np.inf
             size = log_p.shape[1]
-            before = np.array([total for _, total in going])
-            totals = (before[:, None] + log_p[: len(going)]).reshape(-1)
+            before = np.array([total for _, total in beam])
+            totals = (before[:, None] + log_p[: len(beam)]).reshape(-1)
             longer, parents = [], []
             for index in self._sort(totals)[:width]:
                 parent, word = divmod(index, size)
-                words = (*going[parent][0], word)
+                words = (*beam[parent][0], word)
                 if word == END:
-                    gone.append((words, totals[index]))
+                    pool.append((words, totals[index]))
                 else:
                     longer.append((words, totals[index]))
                     parents.append(parent)
-            going = longer
-            gone.sort(key=self._rank)
-            if not going or len(gone) >= width:
+            beam = longer
+            pool.sort(key=self._rank)
+            if not beam or len(pool) >= width:
                 break
-            if gone and self._beaten(going[0][1], gone):
+            if pool and self._beaten(beam[0][1], pool):
                 break
             parents += [0] * (width - len(parents))
             hidden, cell = hidden.numpy()[parents], cell.numpy()[parents]
-        said = min(gone, key=self._rank) if gone else going[0]
-        return tuple(word for word in said[0] if word != END)
+        words, _ = min(pool, key=self._rank) if pool else beam[0]
+        return tuple(word for word in words if word != END)
 
-    def _rank(self, said):
-        words, log_p = said
+    def _rank(self, hypothesis):
+        words, log_p = hypothesis
         return -log_p / len(words) ** self.decoding.length_penalty
 
-    def _beaten(self, best, gone):
+    def _beaten(self, best, pool):
         reachable = best / self.decoding.steps**self.decoding.length_penalty
-        return reachable <= -self._rank(gone[0])
+        return reachable <= -self._rank(pool[0])
 
 
 def numpy_sorts(totals: np.ndarray) -> list[int]:
@@ -162,13 +160,13 @@ def measure(contestants: dict, annotations: np.ndarray) -> dict[str, float]:
     for _ in range(_ROUNDS.value):
         for name, contestant in contestants.items():
             start = time.perf_counter()
-            contestant.say(annotations)
+            contestant.captions(annotations)
             times[name].append(time.perf_counter() - start)
     return {name: min(values) for name, values in times.items()}
 
 
 def main(argv: list[str]) -> None:
-    """Checks that all say the same, and prints the table."""
+    """Checks that all captions are equal, and prints the table."""
     del argv
     workdir = _WORKDIR.value
     try:
@@ -190,7 +188,7 @@ def main(argv: list[str]) -> None:
         "Python, NumPy sorts": InPython(captioner, decoding, numpy_sorts),
         "Python sorts": InPython(captioner, decoding, python_sorts),
     }
-    first, *others = (c.say(annotations) for c in contestants.values())
+    first, *others = (c.captions(annotations) for c in contestants.values())
     same = [sum(map(tuple.__eq__, first, other)) for other in others]
     print(
         f"{workdir}: V={captioner.vocabulary_size}, beam of "
@@ -198,7 +196,7 @@ def main(argv: list[str]) -> None:
         f"equal captions: {', '.join(map(str, same))} of {count}"
     )
     if min(same) < count - 1:  # A tie may fall either way in float32.
-        raise SystemExit("error: the contestants do not say the same")
+        raise SystemExit("error: the contestants' captions differ")
     times = measure(contestants, annotations)
     slowest = times["Python sorts"]
     for name, seconds in times.items():

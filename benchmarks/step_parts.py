@@ -1,4 +1,4 @@
-"""The parts of a training step, each on its own, to be measured."""
+"""The parts of a training step, as functions to be measured one by one."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def parts(
     def decode(*words_and_state):
         return model.decoder(*words_and_state, annotations)
 
-    found = {}
+    timed = {}
     for name, function, inputs in (
         ("embedding", lambda: model.embedding(tokens[:, :, :-1]), ()),
         ("initial state", lambda: model.initial_state(annotations), ()),
@@ -68,17 +68,21 @@ def parts(
             lambda x: model.regularizer(x, mask),
             (decoded.attention,),
         ),
-        ("whole model", lambda: model.losses_of(batch, training=True)[0], ()),
+        (
+            "complete model",
+            lambda: model.losses_of(batch, training=True)[0],
+            (),
+        ),
     ):
         both = _with_gradients(function, model)
-        found[name] = _on(function, inputs)
-        found[f"{name} + backward"] = _on(both, inputs)
+        timed[name] = _on(function, inputs)
+        timed[f"{name} + backward"] = _on(both, inputs)
     gradients = [
         tf.random.normal(variable.shape, stddev=1e-3)
         for variable in model.trainable_variables
     ]
-    found["clipping and optimizer"] = _on(model.apply_gradients, (gradients,))
-    return found
+    timed["clipping and optimizer"] = _on(model.apply_gradients, (gradients,))
+    return timed
 
 
 def _on(function, inputs) -> Callable[[], object]:
@@ -92,7 +96,7 @@ def _with_gradients(function, model):
             tape.watch(inputs)
             outputs = tf.nest.flatten(function(*inputs))
         sources = [*inputs, *model.trainable_variables]
-        # The outputs too: what nobody asks for is not computed.
+        # The outputs too: what is not returned is not computed.
         return outputs, tape.gradient(outputs, sources)
 
     return both

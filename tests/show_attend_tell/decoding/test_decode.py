@@ -7,9 +7,15 @@ import tensorflow as tf
 from pipelines.vocabulary import END, PADDING
 from show_attend_tell.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
+from show_attend_tell.layers import LSTMDecoder
+from show_attend_tell.model import Captioner
+from tests import reference
 from tests.show_attend_tell.decoding import plain
-from tests.show_attend_tell.layers.checks import assert_close
-from tests.show_attend_tell.test_model import D, L
+from tests.show_attend_tell.layers.checks import assert_close, fill
+from tests.show_attend_tell.layers.dot_product_attention import (
+    DotProductAttention,
+)
+from tests.show_attend_tell.test_model import SHAPES, SMALL, D, L
 
 N = 7
 METHODS = {
@@ -93,6 +99,30 @@ def test_a_certain_end_stops_at_once(method):
     np.testing.assert_array_equal(tokens[:, 0], END)
     assert not np.any(tokens[:, 1:]) and not np.any(captions.lengths[:, 0])
     np.testing.assert_allclose(captions.log_probability[:, 0], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("decoding", [METHODS["greedy"], METHODS["beam"]])
+def test_an_attention_of_another_decodes(decoding, monkeypatch):
+    def attend(hidden, annotations, w):
+        query = hidden @ w["query/kernel"] + w["query/bias"]
+        attention = reference.softmax(annotations @ query)
+        return attention @ annotations, attention
+
+    monkeypatch.setattr(reference, "attend", attend)
+    captioner = Captioner(**SMALL, name="captioner")
+    captioner.decoder = LSTMDecoder(
+        SMALL["units"],
+        attention=DotProductAttention(D, name="attention"),
+        name="decoder",
+    )
+    captioner.build(SHAPES)
+    fill(captioner)
+    annotations = plain.annotations_of(2)
+    captions = decode(captioner, annotations, decoding)
+    for i in range(2):
+        oracle = plain.Oracle(captioner, annotations[i])
+        expected = plain.search(oracle, decoding)
+        plain.assert_captions(captions, i, expected, decoding, oracle)
 
 
 def test_sampling_without_noise_is_refused(captioner):
