@@ -28,8 +28,8 @@ from absl import app, flags
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.inference.caption_generator import load_captioner
 from show_attend_tell.model import DecodingState

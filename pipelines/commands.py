@@ -1,11 +1,13 @@
 """How a command runs: flags parsed, a user's mistake told in a line."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app
+from absl import app, flags
 
 from pipelines.errors import UserError
+from pipelines.options import flag_name, value_type
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
@@ -41,3 +43,38 @@ def no_arguments(arguments: Sequence[str]) -> None:
         raise UserError(
             f"Expected flags, which begin with --. Received: {arguments[0]!r}"
         )
+
+
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
+
+
+def define_flags(config_class: type, excluded=()) -> Callable[[], dict]:
+    """Defines a flag for each option of a dataclass.
+
+    Args:
+        config_class: The dataclass.
+        excluded: Names of options that get no flag.
+
+    Returns:
+        A function that, once flags are parsed, returns the options that were
+        given by name.
+    """
+    holders = {}
+    for field in dataclasses.fields(config_class):
+        if field.name in excluded:
+            continue
+        name, choices = flag_name(field), field.metadata["choices"]
+        help = field.metadata["help"]
+        if choices:
+            holder = flags.DEFINE_enum(name, None, choices, help)
+        else:
+            holder = _DEFINE[value_type(field)](name, None, help)
+        holders[field.name] = holder
+    return lambda: {
+        name: holder.value for name, holder in holders.items() if holder.present
+    }

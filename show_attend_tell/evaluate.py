@@ -112,7 +112,7 @@ def main(arguments: Sequence[str]) -> None:
 def _score_run(workdir: str) -> None:
     config = _config(workdir)
     # Here, because they bring TensorFlow, which files need not wait for.
-    from show_attend_tell.decoding import changed
+
     from show_attend_tell.evaluation.run_report import report_run
     from show_attend_tell.evaluation.split_evaluation import (
         evaluate_run,
@@ -121,7 +121,7 @@ def _score_run(workdir: str) -> None:
     )
     from show_attend_tell.inference.caption_generator import decoding_of
 
-    decoding = changed(decoding_of(config), _DECODING())
+    decoding = decoding_of(config).replace(**_DECODING())
     splits = [_ALSO.get(s, s) for s in (_SPLIT.value or "").split(",") if s]
     others = read_predictions(_COMPARE.value) if _COMPARE.value else None
     evaluated = evaluate_run(

@@ -23,7 +23,6 @@ from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.images.decoding import photos_in
 from show_attend_tell.configs.flags import define_decoding_flags
-from show_attend_tell.decoding import changed
 from show_attend_tell.inference.tflite_file import PRECISIONS
 
 _WORKDIR = flags.DEFINE_string(
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     captioner = WorkdirCaptioner.load(
         _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
     )
-    decoding = changed(captioner.decoding, {"consensus": 0, **_DECODING()})
+    decoding = captioner.decoding.replace(**{"consensus": 0, **_DECODING()})
     if captioner.decoding.consensus:
         print("an export says captions without --consensus, see BUILD.md")
     if _FORMAT.value == "tflite":

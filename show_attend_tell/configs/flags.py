@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from absl import flags
 
+from pipelines.commands import define_flags
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RECIPES, Config
-from show_attend_tell.decoding import CONTEXT_MODES, METHODS, Decoding
 
 # No flag given: the recipe's value.
 _DEFINE = {
@@ -77,54 +78,12 @@ def define_config_flags() -> Callable[[], tuple[str, Config]]:
 
 
 def define_decoding_flags() -> Callable[[], dict]:
-    """Defines a flag for each setting of decoding.
+    """Defines a flag for each option of `Decoding`.
 
     Returns:
         A function that, once flags are parsed, gives those that were given.
     """
-    define = {
-        "method": lambda name, help: flags.DEFINE_enum(
-            name, None, METHODS, help
-        ),
-        "context_mode": lambda name, help: flags.DEFINE_enum(
-            name, None, CONTEXT_MODES, help
-        ),
-        int: lambda name, help: flags.DEFINE_integer(name, None, help),
-        float: lambda name, help: flags.DEFINE_float(name, None, help),
-        bool: lambda name, help: flags.DEFINE_bool(name, None, help),
-    }
-    holders = [
-        define.get(field.name, define.get(field.type))(
-            field.name, _DECODING_HELP[field.name]
-        )
-        for field in dataclasses.fields(Decoding)
-    ]
-
-    def read() -> dict:
-        return {h.name: h.value for h in holders if h.present}
-
-    return read
-
-
-_DECODING_HELP = {
-    "method": "how captions are said; by default by beam search",
-    "beam_width": "hypotheses that beam search carries on",
-    "num_captions": "captions of each image, the best first",
-    "length_penalty": "hypotheses are ranked by log p / length ** this; with "
-    "--consensus 1",
-    "min_words": "no caption ends before",
-    "max_words": "no caption goes on after",
-    "no_repeat_ngram_size": "no n-gram of this many words comes twice; 0: any",
-    "allow_unknown": "whether the unknown word may be said",
-    "temperature": "sampling divides log-probabilities by it",
-    "top_k": "sampling takes this many of the likeliest words; 0: all",
-    "top_p": "sampling takes the fewest words with this probability",
-    "context_mode": "what a word is said from: the expected annotation, the one at "
-    "the attention's peak, or one drawn by it",
-    "consensus": "of so many hypotheses take the one that people's captions "
-    "of similar photos agree with; 0: the one that scores best",
-    "seed": "of the samples",
-}
+    return define_flags(Decoding)
 
 
 def _absolute(path: str) -> str:

@@ -5,6 +5,7 @@ import typing
 from keras import ops, tree
 
 from pipelines.vocabulary import END, PADDING, START
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.candidates import (
     MASKED_LOG_PROBABILITY,
     candidates,
@@ -12,7 +13,6 @@ from show_attend_tell.decoding.candidates import (
 from show_attend_tell.decoding.context_weights import ContextWeights
 from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.decoding.loop_state import begin, gather, scatter_update
-from show_attend_tell.decoding.settings import Decoding
 
 # Added to the score of captions that were cut: they rank behind all that ended.
 _CUT = -1e6

@@ -3,8 +3,8 @@
 from keras import ops
 
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.loop_state import gather
-from show_attend_tell.decoding.settings import Decoding
 
 # Of a word that the constraints exclude; finite, so that sums stay finite.
 MASKED_LOG_PROBABILITY = -1e9

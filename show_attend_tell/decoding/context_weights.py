@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from show_attend_tell.decoding.settings import Decoding
+from show_attend_tell.configs.decoding import Decoding
 
 
 class ContextWeights:

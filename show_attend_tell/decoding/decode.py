@@ -1,9 +1,9 @@
 """From annotations to captions, by the method of the settings."""
 
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.beam_search import search
 from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.decoding.greedy_and_sampling import greedy_or_sample
-from show_attend_tell.decoding.settings import Decoding
 
 
 def decode(

@@ -3,6 +3,7 @@
 from keras import ops
 
 from pipelines.vocabulary import END, PADDING, START
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.candidates import (
     MASKED_LOG_PROBABILITY,
     candidates,
@@ -14,7 +15,6 @@ from show_attend_tell.decoding.context_weights import (
 )
 from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.decoding.loop_state import begin, gather, scatter_update
-from show_attend_tell.decoding.settings import Decoding
 
 
 def greedy_or_sample(

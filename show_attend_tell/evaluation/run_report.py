@@ -8,8 +8,8 @@ import numpy as np
 from pipelines.files import read_json
 from pipelines.sources.scenes import scene_of
 from pipelines.sources.scenes_grammar import check_caption
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.decoding import Decoding
 from show_attend_tell.evaluation.report import Entry, truth_tables, write_report
 from show_attend_tell.evaluation.split_evaluation import (
     HISTORY_FILE,

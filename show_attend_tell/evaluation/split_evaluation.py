@@ -12,8 +12,8 @@ from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
 from pipelines.files import read_json, write_json
 from pipelines.vocabulary import words_of
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.decoding import Decoding
 from show_attend_tell.inference.caption_generator import (
     METADATA_FILE,
     Caption,

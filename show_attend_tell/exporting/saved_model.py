@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pipelines.errors import UserError
 from pipelines.files import locked, write_json
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.saved_model_signatures import BEST, signatures
 from show_attend_tell.exporting.saved_model_validation import (
     check,

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from pipelines.errors import UserError
 from pipelines.images.graph_decoding import decode_squares
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 from show_attend_tell.inference.fixed_decoding import refuse_consensus

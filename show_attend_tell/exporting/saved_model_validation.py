@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from pipelines.errors import UserError
 from pipelines.images.decoding import decode_image, fit_image
 from pipelines.sources.scenes import load_scenes
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.saved_model_signatures import (
     ALL,
     BEST,

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, fit_image, load_image
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.full_precision import in_float32
 from show_attend_tell.exporting.int8_encoder import with_int8_encoder
 from show_attend_tell.exporting.saved_model_validation import drawn_photos

@@ -8,10 +8,11 @@ from keras import ops
 
 from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START
-from show_attend_tell.decoding import DecodedCaptions, Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.candidates import mask_tokens
 from show_attend_tell.decoding.context_weights import ContextWeights
 from show_attend_tell.decoding.decode import decode
+from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 from show_attend_tell.inference.fixed_decoding import refuse_consensus
 from show_attend_tell.inference.tflite_file import (

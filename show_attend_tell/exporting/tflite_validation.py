@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, fit_image, load_image
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 from show_attend_tell.inference.tflite_captioner import interpreter_of
 from show_attend_tell.inference.tflite_file import (

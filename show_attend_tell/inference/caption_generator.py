@@ -18,10 +18,11 @@ from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images.decoding import Photo, fit_image, load_image
 from pipelines.vocabulary import Vocabulary
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.decoding import DecodedCaptions, Decoding, changed
 from show_attend_tell.decoding.candidates import MASKED_LOG_PROBABILITY
 from show_attend_tell.decoding.decode import decode
+from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.decoding.ensemble import Ensemble
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.inference.reranking import ConsensusReranker
@@ -249,7 +250,7 @@ class WorkdirCaptioner(PhotoCaptioner):
         Raises:
             UserError: A photo cannot be read, or a setting is out of range.
         """
-        decoding = changed(self.decoding, decoding)
+        decoding = self.decoding.replace(**decoding)
         size, resize_mode = (
             self.encoder.image_size,
             self.caption_generator.resize_mode,

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from pipelines.errors import UserError
-from show_attend_tell.decoding import Decoding, changed
+from show_attend_tell.configs.decoding import Decoding
 
 
 def refuse_consensus(decoding: Decoding) -> None:
@@ -36,7 +36,7 @@ def keep_decoding(
     Raises:
         UserError: A setting would change, is out of range or unknown.
     """
-    asked = changed(decoding, changes)
+    asked = decoding.replace(**changes)
     own, wanted = dataclasses.asdict(decoding), dataclasses.asdict(asked)
     others = [n for n in own if own[n] != wanted[n] and n not in free]
     if others:

@@ -13,7 +13,8 @@ from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images.decoding import RESIZE_MODES, Photo, load_image
 from pipelines.images.graph_decoding import MAX_PIXELS
-from show_attend_tell.decoding import DecodedCaptions, Decoding
+from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.exporting.saved_model_signatures import ALL
 from show_attend_tell.exporting.session import FILE_NAME, SavedModelSession
 from show_attend_tell.inference.caption_generator import (

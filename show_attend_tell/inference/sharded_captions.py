@@ -26,7 +26,6 @@ from pipelines.sharded.files import join, local_copy, read_file, write_file
 from pipelines.sharded.images import ListedImage, Shard, Span, begin, pixels_of
 from pipelines.sharded.pipeline import ShardWork
 from show_attend_tell.configs.run_config import FILE_NAME as CONFIG_FILE
-from show_attend_tell.decoding import changed
 from show_attend_tell.inference.caption_generator import (
     METADATA_FILE,
     MODEL_FILE,
@@ -83,7 +82,7 @@ class ShardedCaptioning(ShardWork):
                 or the folder is of another run.
         """
         captioner = self.load()
-        decoding = changed(captioner.decoding, self.decoding)
+        decoding = captioner.decoding.replace(**self.decoding)
         if decoding.needs_noise:
             raise UserError(
                 "Expected captions that do not depend on chance. Received: "
@@ -120,7 +119,7 @@ class ShardedCaptioning(ShardWork):
             captioner = WorkdirCaptioner.load(folder, self.encoder_weights)
             # The folder may be a copy, which is gone when captions are said.
             captioner.caption_generator.prepare(
-                changed(captioner.decoding, self.decoding)
+                captioner.decoding.replace(**self.decoding)
             )
             return captioner
 

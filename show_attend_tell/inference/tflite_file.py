@@ -14,7 +14,7 @@ import zipfile
 from pipelines.errors import UserError
 from pipelines.images.decoding import RESIZE_MODES
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN, Vocabulary
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 
 ENDING = ".tflite"
 GREEDY, BEAM, ENCODE = "greedy", "beam", "encode"

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import ops
 
 from pipelines.vocabulary import END, PADDING, START
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.candidates import (
     MASKED_LOG_PROBABILITY,
     mask_tokens,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.vocabulary import END, PADDING
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.candidates import MASKED_LOG_PROBABILITY
 from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.test_model import L

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.vocabulary import END, PADDING
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.layers import LSTMDecoder
 from show_attend_tell.model import Captioner

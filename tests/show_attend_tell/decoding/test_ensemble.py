@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.decoding.ensemble import Ensemble
 from tests.show_attend_tell.decoding import plain

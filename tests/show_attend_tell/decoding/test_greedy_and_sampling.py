@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.vocabulary import END, START, UNKNOWN
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.test_model import L, V

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.encoders.registry import build_encoder
 from pipelines.vocabulary import Vocabulary
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.caption_generator import (
     CaptionGenerator,
     WorkdirCaptioner,

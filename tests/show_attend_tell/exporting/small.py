@@ -5,7 +5,7 @@ import numpy as np
 
 from pipelines.encoders.encoder import Encoder
 from pipelines.vocabulary import Vocabulary
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.caption_generator import (
     CaptionGenerator,
     WorkdirCaptioner,

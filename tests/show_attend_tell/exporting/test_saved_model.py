@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting import saved_model
 from show_attend_tell.exporting import saved_model_validation as gate
 from show_attend_tell.exporting.saved_model import export_saved_model, versions

@@ -11,7 +11,7 @@ from PIL import Image
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from pipelines.vocabulary import END
-from show_attend_tell.decoding import Decoding
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.ensemble import Ensemble
 from show_attend_tell.exporting import tflite
 from show_attend_tell.exporting import tflite_validation as device_gate

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.cache.metadata import Metadata
 from pipelines.errors import UserError
-from show_attend_tell.decoding import Decoding, changed
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference import reranking as consensus
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.reranking import (
@@ -286,14 +286,14 @@ def test_it_needs_hypotheses():
 
 def test_it_stays_where_beams_do():
     own = Decoding(consensus=8)
-    assert changed(own, {"beam_width": 3}).consensus == 8
-    assert changed(own, {"method": "beam"}).consensus == 8
+    assert own.replace(beam_width=3).consensus == 8
+    assert own.replace(method="beam").consensus == 8
     for method in ("greedy", "sample"):
-        assert changed(own, {"method": method}) == Decoding(method)
-    asked = changed(own, {"method": "sample", "consensus": 6})
+        assert own.replace(method=method) == Decoding(method)
+    asked = own.replace(method="sample", consensus=6)
     assert asked == Decoding("sample", consensus=6)
     with pytest.raises(UserError, match="consensus.*greedy"):
-        changed(own, {"method": "greedy", "consensus": 6})
+        own.replace(method="greedy", consensus=6)
 
 
 ASKED = Decoding(method="sample", consensus=6)

@@ -1,0 +1,82 @@
+"""Options: dataclass fields with a help text and a range, checked alike."""
+
+import dataclasses
+import typing
+from collections.abc import Iterable
+
+from pipelines.errors import UserError
+
+
+def option(
+    default,
+    help: str,
+    *,
+    choices: Iterable[str] = (),
+    interval: str = "[0, inf)",
+    flag: str | None = None,
+    **metadata,
+):
+    """Returns a dataclass field that `check_options` and flags understand.
+
+    Args:
+        default: Its default value.
+        help: What the flag's help says.
+        choices: The values of a string; empty for any.
+        interval: The range of a number, as in mathematics: `"(0, 1]"`.
+        flag: The name of its flag, where that is not the field's.
+        **metadata: More of the field's metadata.
+    """
+    metadata |= {"help": help, "choices": tuple(choices)}
+    metadata |= {"interval": interval, "flag": flag}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def flag_name(field: dataclasses.Field) -> str:
+    """Returns the name of an option's flag."""
+    return field.metadata["flag"] or field.name
+
+
+def value_type(field: dataclasses.Field) -> type:
+    """Returns the type of an option's value, less `None`."""
+    return next(iter(typing.get_args(field.type)), field.type)
+
+
+def check_options(config) -> None:
+    """Checks every option of a dataclass by its type, choices and range.
+
+    Raises:
+        UserError: One of them is something else.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        expected = _mistake(field, value)
+        if expected:
+            flag = flag_name(field)
+            raise UserError(
+                f"Expected --{flag} to {expected}. Received: {flag}={value!r}"
+            )
+
+
+def _mistake(field: dataclasses.Field, value) -> str:
+    """Returns what was expected in place of a value; empty if it is right."""
+    kind, choices = value_type(field), field.metadata["choices"]
+    if value is None and kind is not field.type:
+        return ""
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (type(value) is bool) != (
+        kind is bool
+    ):
+        return f"be of type {kind.__name__}"
+    if choices and value not in choices:
+        return f"be one of {', '.join(choices)}"
+    if kind in (int, float) and not _lies_in(value, field.metadata["interval"]):
+        return f"lie in {field.metadata['interval']}"
+    if kind is int and value >= 2**31:
+        return "be below 2**31"
+    return ""
+
+
+def _lies_in(value: float, interval: str) -> bool:
+    low, high = (float(bound) for bound in interval[1:-1].split(","))
+    above = low <= value if interval[0] == "[" else low < value
+    return above and (value <= high if interval[-1] == "]" else value < high)
