@@ -9,6 +9,8 @@ from absl import app, flags
 from pipelines.errors import UserError
 from pipelines.options import flag_name, value_type
 
+flags.disclaim_key_flags()  # Its flags are those of the command that calls.
+
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Parses flags and runs a command.

@@ -11,6 +11,8 @@ from pipelines.commands import define_flags
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RECIPES, Config
 
+flags.disclaim_key_flags()
+
 # No flag given: the recipe's value.
 _DEFINE = {
     int: flags.DEFINE_integer,
