@@ -169,12 +169,13 @@ def doubly_stochastic(attention, mask, weight=1.0, normalization="sum"):
     return weight * penalty
 
 
-def caption_loop(
+def caption_steps(
     tokens, annotations, w, activation="tanh", scale=1.0, locate=None
 ):
     """Teacher forcing on one caption, tokens (T + 1,) from the start token.
 
-    Returns the logits (T, V) of the words after the first, and alpha (T, L).
+    Returns the logits (T, V) of the words after the first, and a `Step` of
+    (T, ...).
     """
     annotations = scale * annotations
     hidden, cell = initial_state(annotations, below(w, "initial_state"))
@@ -188,7 +189,13 @@ def caption_loop(
             embeddings, steps.hidden, steps.context, strict=True
         )
     ]
-    return np.stack(logits), steps.attention
+    return np.stack(logits), steps
+
+
+def caption_loop(*arguments):
+    """The same, but of the steps alpha (T, L) only."""
+    logits, steps = caption_steps(*arguments)
+    return logits, steps.attention
 
 
 def numeric_gradient(function, arrays, epsilon=1e-5):

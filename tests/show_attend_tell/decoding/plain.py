@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
+from show_attend_tell.decoding.decode import decode
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
     fill,
@@ -47,21 +48,35 @@ class Oracle:
         self.locate = locate
         self.predictions = {}
 
-    def predict(self, words):
-        """Returns log p of what follows, and the attention of that step."""
+    def _predict(self, words):
+        """Returns log p of what follows; attention and gate of that step."""
         if words not in self.predictions:
-            logits, attention = reference.caption_loop(
+            logits, steps = reference.caption_steps(
                 [START, *words, PADDING],
                 self.annotations,
                 self.weights,
                 locate=self.locate,
             )
             log_p = reference.log_softmax(logits[-1])
-            self.predictions[words] = log_p, attention[-1]
+            self.predictions[words] = (
+                log_p,
+                steps.attention[-1],
+                np.mean(steps.gate[-1]),
+            )
         return self.predictions[words]
 
+    def predict(self, words):
+        """Returns log p of what follows, and the attention of that step."""
+        return self._predict(words)[:2]
+
     def attention(self, words):
-        return np.array([self.predict(words[:t])[1] for t in range(len(words))])
+        return self.attention_and_gate(words)[0]
+
+    def attention_and_gate(self, words):
+        """Returns them for every step, `(T, L)` and `(T,)`."""
+        steps = [self._predict(words[:t])[1:] for t in range(len(words))]
+        attention, gate = zip(*steps, strict=True) if steps else ([], [])
+        return np.reshape(attention, (-1, L)), np.array(gate)
 
     def caption(self, words):
         log_p = [self.predict(words[:t])[0][w] for t, w in enumerate(words)]
@@ -193,12 +208,15 @@ def assert_captions(captions, i, expected, decoding, oracle):
         np.testing.assert_allclose(
             captions.score[i, h], caption.score(decoding), atol=1e-4
         )
-        attention = oracle.attention(caption.words).reshape(-1, L)
-        np.testing.assert_allclose(
-            captions.attention[i, h, :steps], attention, atol=1e-5
-        )
-        assert not np.any(captions.attention[i, h, steps:])
-        assert not np.any(captions.gate[i, h, steps:])
+        attention, gate = oracle.attention_and_gate(caption.words)
+        for actual, expected_steps in (
+            (captions.attention[i, h], attention),
+            (captions.gate[i, h], gate),
+        ):
+            np.testing.assert_allclose(
+                actual[:steps], expected_steps, atol=1e-5
+            )
+            assert not np.any(actual[steps:])
         locations = [
             oracle.locate(alpha, t) if oracle.locate else -1
             for t, alpha in enumerate(attention)
@@ -206,3 +224,16 @@ def assert_captions(captions, i, expected, decoding, oracle):
         np.testing.assert_array_equal(
             captions.locations[i, h], locations + [-1] * len(padding)
         )
+
+
+def check_search(captioner, annotations, decoding, noise=None, locate=None):
+    """Compares `decode` with plain search.
+
+    `locate` takes the attention, the step and the number of the image.
+    """
+    captions = decode(captioner, annotations, decoding, noise)
+    for i in range(len(annotations)):
+        here = locate and (lambda attention, t, i=i: locate(attention, t, i))
+        oracle = Oracle(captioner, annotations[i], here)
+        expected = search(oracle, decoding)
+        assert_captions(captions, i, expected, decoding, oracle)

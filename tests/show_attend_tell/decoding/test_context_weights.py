@@ -22,31 +22,26 @@ def captioner():
 
 @pytest.mark.parametrize("decoding", [GREEDY, BEAM], ids=lambda d: d.method)
 def test_the_peak_is_where_attention_is_highest(captioner, decoding):
-    decoding = dataclasses.replace(decoding, context_mode="peak")
-    annotations = plain.annotations_of(N)
-    captions = decode(captioner, annotations, decoding)
-    for i in range(N):
-        oracle = plain.Oracle(
-            captioner, annotations[i], lambda attention, t: np.argmax(attention)
-        )
-        expected = plain.search(oracle, decoding)
-        plain.assert_captions(captions, i, expected, decoding, oracle)
+    plain.check_search(
+        captioner,
+        plain.annotations_of(N),
+        dataclasses.replace(decoding, context_mode="peak"),
+        locate=lambda attention, t, i: np.argmax(attention),
+    )
 
 
 def test_locations_are_sampled_by_the_noise(captioner):
     decoding = dataclasses.replace(GREEDY, context_mode="sampled")
-    annotations, noise = plain.annotations_of(N), plain.noise_of(N, decoding)
-    captions = decode(captioner, annotations, decoding, noise)
-    for i in range(N):
-        oracle = plain.Oracle(
-            captioner,
-            annotations[i],
-            lambda attention, t, i=i: np.sum(
-                np.cumsum(attention) <= noise[i, 0, t, 1]
-            ),
-        )
-        expected = plain.search(oracle, decoding)
-        plain.assert_captions(captions, i, expected, decoding, oracle)
+    noise = plain.noise_of(N, decoding)
+    plain.check_search(
+        captioner,
+        plain.annotations_of(N),
+        decoding,
+        noise,
+        lambda attention, t, i: np.sum(
+            np.cumsum(attention) <= noise[i, 0, t, 1]
+        ),
+    )
 
 
 def test_a_beam_samples_for_each_hypothesis(captioner):

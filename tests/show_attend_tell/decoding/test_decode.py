@@ -117,12 +117,7 @@ def test_an_attention_of_another_decodes(decoding, monkeypatch):
     )
     captioner.build(SHAPES)
     fill(captioner)
-    annotations = plain.annotations_of(2)
-    captions = decode(captioner, annotations, decoding)
-    for i in range(2):
-        oracle = plain.Oracle(captioner, annotations[i])
-        expected = plain.search(oracle, decoding)
-        plain.assert_captions(captions, i, expected, decoding, oracle)
+    plain.check_search(captioner, plain.annotations_of(2), decoding)
 
 
 def test_sampling_without_noise_is_refused(captioner):

@@ -23,11 +23,12 @@ class Mean(plain.Oracle):
     def __init__(self, members):
         self.members, self.locate = members, None
 
-    def predict(self, words):
-        log_p, attention = zip(
-            *(member.predict(words) for member in self.members), strict=True
+    def _predict(self, words):
+        log_p, attention, gate = zip(
+            *(member._predict(words) for member in self.members), strict=True
         )
-        return np.log(np.mean(np.exp(log_p), 0)), np.mean(attention, 0)
+        mean = np.log(np.mean(np.exp(log_p), 0))
+        return mean, np.mean(attention, 0), np.mean(gate)
 
 
 @pytest.fixture(scope="module")

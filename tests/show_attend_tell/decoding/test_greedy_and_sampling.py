@@ -10,7 +10,7 @@ from pipelines.vocabulary import END, START, UNKNOWN
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
-from tests.show_attend_tell.test_model import L, V
+from tests.show_attend_tell.test_model import V
 
 N = 7
 GREEDY = Decoding("greedy", max_words=6, min_words=0)
@@ -34,13 +34,7 @@ def captioner():
 )
 def test_greedy_is_a_plain_loop(captioner, changes):
     decoding = dataclasses.replace(GREEDY, **changes)
-    annotations = plain.annotations_of(N)
-    captions = decode(captioner, annotations, decoding)
-    assert captions.attention.shape == (N, 1, decoding.steps, L)
-    for i in range(N):
-        oracle = plain.Oracle(captioner, annotations[i])
-        expected = plain.search(oracle, decoding)
-        plain.assert_captions(captions, i, expected, decoding, oracle)
+    plain.check_search(captioner, plain.annotations_of(N), decoding)
 
 
 def test_cutting_later_changes_no_word(captioner):

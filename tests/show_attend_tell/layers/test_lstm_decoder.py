@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from show_attend_tell.layers import AttentionSampling, LSTMDecoder
+from show_attend_tell.layers import (
+    AttentionSampling,
+    LSTMDecoder,
+    sample_locations,
+)
 from tests import reference
 from tests.show_attend_tell.layers.checks import (
     BACKEND,
@@ -89,16 +93,35 @@ def test_fused_where_it_cannot_be_is_an_error():
         layer(**inputs_of(2, 3, 4))
 
 
+@pytest.mark.parametrize("sampled", [False, True])
 @pytest.mark.parametrize(
     "attention", [None, DotProductAttention, ScaledDotProductAttention]
 )
-def test_steps_are_those_of_the_sequence(attention):
+def test_steps_are_those_of_the_sequence(attention, sampled):
     layer = built(attention=attention and attention(D))
     inputs = inputs_of(2, 3, 4)
+    noise = np.random.default_rng(0).gumbel(size=(3, N, 2, 4))
+    noise, is_sampled = map(
+        ops.convert_to_tensor,
+        (noise.astype("f"), np.array([[1, 0], [0, 1]], "f")),
+    )
+    sampling = AttentionSampling(noise, is_sampled) if sampled else None
     embedding, hidden, cell, annotations = inputs.values()
-    decoded, keys = layer(**inputs), layer.project(annotations)
+    decoded = layer(**inputs, sampling=sampling)
+    keys = layer.project(annotations)
     for t in range(3):
-        step = layer.step(embedding[:, :, t], hidden, cell, annotations, keys)
+
+        def sample(alpha, t=t):
+            return sample_locations(alpha, noise[t], is_sampled)
+
+        step = layer.step(
+            embedding[:, :, t],
+            hidden,
+            cell,
+            annotations,
+            keys,
+            context_weights=sample if sampled else None,
+        )
         hidden, cell = step.hidden, step.cell
         for name, value in decoded._asdict().items():
             assert_close(value[:, :, t], getattr(step, name))
@@ -129,25 +152,6 @@ def test_it_trains_and_is_saved_in_a_model(tmp_path, attention):
     assert_close(
         loaded.predict(data["x"], verbose=0),
         model.predict(data["x"], verbose=0),
-    )
-
-
-def test_sampling_in_a_model_of_ones_own():
-    layer, inputs = built(fused=False), inputs_of(2, 3, 4)
-    noise = np.random.default_rng(0).gumbel(size=(3, N, 2, 4))
-    sampled = np.array([[1, 0], [0, 1]], np.float32)
-    sampling = AttentionSampling(noise.astype(np.float32), sampled)
-    decoded = layer(**inputs, sampling=sampling)
-    weights, attention = (
-        ops.convert_to_numpy(x)
-        for x in (decoded.context_weights, decoded.attention)
-    )
-    is_sampled = sampled > 0
-    assert set(np.unique(weights[is_sampled])) == {0, 1}
-    assert_close(weights[~is_sampled], attention[~is_sampled])
-    scores = np.log(attention) + np.transpose(noise, (1, 2, 0, 3))
-    assert_close(
-        np.argmax(weights, -1)[is_sampled], np.argmax(scores, -1)[is_sampled]
     )
 
 
