@@ -1,7 +1,7 @@
-"""Images changed at random, so that an encoder sees more than there are.
+"""Augments images at random, for an encoder that learns.
 
-All chance follows from a seed and the number of the batch. What is drawn is
-drawn for an image, so that all its captions share what came of it.
+All randomness follows from a seed and the number of the batch. It is of an
+image, so that all captions of the image share what came of it.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ _SIDES = re.compile(r"\b(left|right)")
 
 
 def can_mirror(captions: Sequence[str]) -> bool:
-    """Tells whether captions are as true of the image's mirror image.
+    """Whether captions are as true of the image's mirror image.
 
-    Not if one has a word that begins with left or right, alone or after a
-    hyphen: "left-hand", "rightmost", "top-left".
+    Not if a word, or a part of one after a hyphen, begins with left or right:
+    "left-hand", "rightmost", "top-left".
     """
     return not any(_SIDES.search(caption.lower()) for caption in captions)
 
@@ -56,7 +56,7 @@ class Augmentation:
             images: float32 `(N, rows, columns, 3)`, 0 to 255.
             mirrors: bool `(N,)`, which may be mirrored.
             step: The number of the batch, from which with the seed all
-                chance follows.
+                randomness follows.
 
         Returns:
             float32 `(N, rows, columns, 3)`, 0 to 255.
@@ -64,27 +64,27 @@ class Augmentation:
         n = tf.shape(images)[0]
         seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
         # One number each for what can be changed, whatever is.
-        chance = tf.random.stateless_uniform((8, n), seed)
+        noise = tf.random.stateless_uniform((8, n), seed)
         if self.crop:
-            images = _crop(images, chance[:4])
+            images = _crop(images, noise[:4])
         if self.flip:
-            chosen = mirrors & (chance[4] < 0.5)
+            chosen = mirrors & (noise[4] < 0.5)
             images = tf.where(
                 chosen[:, None, None, None], images[:, :, ::-1], images
             )
         if self.colour:
-            images = _colour(images, 1 + _COLOUR * (2 * chance[5:] - 1))
+            images = _colour(images, 1 + _COLOUR * (2 * noise[5:] - 1))
         return images
 
 
-def _crop(images, chance):
+def _crop(images, noise):
     """Cuts boxes out, given four numbers from 0 to 1 for each image."""
     rows, columns = images.shape[1:3]
-    side = tf.sqrt(_AREA + (1 - _AREA) * chance[0])
-    odd = tf.exp(np.log(_PROPORTION) / 2 * (2 * chance[1] - 1))
+    side = tf.sqrt(_AREA + (1 - _AREA) * noise[0])
+    odd = tf.exp(np.log(_PROPORTION) / 2 * (2 * noise[1] - 1))
     height = tf.minimum(side * odd, 1.0)
     width = tf.minimum(side / odd, 1.0)
-    top, left = (1 - height) * chance[2], (1 - width) * chance[3]
+    top, left = (1 - height) * noise[2], (1 - width) * noise[3]
     boxes = tf.stack([top, left, top + height, left + width], axis=1)
     # Beyond the last pixel, if only by rounding, it would be black.
     boxes = tf.minimum(boxes, 1 - 1e-6)

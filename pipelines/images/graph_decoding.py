@@ -1,6 +1,6 @@
-"""Encoded bytes -> squares of pixels, inside a TensorFlow graph.
+"""Decodes images and fits them to squares, inside a TensorFlow graph.
 
-What `images.decode_image` and `images.fit_image` do, of stock operations
+What `decoding.decode_image` and `decoding.fit_image` do, of stock operations
 alone, for models that are served. Pixels are the same to the last bit (JPEG
 as far as both libraries decode alike, as those of the wheels do), with these
 exceptions: an EXIF orientation is not applied, WebP and BMP with a palette or
@@ -9,7 +9,7 @@ the first frame of a GIF leaves is black, and the transparent level of a grey
 PNG with 2 or 4 bits may be another.
 
 TensorFlow's decoders raise at what they cannot read, and so fail the whole
-batch. Here each image is decoded in a dataset of its own that ignores errors.
+batch. Here each image is decoded in its own dataset, which ignores errors.
 """
 
 import tensorflow as tf
@@ -30,13 +30,13 @@ _GREY_PALETTE = bytes(x for i in range(256) for x in (i, i, i, 0))
 def decode_squares(images, size: int, resize_mode: str):
     """Decodes images and fits them to the square that an encoder sees.
 
-    No image makes it raise. The announced size is looked at before anything
-    is decoded, and of an animation the first frame alone is decoded.
+    No image makes it raise. The announced size is checked before anything
+    is decoded, and only the first frame of an animation is.
 
     Args:
         images: `(N,)` string, encoded JPEG, PNG, GIF or BMP; at least one.
         size: Side of the output in pixels.
-        resize_mode: `"crop"` or `"squash"`, see `images.fit_image`.
+        resize_mode: `"crop"` or `"squash"`, see `decoding.fit_image`.
 
     Returns:
         uint8 `(N, size, size, 3)`, RGB, zero where an image cannot be
@@ -51,14 +51,14 @@ def decode_squares(images, size: int, resize_mode: str):
             f"resize_mode={resize_mode!r}."
         )
     black = tf.zeros((size, size, 3), tf.uint8)
-    otherwise = tf.data.Dataset.from_tensors((black, False))
+    fallback = tf.data.Dataset.from_tensors((black, False))
 
     def decoded(image):
         return _fit(_decode(image), size, resize_mode), True
 
     def first_of(image):
         one = tf.data.Dataset.from_tensors(image).map(decoded)
-        return one.ignore_errors().concatenate(otherwise).take(1)
+        return one.ignore_errors().concatenate(fallback).take(1)
 
     each = tf.data.Dataset.from_tensor_slices(images).interleave(
         first_of,
@@ -121,14 +121,11 @@ def _decode_png(data):
 def _decode_bmp(data):
     width, height = _integer(data, 18), tf.abs(_integer(data, 22))
     bits = _integer(data, 28, size=2)
-    grey = tf.logical_and(
-        tf.equal(bits, 8),
-        tf.equal(tf.strings.substr(data, 54, 1024), _GREY_PALETTE),
-    )
-    readable = tf.reduce_any(tf.stack([bits == 24, bits == 32, grey]))
+    palette = tf.strings.substr(data, 54, 1024)
+    grey = (bits == 8) & tf.equal(palette, _GREY_PALETTE)
     plain = tf.equal(_integer(data, 30), 0)  # Not compressed.
     modern = _integer(data, 14) >= 40  # Size of the header.
-    readable = tf.reduce_all(tf.stack([readable, plain, modern]))
+    readable = ((bits == 24) | (bits == 32) | grey) & plain & modern
     pixels = tf.io.decode_bmp(_checked(data, height, width, readable))
     copies = tf.where(tf.shape(pixels)[2] == 1, 3, 1)
     return tf.tile(pixels, [1, 1, copies])[:, :, :3]
@@ -142,43 +139,43 @@ def _decode_gif(data):
 
 
 def _first_frame(data):
-    """Returns a GIF of the first frame alone, without extensions."""
+    """Returns a GIF of the first frame only, without extensions."""
     content = tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int32)
 
-    def byte(place):
-        return tf.gather(content, place)
+    def byte(offset):
+        return tf.gather(content, offset)
 
     def table_size(flags):
         entries = tf.bitwise.left_shift(2, flags & 7)
         return tf.where(flags & 0x80 > 0, 3 * entries, 0)
 
-    def after_blocks(place):
+    def after_blocks(offset):
         """Skips blocks of data, up to and with the empty one at the end."""
         (last,) = tf.while_loop(
             lambda at: byte(at) > 0,
             lambda at: (at + 1 + byte(at),),
-            (place,),
+            (offset,),
             maximum_iterations=_MAX_GIF_BLOCKS,
         )
         return last + 1
 
-    def next_extension(place, transparent):
+    def next_extension(offset, transparent):
         graphics = tf.logical_and(
-            tf.equal(byte(place + 1), 0xF9), byte(place + 3) & 1 > 0
+            tf.equal(byte(offset + 1), 0xF9), byte(offset + 3) & 1 > 0
         )
-        transparent = tf.where(graphics, byte(place + 6), transparent)
-        return after_blocks(place + 2), transparent
+        transparent = tf.where(graphics, byte(offset + 6), transparent)
+        return after_blocks(offset + 2), transparent
 
     head = 13 + table_size(byte(10))
     frame, transparent = tf.while_loop(
-        lambda place, _: tf.equal(byte(place), 0x21),
+        lambda offset, _: tf.equal(byte(offset), 0x21),
         next_extension,
         (head, -1),
         maximum_iterations=_MAX_GIF_BLOCKS,
     )
-    own_table = table_size(byte(frame + 9))
-    end = after_blocks(frame + 10 + own_table + 1)
-    alone = tf.strings.join(
+    local_table = table_size(byte(frame + 9))
+    end = after_blocks(frame + 10 + local_table + 1)
+    frame_only = tf.strings.join(
         [
             tf.strings.substr(data, 0, head),
             tf.strings.substr(data, frame, end - frame),
@@ -186,26 +183,30 @@ def _first_frame(data):
         ]
     )
     # Opaque images replace a colour by itself.
-    table = tf.where(own_table > 0, head + 10, 13)
+    table = tf.where(local_table > 0, head + 10, 13)
     colour = table + 3 * tf.maximum(transparent, 0)
     white = tf.where(
-        transparent >= 0, b"\xff\xff\xff", tf.strings.substr(alone, colour, 3)
+        transparent >= 0,
+        b"\xff\xff\xff",
+        tf.strings.substr(frame_only, colour, 3),
     )
-    alone = tf.strings.join(
+    frame_only = tf.strings.join(
         [
-            tf.strings.substr(alone, 0, colour),
+            tf.strings.substr(frame_only, 0, colour),
             white,
-            tf.strings.substr(alone, colour + 3, tf.strings.length(alone)),
+            tf.strings.substr(
+                frame_only, colour + 3, tf.strings.length(frame_only)
+            ),
         ]
     )
     width, height = (_integer(data, frame + i, size=2) for i in (5, 7))
-    return _checked(alone, height, width, tf.equal(byte(frame), 0x2C))
+    return _checked(frame_only, height, width, tf.equal(byte(frame), 0x2C))
 
 
-def _integer(data, place, size: int = 4, big_endian: bool = False):
+def _integer(data, offset, size: int = 4, big_endian: bool = False):
     """Reads a whole number, int64; raises beyond the end."""
     kind = {2: tf.uint16, 4: tf.int32}[size]
-    raw = tf.strings.substr(data, place, size)
+    raw = tf.strings.substr(data, offset, size)
     read = tf.io.decode_raw(raw, kind, little_endian=not big_endian)
     return tf.cast(read[0], tf.int64)
 
@@ -214,13 +215,13 @@ def _checked(data, height, width, readable=True):
     """Returns the data, or nothing, which no decoder reads."""
     # Each by itself first, because the product of two may overflow.
     sides = tf.stack([height, width])
-    right = tf.reduce_all(tf.logical_and(sides > 0, sides <= MAX_PIXELS))
-    right = tf.logical_and(right, height * width <= MAX_PIXELS)
-    return tf.where(tf.logical_and(right, readable), data, b"")
+    allowed = tf.reduce_all((sides > 0) & (sides <= MAX_PIXELS))
+    allowed = allowed & (height * width <= MAX_PIXELS) & readable
+    return tf.where(allowed, data, b"")
 
 
 def _fit(pixels, size: int, resize_mode: str):
-    """`images.fit_image`, after which what is transparent is on white."""
+    """`decoding.fit_image`, after which what is transparent is on white."""
     shape = tf.shape(pixels, out_type=tf.int64)
     if resize_mode == "squash":
         height = width = tf.constant(size, tf.int64)
@@ -263,7 +264,7 @@ def _on_white(pixels):
 
 
 def _neighbours(source, target, size: int):
-    """Lower and upper neighbour and the weight of the upper, see `images`."""
+    """Lower and upper neighbour and the weight of the upper, see `decoding`."""
     half = tf.constant(0.5)
     scale = tf.cast(source, tf.float32) / tf.cast(target, tf.float32)
     first = (target - size) // 2

@@ -1,6 +1,6 @@
-"""Images prepared ahead of the network that will see them.
+"""Prepares images ahead of the network that will see them.
 
-It imports no TensorFlow, so that a process that draws starts quickly.
+It imports no TensorFlow, so that a process that renders starts quickly.
 """
 
 import collections
@@ -18,19 +18,14 @@ from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
 from pipelines.images.decoding import decode_image, fit_image, read_image_file
 
-# From so many drawn images on, drawing is worth processes of its own.
-DRAW_PROCESSES_FROM = 500
+# From so many images on, rendering them is worth processes.
+RENDER_PROCESSES_FROM = 500
 
 
 def prepare(
     image: CaptionedImage, size: int, resize_mode: str
 ) -> np.ndarray | str:
     """Reads, decodes and fits one image.
-
-    Args:
-        image: The image; a file or a drawing.
-        size: Side of the output in pixels.
-        resize_mode: `"crop"` or `"squash"`.
 
     Returns:
         uint8 (size, size, 3); or, as a string, why there is none.
@@ -55,10 +50,10 @@ def prepared_ahead(
 ) -> Iterator[np.ndarray | str]:
     """Prepares images in the background, in order, a bounded number ahead.
 
-    Files are left to threads, since their decoding sets Python free; many
-    drawings are left to processes. If the latter cannot be had (a script
-    without `if __name__ == "__main__"`, a worker killed for memory), threads
-    go on where they stopped.
+    Files are left to threads, since their decoding releases Python's lock;
+    many rendered images are left to processes. If the latter cannot be had (a
+    script without `if __name__ == "__main__"`, a worker killed for memory),
+    threads go on where they stopped.
 
     Args:
         images: The images.
@@ -71,8 +66,8 @@ def prepared_ahead(
         What `prepare` returns for each image.
     """
     taken = 0
-    drawn = sum(image.draw is not None for image in images)
-    if drawn >= DRAW_PROCESSES_FROM:
+    rendered = sum(image.draw is not None for image in images)
+    if rendered >= RENDER_PROCESSES_FROM:
         try:
             processes = concurrent.futures.ProcessPoolExecutor(
                 workers,

@@ -1,4 +1,4 @@
-"""Annotations by many machines, in the form that `AnnotationCache` reads."""
+"""Extracts annotations on many machines, as `AnnotationCache` reads them."""
 
 import dataclasses
 import os
@@ -56,15 +56,15 @@ class ShardedExtraction(ShardWork):
         Raises:
             UserError: Its weights here are others.
         """
-        meant = self.metadata
+        expected = self.metadata
         encoder = build_encoder_anywhere(
-            meant.encoder, meant.layer, self.weights
+            expected.encoder, expected.layer, self.weights
         )
-        if encoder.digest != meant.digest:
+        if encoder.digest != expected.digest:
             raise UserError(
                 f"The weights of {encoder.name} on this worker are others "
                 f"(SHA-256 {encoder.digest[:12]}..., expected "
-                f"{meant.digest[:12]}...)"
+                f"{expected.digest[:12]}...)"
             )
         return encoder
 
@@ -113,13 +113,7 @@ class ShardedExtraction(ShardWork):
 def build_encoder_anywhere(
     name: str, layer: str | None, weights: str
 ) -> Encoder:
-    """Builds an encoder whose weights may lie where Beam reaches.
-
-    Args:
-        name: As for `build_encoder`.
-        layer: As for `build_encoder`.
-        weights: As for `build_encoder`, or a `scheme://` path.
-    """
+    """Builds an encoder; a file of weights may be a `scheme://` path."""
     folder, _, file = weights.rpartition("/")
     if "://" not in folder:
         return build_encoder(name, layer, weights)

@@ -1,4 +1,4 @@
-"""Files wherever Beam's file systems reach: local paths, gs://, s3://, ..."""
+"""Reads and writes files where Beam reaches: local, gs://, s3://, ..."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from pipelines.errors import UserError
 from pipelines.files import write_atomically
 from pipelines.images.decoding import MAX_BYTES, read_image_file
 
-# Nothing is unpacked by the ending of its name.
+# Nothing is decompressed by the ending of its name.
 _PLAIN = {"compression_type": CompressionTypes.UNCOMPRESSED}
-_BESIDE = ".tmp-"
+_TEMPORARY = ".tmp-"
 
 
 def is_local(path: str) -> bool:
@@ -25,7 +25,7 @@ def is_local(path: str) -> bool:
 
 
 def absolute(path: str) -> str:
-    """Returns a path that means the same on every worker, as far as it can.
+    """Returns a path that means the same on every worker.
 
     Raises:
         UserError: Beam has no file system for it here.
@@ -59,10 +59,10 @@ def matching(pattern: str) -> list[str]:
         UserError: They cannot be listed.
     """
     try:
-        (found,) = FileSystems.match([pattern])
+        (match,) = FileSystems.match([pattern])
     except OSError as error:
         raise UserError(f"cannot list {pattern!r}: {error}") from error
-    return sorted(file.path for file in found.metadata_list)
+    return sorted(file.path for file in match.metadata_list)
 
 
 def read_image(path: str) -> bytes:
@@ -85,15 +85,15 @@ def read_file(path: str, first: int = 0, length: int = -1) -> bytes | None:
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Writes beside the file, then renames, so that no half is ever seen."""
+    """Writes under another name, then renames: no part of it is ever seen."""
     if is_local(path):
         write_atomically(path, data)
         return
     # Two attempts at one shard may run at once on different machines.
-    beside = f"{path}{_BESIDE}{uuid.uuid4().hex}"
-    with FileSystems.create(beside, **_PLAIN) as file:
+    temporary = f"{path}{_TEMPORARY}{uuid.uuid4().hex}"
+    with FileSystems.create(temporary, **_PLAIN) as file:
         file.write(data)
-    FileSystems.rename([beside], [path])
+    FileSystems.rename([temporary], [path])
 
 
 def remove_file(path: str) -> None:
@@ -107,27 +107,27 @@ def remove_file(path: str) -> None:
 
 
 def remove_halves(directory: str) -> None:
-    """Removes what writers that were killed have left beside files."""
+    """Removes what writers that were killed have left."""
     if is_local(directory):
         for name in os.listdir(directory):
-            if _BESIDE in name:
+            if _TEMPORARY in name:
                 remove_file(os.path.join(directory, name))
     else:
-        for path in matching(join(directory, f"*{_BESIDE}*")):
+        for path in matching(join(directory, f"*{_TEMPORARY}*")):
             remove_file(path)
 
 
 @contextlib.contextmanager
 def local_copy(directory: str, names: Sequence[str]) -> Iterator[str]:
-    """A folder of this machine with files of a folder anywhere.
+    """Copies files of a folder anywhere to this machine, for a while.
 
     Args:
-        directory: The folder; a local one is given as it is.
+        directory: The folder; a local one is not copied.
         names: The files; those that are missing are left out. If none is
             there, all files under the folder are taken.
 
     Yields:
-        The local folder, which is gone afterwards unless it was local before.
+        The local folder; a copy is removed afterwards.
 
     Raises:
         UserError: A name leads out of the folder.

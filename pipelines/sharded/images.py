@@ -1,4 +1,4 @@
-"""The images of a run and their shards, written down before work begins.
+"""Lists the images of a run and their shards, before work begins.
 
 `images.jsonl` in the output folder has a line for each image, in the order
 of the shards: shard k is lines k * size to (k + 1) * size. A worker reads
@@ -32,12 +32,7 @@ _NOT_COMPARED = {"tensorflow", "keras"}
 
 @dataclasses.dataclass(frozen=True)
 class ListedImage:
-    """One image of a run.
-
-    Attributes:
-        id: Its name in what is written, always Unicode.
-        path: Its file.
-    """
+    """One image of a run: its id, always Unicode, and its file."""
 
     id: str
     path: str
@@ -45,14 +40,7 @@ class ListedImage:
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """Where the lines of a shard lie in the list.
-
-    Attributes:
-        shard: The number of the shard.
-        shards: How many there are.
-        first: The first byte.
-        length: How many bytes.
-    """
+    """Where the lines of a shard lie in the list, in bytes."""
 
     shard: int
     shards: int
@@ -62,13 +50,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A shard and its images.
-
-    Attributes:
-        number: Its number.
-        count: How many shards there are.
-        images: Its images.
-    """
+    """The images of shard `number` of `count`."""
 
     number: int
     count: int
@@ -80,14 +62,9 @@ class Shard:
 
 
 def images_of_glob(pattern: str) -> list[ListedImage]:
-    """Lists the files of a glob, by name.
+    """Lists the files of a glob such as `gs://bucket/photos/**`, by name.
 
-    Args:
-        pattern: Such as `photos/*.jpg`, `gs://bucket/photos/**`.
-
-    Returns:
-        The images; the id is the path below the last folder that has no
-        wildcard.
+    Ids are paths below the last folder that has no wildcard.
 
     Raises:
         UserError: There are none, or they cannot be listed.
@@ -108,14 +85,14 @@ def images_of_glob(pattern: str) -> list[ListedImage]:
 
 
 def images_of_source(images: Sequence[CaptionedImage]) -> list[ListedImage]:
-    """Lists the images of a data set, with its own ids.
+    """Lists the images of a data set.
 
     Raises:
-        UserError: They are drawn, and no files.
+        UserError: They are rendered, and no files.
     """
     if any(image.path is None for image in images):
         raise UserError(
-            "Expected a data set of files. Received: one that is drawn. Take "
+            "Expected a data set of files. Received: one that is rendered. Take "
             "python -m pipelines.extract_features"
         )
     return [
@@ -131,7 +108,7 @@ def begin(
     name: str,
     manifest: dict,
 ) -> list[Span]:
-    """Makes the folder one of this run, or finds that it is.
+    """Makes the folder one of this run, or checks that it is.
 
     Args:
         directory: The output folder, new or of an earlier such run.
@@ -148,8 +125,8 @@ def begin(
     """
     path = join(directory, name)
     lines = [_line(image) for image in images]
-    found = read_file(path)
-    if found is None:
+    existing = read_file(path)
+    if existing is None:
         others = [
             other
             for other in matching(join(directory, "*"))
@@ -161,9 +138,9 @@ def begin(
                 f"Received: {directory!r}, which holds {others[0]!r}"
             )
     else:
-        _check_same(path, found, manifest)
+        _check_same(path, existing, manifest)
     write_file(join(directory, LIST_FILE), b"".join(lines))
-    if found is None:
+    if existing is None:
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         write_file(path, text.encode())
     return _spans([len(line) for line in lines], shard_size)
@@ -193,7 +170,7 @@ def pixels_of(image: ListedImage) -> np.ndarray | str:
 
 
 def _line(image: ListedImage) -> bytes:
-    # ASCII alone: no reader takes a part of a name for the end of the line.
+    # Only ASCII: no reader takes a part of a name for the end of the line.
     return json.dumps(dataclasses.asdict(image)).encode() + b"\n"
 
 
@@ -207,9 +184,9 @@ def _spans(lengths: Sequence[int], shard_size: int) -> list[Span]:
     ]
 
 
-def _check_same(path: str, found: bytes, manifest: dict) -> None:
+def _check_same(path: str, existing: bytes, manifest: dict) -> None:
     try:
-        values = json.loads(found)
+        values = json.loads(existing)
         before = {name: values.get(name) for name in manifest}
     except (ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}") from error

@@ -1,9 +1,9 @@
-"""Work on shards as an Apache Beam pipeline, on whatever runner.
+"""Runs work on shards as an Apache Beam pipeline, on whatever runner.
 
-A shard is one element, and is finished when its file is there, written
-beside and renamed. A runner may try a shard again, or two times at once; a
-stopped run is taken up by the same command. Errors of images are part of
-what is written, so that no image can end a run.
+A shard is one element, and is finished when its file is there under its
+name. A runner may try a shard again, or two times at once; a stopped run is
+taken up by the same command. Errors of images are part of what is written,
+so that no image can end a run.
 """
 
 import abc
@@ -36,7 +36,7 @@ from pipelines.sharded.images import Shard, Span, read_shard
 ERRORS_FILE = "errors.jsonl"
 SUMMARY_FILE = "summary.json"
 
-# Beam's own DirectRunner would download another runner.
+# Beam's DirectRunner would download another runner.
 _LOCAL_RUNNER = "FnApiRunner"
 
 
@@ -64,14 +64,7 @@ class ShardWork(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What came of a run.
-
-    Attributes:
-        images: How many images there were.
-        done: How many were done.
-        skipped: How many were set aside.
-        shards: How many shards there were.
-    """
+    """How many images a run had, how many were done, how many set aside."""
 
     images: int
     done: int
@@ -80,11 +73,9 @@ class Summary:
 
 
 def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
-    """Reads Beam's options; file systems such as hdfs:// need them first.
+    """Reads flags of Beam and of its runner, by default this machine.
 
-    Args:
-        arguments: Flags of Beam and of its runner, such as
-            `--runner=DataflowRunner`; without a runner, this machine works.
+    File systems such as hdfs:// need them before they are used.
 
     Raises:
         UserError: These are no flags.
@@ -98,7 +89,7 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
     standard = options.view_as(StandardOptions)
     if standard.runner is None:
         standard.runner = _LOCAL_RUNNER
-        # It tells of every worker that comes and goes.
+        # It logs every worker that comes and goes.
         logging.getLogger("apache_beam").setLevel(logging.WARNING)
     FileSystems.set_options(options)
     return options
@@ -111,14 +102,6 @@ def run_pipeline(
 
     `errors.jsonl` names every image that was set aside, with the reason;
     `summary.json` counts.
-
-    Args:
-        work: What is done.
-        spans: The shards.
-        options: What `pipeline_options` gave.
-
-    Returns:
-        The summary.
 
     Raises:
         UserError: Beam has no such runner, or it lacks an option.

@@ -31,7 +31,7 @@ from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from pipelines.files import write_json
 from pipelines.images.decoding import decode_image, fit_image
-from pipelines.images.preparation import DRAW_PROCESSES_FROM, prepared_ahead
+from pipelines.images.preparation import RENDER_PROCESSES_FROM, prepared_ahead
 
 ROOT = pathlib.Path(pipelines.__file__).resolve().parent.parent
 SHARD = 8
@@ -179,11 +179,11 @@ def test_many_drawings_are_drawn_by_processes(tmp_path, encoder):
     other = functools.partial(bytes.fromhex, draw(1).hex())
     images = [
         CaptionedImage(str(i), "train", (), draw=other if i == 300 else read)
-        for i in range(DRAW_PROCESSES_FROM)
+        for i in range(RENDER_PROCESSES_FROM)
     ]
     before = {process.pid for process in multiprocessing.active_children()}
     cache = extract(images, encoder, tmp_path, batch_size=64, shard_size=256)
-    assert len(cache) == DRAW_PROCESSES_FROM and not cache.skipped
+    assert len(cache) == RENDER_PROCESSES_FROM and not cache.skipped
     after = {process.pid for process in multiprocessing.active_children()}
     assert after <= before
     same, different = encode([images[0], images[300]], encoder)
@@ -200,7 +200,7 @@ def test_drawing_goes_on_when_its_processes_are_killed():
             str(i), "train", (), draw=functools.partial(bytes.fromhex, data)
         )
         for i, data in enumerate(
-            [draw(i % 3).hex() for i in range(DRAW_PROCESSES_FROM)]
+            [draw(i % 3).hex() for i in range(RENDER_PROCESSES_FROM)]
         )
     ]
     before = multiprocessing.active_children()

@@ -9,7 +9,7 @@ from PIL import Image
 from pipelines.sources.scenes import load_scenes
 
 # A newline, a line end of Unicode's, wildcards, a second JSON object, ...
-HOSTILE = (
+UNUSUAL_NAMES = (
     "line\nend.png",
     "line\u2028end.png",
     "*[a]?.png",
@@ -30,7 +30,7 @@ def photos(tmp_path):
 def write_photos(folder):
     """Writes that folder, and returns its path."""
     folder.mkdir()
-    names = (*HOSTILE, *(f"scene{n}.png" for n in range(5)))
+    names = (*UNUSUAL_NAMES, *(f"scene{n}.png" for n in range(5)))
     scenes = [image.read() for image in load_scenes(0, 0, 12, 0).images]
     for name, data in zip(names, scenes, strict=True):
         (folder / name).write_bytes(data)

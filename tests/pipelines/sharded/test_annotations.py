@@ -13,7 +13,7 @@ from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
-from tests.pipelines.sharded.conftest import BAD, HOSTILE, files_of
+from tests.pipelines.sharded.conftest import BAD, UNUSUAL_NAMES, files_of
 
 pytest.importorskip("apache_beam", reason="Apache Beam is missing: [beam]")
 
@@ -78,7 +78,7 @@ def test_bad_images_are_set_aside_with_the_reason(photos, metadata, tmp_path):
     assert "not a regular file" in errors["pipe.png"]
     assert "60000 x 60000" in errors["bomb.png"]
     assert "Rename" in errors["\\udcff.png"]
-    assert {*HOSTILE} <= {*AnnotationCache.open(out).ids}
+    assert {*UNUSUAL_NAMES} <= {*AnnotationCache.open(out).ids}
 
 
 def test_a_failed_run_goes_on_where_it_stopped(photos, metadata, tmp_path):

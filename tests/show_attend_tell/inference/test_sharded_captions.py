@@ -20,7 +20,7 @@ from show_attend_tell.inference.reranking import ConsensusReranker, describe
 from tests.conftest import ROOT
 from tests.pipelines.sharded.conftest import (
     BAD,
-    HOSTILE,
+    UNUSUAL_NAMES,
     files_of,
     write_photos,
 )
@@ -108,7 +108,7 @@ def test_the_command_captions_as_the_captioner_does(
     found = entries(output)
     bad = {id: line["error"] for id, line in found.items() if "error" in line}
     assert bad.keys() == {*BAD, NO_UNICODE}
-    assert {*HOSTILE} < {*found}
+    assert {*UNUSUAL_NAMES} < {*found}
     good = [name for name in found if name not in bad]
     said = captioner.caption([str(photos / name) for name in good])
     for name, expected in zip(good, said, strict=True):
