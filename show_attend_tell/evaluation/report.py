@@ -26,7 +26,7 @@ from PIL import Image
 from pipelines.files import write_atomically
 from pipelines.images.decoding import RESIZE_MODES, Photo, load_image
 from show_attend_tell.evaluation.curves import draw_curves, measures_of
-from show_attend_tell.inference.attention_figure import seen_box
+from show_attend_tell.inference.attention_figure import input_region
 
 if TYPE_CHECKING:
     from show_attend_tell.inference.caption_generator import Caption
@@ -404,12 +404,7 @@ def _entry(entry: Entry, photo_size: int) -> dict:
     photo = entry.photo() if callable(entry.photo) else entry.photo
     pixels = load_image(photo)
     jpeg, size = _thumbnail(pixels, photo_size)
-    left, top, right, bottom = (
-        round(edge * side)
-        for edge, side in zip(
-            seen_box(pixels.shape[:2], entry.resize_mode), size * 2, strict=True
-        )
-    )
+    region = input_region(pixels.shape[:2], size, entry.resize_mode)
     caption = entry.caption
     attention, gate = _checked(entry)
     peaks = attention.max(axis=(1, 2), initial=0)
@@ -420,7 +415,7 @@ def _entry(entry: Entry, photo_size: int) -> dict:
         "photo": _base64(jpeg),
         "width": size[0],
         "height": size[1],
-        "seen": [left, top, max(right, left + 1), max(bottom, top + 1)],
+        "seen": list(region),
         "words": list(caption.words),
         "gate": [_number(value, 3) for value in gate],
         "grid": list(attention.shape[1:]),

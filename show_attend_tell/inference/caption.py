@@ -69,7 +69,7 @@ class Caption:
         Args:
             photo: The photo, if the caption does not hold it (those of
                 cached annotations do not).
-            **style: As for `visualization.draw_attention`.
+            **style: As for `attention_figure.draw_attention`.
 
         Returns:
             A Pillow image; its `save` writes a file.
