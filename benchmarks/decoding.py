@@ -31,7 +31,7 @@ from pipelines.vocabulary import END, PADDING, START, UNKNOWN
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import Config
 from show_attend_tell.decoding.decode import decode
-from show_attend_tell.inference.caption_generator import load_captioner
+from show_attend_tell.inference.model_files import load_captioner
 from show_attend_tell.model import DecodingState
 
 _WORKDIR = flags.DEFINE_string(

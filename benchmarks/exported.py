@@ -13,7 +13,7 @@ import time
 
 from absl import app, flags
 
-from show_attend_tell.exporting.session import SavedModelSession
+from show_attend_tell.inference.saved_model_session import SavedModelSession
 
 _MODEL = flags.DEFINE_string(
     "model", None, "Folder of an exported version.", required=True

@@ -135,7 +135,7 @@ def weights_of():
 def said_by_keras(run: str, weights: str | None, photos: list[str]):
     """Returns what tells a captioner from others, and its captions."""
     # Here, so that the processes above begin without TensorFlow.
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     captioner = WorkdirCaptioner.load(run, weights or None)
     digest = (

@@ -46,11 +46,11 @@ def load(
     path = path or shipped_model()
     if is_tflite(path):
         return TFLiteCaptioner(path)
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
     from show_attend_tell.inference.saved_model_captioner import (
         SavedModelCaptioner,
         is_saved_model,
     )
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     if is_saved_model(path):
         return SavedModelCaptioner(path)

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
             rows.extend(_rows(path, caption))
             _tell_progress(done, len(paths))
         else:
-            print(caption.told(path), flush=True)
+            print(caption.format(path), flush=True)
     if _OUTPUT.value:
         write_atomically(_OUTPUT.value, _written(rows).encode())
     failed = len(paths) - len(readable)
@@ -104,10 +104,10 @@ def _captioner() -> PhotoCaptioner:
     if path is not None and is_tflite(path):
         return TFLiteCaptioner(path)
     # Here, because TensorFlow takes seconds, and devices may not have it.
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
     from show_attend_tell.inference.saved_model_captioner import (
         SavedModelCaptioner,
     )
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     if path is not None:
         return SavedModelCaptioner(path)

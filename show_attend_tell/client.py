@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
                 _print_error(f"the server cannot decode {path}")
                 continue
             captioned += 1
-            print(caption.told(path), flush=True)
+            print(caption.format(path), flush=True)
             if _ATTENTION.value and caption.words:
                 figures.append(caption.draw())
     if figures:

@@ -119,7 +119,7 @@ def _score_run(workdir: str) -> None:
         told,
         write_evaluation,
     )
-    from show_attend_tell.inference.caption_generator import decoding_of
+    from show_attend_tell.inference.workdir_captioner import decoding_of
 
     decoding = decoding_of(config).replace(**_DECODING())
     splits = [_ALSO.get(s, s) for s in (_SPLIT.value or "").split(",") if s]

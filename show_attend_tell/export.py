@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     """Exports what the flags say."""
     # Here, because processes that check an export begin with this file, and
     # for devices they must do without TensorFlow.
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     no_arguments(arguments)
     logging.set_verbosity(logging.WARNING)

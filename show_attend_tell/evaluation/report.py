@@ -29,7 +29,7 @@ from show_attend_tell.evaluation.curves import draw_curves, measures_of
 from show_attend_tell.inference.attention_figure import input_region
 
 if TYPE_CHECKING:
-    from show_attend_tell.inference.caption_generator import Caption
+    from show_attend_tell.inference.caption import Caption
 
 FILE_NAME = "index.html"
 

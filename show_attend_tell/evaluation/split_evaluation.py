@@ -14,11 +14,11 @@ from pipelines.files import read_json, write_json
 from pipelines.vocabulary import words_of
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.inference.caption_generator import (
+from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.caption_generator import CaptionGenerator
+from show_attend_tell.inference.model_files import (
     METADATA_FILE,
-    Caption,
-    CaptionGenerator,
-    digest_of,
+    file_digest,
     load_ensemble,
     member_files,
 )
@@ -104,7 +104,7 @@ def evaluate_run(
     members = {}
     if ensemble:
         members["ensemble"] = [
-            {"model": path, "sha256": digest_of(path)}
+            {"model": path, "sha256": file_digest(path)}
             for path in member_files(workdir, ensemble)
         ]
     all_images = load_splits(config)

@@ -12,19 +12,19 @@ import tensorflow as tf
 from pipelines.errors import UserError
 from pipelines.files import locked, write_json
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.exporting.saved_model_signatures import BEST, signatures
+from show_attend_tell.exporting.saved_model_signatures import signatures
 from show_attend_tell.exporting.saved_model_validation import (
     check,
     drawn_photos,
 )
-from show_attend_tell.exporting.session import quiet
 from show_attend_tell.exporting.warmup import (
     INSTALL,
     replay_warmup,
     write_warmup,
 )
-from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 from show_attend_tell.inference.saved_model_captioner import SETTINGS_FILE
+from show_attend_tell.inference.saved_model_session import BEST_CAPTION, quiet
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
@@ -132,7 +132,7 @@ def _write(path: str, captioner: WorkdirCaptioner, decoding, functions) -> None:
 
 
 def _warm_up(path: str, model: str, batch_sizes: Sequence[int]) -> None:
-    if write_warmup(path, model, BEST, drawn_photos(), batch_sizes):
+    if write_warmup(path, model, BEST_CAPTION, drawn_photos(), batch_sizes):
         replay_warmup(path)
     else:
         print(

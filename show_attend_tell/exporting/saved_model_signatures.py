@@ -8,14 +8,15 @@ from pipelines.errors import UserError
 from pipelines.images.graph_decoding import decode_squares
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
-from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 from show_attend_tell.inference.fixed_decoding import refuse_consensus
-
-# A request without a signature's name gets the best caption.
-BEST, ALL = "serving_default", "n_best"
-# Outputs of theirs that are of an image, not of each of its captions.
-OF_IMAGES = {"resize_mode", "valid"}
-FROM_ANNOTATIONS, ENCODE = "from_annotations", "encode"
+from show_attend_tell.inference.saved_model_session import (
+    ALL_CAPTIONS,
+    BEST_CAPTION,
+    ENCODE,
+    FROM_ANNOTATIONS,
+    IMAGE_OUTPUTS,
+)
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 
 def signatures(
@@ -118,13 +119,13 @@ def signatures(
     def best(images):
         answer = n_best(images)
         return {
-            name: value if name in OF_IMAGES else value[:, 0]
+            name: value if name in IMAGE_OUTPUTS else value[:, 0]
             for name, value in answer.items()
         }
 
     return {
-        BEST: (best, images),
-        ALL: (n_best, images),
+        BEST_CAPTION: (best, images),
+        ALL_CAPTIONS: (n_best, images),
         FROM_ANNOTATIONS: (from_annotations, annotations),
         ENCODE: (encode, images),
     }

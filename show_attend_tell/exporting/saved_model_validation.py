@@ -15,19 +15,18 @@ from pipelines.errors import UserError
 from pipelines.images.decoding import decode_image, fit_image
 from pipelines.sources.scenes import load_scenes
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.exporting.saved_model_signatures import (
-    ALL,
-    BEST,
+from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.saved_model_captioner import parse_answer
+from show_attend_tell.inference.saved_model_session import (
+    ALL_CAPTIONS,
+    BEST_CAPTION,
     ENCODE,
+    FILE_NAME,
     FROM_ANNOTATIONS,
-    OF_IMAGES,
+    IMAGE_OUTPUTS,
+    SavedModelSession,
 )
-from show_attend_tell.exporting.session import FILE_NAME, SavedModelSession
-from show_attend_tell.inference.caption_generator import (
-    Caption,
-    WorkdirCaptioner,
-)
-from show_attend_tell.inference.saved_model_captioner import caption_of
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 # Operations of TensorFlow itself that no exported captioner may have: they
 # need Python or a compiler, or touch the server's files.
@@ -71,12 +70,14 @@ def check(path: str, captioner: WorkdirCaptioner, decoding: Decoding) -> None:
 
     images = _between(photos)
     requests = [
-        (ALL, {"images": images}),
-        (BEST, {"images": images}),
+        (ALL_CAPTIONS, {"images": images}),
+        (BEST_CAPTION, {"images": images}),
         (FROM_ANNOTATIONS, {"annotations": annotations}),
         (ENCODE, {"images": images}),
     ]
-    requests += [(ALL, {"images": [photo]}) for photo in photos[:_ALONE]]
+    requests += [
+        (ALL_CAPTIONS, {"images": [photo]}) for photo in photos[:_ALONE]
+    ]
     together, best, again, encoded, *alone = fresh_answers(path, requests)
 
     for answer in (together, best, encoded):
@@ -88,14 +89,16 @@ def check(path: str, captioner: WorkdirCaptioner, decoding: Decoding) -> None:
         answers = [(together, 2 * n), (again, n)]
         answers += [(alone[n], 0)] if n < len(alone) else []
         for answer, place in answers:
-            found = caption_of(answer, place, grid, resize_mode)
+            found = parse_answer(answer, place, grid, resize_mode)
             _check_caption(found, caption)
-    for name in set(best) - OF_IMAGES:
+    for name in set(best) - IMAGE_OUTPUTS:
         first = together[name][:, 0]
         if first.dtype.kind == "f":
             _check_numbers(name, best[name], first, _ATTENTION_TOLERANCE)
         elif not np.array_equal(best[name], first):
-            raise _failure(f"{BEST} and {ALL} differ in {name}")
+            raise _failure(
+                f"{BEST_CAPTION} and {ALL_CAPTIONS} differ in {name}"
+            )
 
 
 def fresh_answers(

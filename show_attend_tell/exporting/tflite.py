@@ -13,18 +13,18 @@ import tensorflow as tf
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, fit_image, load_image
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.exporting.full_precision import in_float32
+from show_attend_tell.exporting.float32 import in_float32
 from show_attend_tell.exporting.int8_encoder import with_int8_encoder
 from show_attend_tell.exporting.saved_model_validation import drawn_photos
-from show_attend_tell.exporting.session import quiet
 from show_attend_tell.exporting.tflite_signatures import tflite_signatures
 from show_attend_tell.exporting.tflite_validation import Agreement, check
-from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+from show_attend_tell.inference.saved_model_session import quiet
 from show_attend_tell.inference.tflite_file import (
     ENDING,
     TFLiteSettings,
     append_tail,
 )
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 # Drawn scenes, and given photos at most, to check with.
 _DRAWN, _MOST = 16, 64

@@ -13,7 +13,6 @@ from show_attend_tell.decoding.candidates import mask_tokens
 from show_attend_tell.decoding.context_weights import ContextWeights
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.decoding.decoded_captions import DecodedCaptions
-from show_attend_tell.inference.caption_generator import WorkdirCaptioner
 from show_attend_tell.inference.fixed_decoding import refuse_consensus
 from show_attend_tell.inference.tflite_file import (
     BEAM,
@@ -22,6 +21,7 @@ from show_attend_tell.inference.tflite_file import (
     START_CAPTION,
     STEP,
 )
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from show_attend_tell.model import Captioner, DecodingState
 
 Function = tuple[Callable, list[tf.TensorSpec]]

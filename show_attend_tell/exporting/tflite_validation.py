@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, fit_image, load_image
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+from show_attend_tell.exporting.tflite_worker import fresh_answers
 from show_attend_tell.inference.tflite_captioner import interpreter_of
 from show_attend_tell.inference.tflite_file import (
     BEAM,
@@ -18,7 +18,7 @@ from show_attend_tell.inference.tflite_file import (
     START_CAPTION,
     STEP,
 )
-from show_attend_tell.inference.tflite_worker import fresh_answers
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 _ATTENTION_TOLERANCE = 1e-5
 _TOLERANCE = 1e-4  # Of annotations and log-probabilities, relative.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from pipelines.errors import UserError
-from show_attend_tell.exporting.session import SavedModelSession
+from show_attend_tell.inference.saved_model_session import SavedModelSession
 
 # Where TensorFlow Serving looks for them.
 FILE_NAME = os.path.join("assets.extra", "tf_serving_warmup_requests")

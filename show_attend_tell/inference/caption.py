@@ -1,4 +1,4 @@
-"""A caption, and where the model looked for each of its words."""
+"""A caption with its attention, and the interface of all captioners."""
 
 import dataclasses
 import typing
@@ -8,30 +8,29 @@ import numpy as np
 from PIL import Image
 
 from pipelines.images.decoding import Photo, load_image
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.attention_figure import draw_attention
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Caption:
-    """What the model said of one image, and where it looked.
+    """The caption of an image, with the attention of each word.
 
     Attributes:
-        words: The words; T of them.
+        words: The T words.
         log_probability: Natural logarithm of the probability of the words
             and the end.
-        score: What hypotheses are ranked by: the log-probability with the
-            length normalisation of the decoding, or what `ConsensusReranker.chosen`
-            makes of it.
-        finished: Whether the caption came to its end, or was cut.
-        attention: `(T, rows, columns)` float32, where the model looked for
-            each word; adds up to one.
-        gate: `(T,)` float32 in [0, 1], how much it relied on the image.
-        alternatives: The other hypotheses, best first, if any were asked
-            for.
+        score: What captions are ranked by: the log-probability with length
+            normalisation, or the score of `ConsensusReranker.chosen`.
+        finished: Whether the end was reached, or the caption was cut.
+        attention: `(T, rows, columns)` float32, the attention weights of
+            each word; they add up to one.
+        gate: `(T,)` float32 in [0, 1], the context gate of section 4.2.1.
+        alternatives: Other captions, best first, if any were asked for.
         photo: The photo as it was given, for `draw`.
-        resize_mode: How the model saw the photo, `"crop"` or `"squash"`.
-        locations: For each word the number of the one location that it was said
-            from, counted row by row; `None` where it was said from all.
+        resize_mode: How the photo was fitted, `"crop"` or `"squash"`.
+        locations: For each word the one location its context came from,
+            counted row by row; `None` if it came from all (eq. 13).
     """
 
     words: tuple[str, ...]
@@ -52,15 +51,15 @@ class Caption:
         """The caption as a line."""
         return " ".join(self.words)
 
-    def told(self, name: str) -> str:
-        """Lays the caption of a named photo out in a line.
+    def format(self, name: str) -> str:
+        """Formats the caption of a named photo as a line.
 
-        With other hypotheses, a line for each, with its log-probability.
+        With alternatives, a line for each, with its log-probability.
         """
         if not self.alternatives:
             return f"{name}: {self.text}"
-        said = (self, *self.alternatives)
-        lines = [f"  {one.log_probability:8.3f}  {one.text}" for one in said]
+        captions = (self, *self.alternatives)
+        lines = [f"  {c.log_probability:8.3f}  {c.text}" for c in captions]
         return "\n".join([f"{name}:", *lines])
 
     def draw(self, photo: Photo | None = None, **style) -> Image.Image:
@@ -84,18 +83,24 @@ class Caption:
                 "This caption does not hold its photo; give it. "
                 "Received: photo=None"
             )
-        own = {
+        defaults = {
             "gate": self.gate,
             "resize_mode": self.resize_mode,
             "locations": self.locations,
         }
         return draw_attention(
-            load_image(photo), self.words, self.attention, **{**own, **style}
+            load_image(photo), self.words, self.attention, **defaults | style
         )
 
 
 class PhotoCaptioner:
-    """What captions photos, wherever its model runs."""
+    """Captions photos, whichever runtime its model runs in.
+
+    Attributes:
+        decoding: The settings that hold where a call gives no others.
+    """
+
+    decoding: Decoding
 
     @typing.overload
     def caption(
@@ -108,20 +113,22 @@ class PhotoCaptioner:
     ) -> list[Caption]: ...
 
     def caption(self, photos, batch_size=8, **decoding):
-        """Captions a photo, or many.
+        """Captions a photo, or several.
 
         Args:
             photos: A photo (a path, the bytes of a file, a Pillow image, or
                 a uint8 array `(H, W, 3)`), or a sequence of photos.
             batch_size: How many go through the networks together.
-            **decoding: Settings of `Decoding` in place of those of the run,
-                such as `beam_width=3, num_captions=3`.
+            **decoding: Fields of `Decoding` to change, such as
+                `beam_width=3, num_captions=3`. Exported captioners refuse
+                values other than those of their export.
 
         Returns:
             The `Caption` of a photo, or a list of them.
 
         Raises:
-            UserError: A photo cannot be read, or a setting is out of range.
+            UserError: A photo cannot be read, or a setting is unknown, out
+                of range or fixed.
         """
         if isinstance(photos, Photo) or not isinstance(photos, Iterable):
             return self.caption([photos], 1, **decoding)[0]
@@ -132,17 +139,8 @@ class PhotoCaptioner:
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 8, **decoding
     ) -> Iterator[Caption]:
-        """Captions photos one batch after the other, without end.
+        """Yields the captions of photos in order, reading a batch at a time.
 
-        Args:
-            photos: As for `caption`; read when their turn comes.
-            batch_size: How many go through the networks together.
-            **decoding: As for `caption`.
-
-        Yields:
-            The captions, in order.
-
-        Raises:
-            UserError: A photo cannot be read, or a setting is out of range.
+        Args and errors are those of `caption`; `photos` may be endless.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""An exported captioner says captions as was chosen at export."""
+"""Decoding settings that were fixed when a captioner was exported."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,11 +8,7 @@ from show_attend_tell.configs.decoding import Decoding
 
 
 def refuse_consensus(decoding: Decoding) -> None:
-    """Checks that captions are said without photos to compare with.
-
-    Raises:
-        UserError: They are not.
-    """
+    """Raises UserError if captions would be reranked by similar photos."""
     if decoding.consensus:
         raise UserError(
             "An export has no photos of training to compare with. Expected "
@@ -23,28 +19,25 @@ def refuse_consensus(decoding: Decoding) -> None:
 def keep_decoding(
     decoding: Decoding, changes: dict, free: Sequence[str] = ()
 ) -> Decoding:
-    """Checks that no setting would change that is fixed.
-
-    Args:
-        decoding: The settings of the export.
-        changes: Those that are asked for now.
-        free: Names of settings that may change.
-
-    Returns:
-        The settings with the changes.
+    """Returns the settings with the changes, if only `free` ones change.
 
     Raises:
-        UserError: A setting would change, is out of range or unknown.
+        UserError: Another setting would change, or one is out of range or
+            unknown.
     """
     asked = decoding.replace(**changes)
-    own, wanted = dataclasses.asdict(decoding), dataclasses.asdict(asked)
-    others = [n for n in own if own[n] != wanted[n] and n not in free]
-    if others:
+    fixed, received = dataclasses.asdict(decoding), dataclasses.asdict(asked)
+    differing = [
+        name
+        for name in fixed
+        if fixed[name] != received[name] and name not in free
+    ]
+    if differing:
         raise UserError(
-            "How captions are said was chosen at export: "
-            + ", ".join(f"{name}={own[name]}" for name in others)
+            "The decoding was chosen at export: "
+            + ", ".join(f"{name}={fixed[name]}" for name in differing)
             + ". Received: "
-            + ", ".join(f"{name}={wanted[name]}" for name in others)
+            + ", ".join(f"{name}={received[name]}" for name in differing)
             + ". Export again with these flags, or use --workdir=RUN."
         )
     return asked

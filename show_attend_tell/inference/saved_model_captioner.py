@@ -1,4 +1,4 @@
-"""An exported captioner, used like one that was trained."""
+"""Captions photos with an exported SavedModel."""
 
 import dataclasses
 import io
@@ -15,16 +15,16 @@ from pipelines.images.decoding import RESIZE_MODES, Photo, load_image
 from pipelines.images.graph_decoding import MAX_PIXELS
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decoded_captions import DecodedCaptions
-from show_attend_tell.exporting.saved_model_signatures import ALL
-from show_attend_tell.exporting.session import FILE_NAME, SavedModelSession
-from show_attend_tell.inference.caption_generator import (
-    Caption,
-    WorkdirCaptioner,
-    hypotheses_of,
-)
+from show_attend_tell.inference.caption import Caption, PhotoCaptioner
+from show_attend_tell.inference.caption_generator import image_caption
 from show_attend_tell.inference.fixed_decoding import keep_decoding
+from show_attend_tell.inference.saved_model_session import (
+    ALL_CAPTIONS,
+    FILE_NAME,
+    SavedModelSession,
+)
 
-# Beside what servers read, where they look for their own files only.
+# In the folder for files of which a server reads only those it knows.
 SETTINGS_FILE = os.path.join("assets.extra", "captioner.json")
 
 
@@ -33,12 +33,11 @@ def is_saved_model(path: str) -> bool:
     return os.path.isfile(os.path.join(path, FILE_NAME))
 
 
-class SavedModelCaptioner(WorkdirCaptioner):
-    """Captions images with a SavedModel.
+class SavedModelCaptioner(PhotoCaptioner):
+    """Captions photos with a SavedModel, decoded as chosen at export.
 
-    Photos are read as by any other captioner, also those in forms that the
-    model itself does not decode, and are given to it upright and without
-    loss. How captions are said was chosen at export.
+    Photos are read as by any other captioner, including forms that the
+    model itself does not decode, and reach it upright and without loss.
 
     Args:
         path: The folder of a version, such as `"savedmodels/scenes/1"`.
@@ -49,12 +48,11 @@ class SavedModelCaptioner(WorkdirCaptioner):
 
     def __init__(self, path: str):
         self.session = SavedModelSession(path)
-        settings = os.path.join(path, SETTINGS_FILE)
         try:
-            values = read_json(settings)
+            values = read_json(os.path.join(path, SETTINGS_FILE))
             self.decoding = Decoding(**values["decoding"])
             self.resize_mode = values["resize_mode"]
-            self.grid = self.session.shape(ALL, "attention")[-2:]
+            self.grid = self.session.shape(ALL_CAPTIONS, "attention")[-2:]
             if self.resize_mode not in RESIZE_MODES:
                 raise ValueError(f"resize_mode={self.resize_mode!r}")
         except (KeyError, TypeError, ValueError) as error:
@@ -67,67 +65,44 @@ class SavedModelCaptioner(WorkdirCaptioner):
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 8, **decoding
     ) -> Iterator[Caption]:
-        """Captions photos one batch after the other, without end.
-
-        Args:
-            photos: As for `WorkdirCaptioner.caption`.
-            batch_size: How many go through the networks together.
-            **decoding: Settings, which must be those of the export.
-
-        Yields:
-            The captions, in order.
-
-        Raises:
-            UserError: A photo cannot be read, or a setting is another.
-        """
+        """See `PhotoCaptioner.stream`."""
         keep_decoding(self.decoding, decoding)
         photos = iter(photos)
-        while given := list(itertools.islice(photos, batch_size)):
-            images = [_encoded(photo) for photo in given]
-            answer = self.session(ALL, images=images)
-            for n, photo in enumerate(given):
+        while batch := list(itertools.islice(photos, batch_size)):
+            images = [_encode_bmp(photo) for photo in batch]
+            answer = self.session(ALL_CAPTIONS, images=images)
+            for n, photo in enumerate(batch):
                 if not answer["valid"][n]:
                     raise UserError(
                         f"Expected an image of at most {MAX_PIXELS} pixels. "
                         f"Received: {load_image(photo).shape[:2]}. Make it "
                         "smaller first."
                     )
-                caption = caption_of(answer, n, self.grid, self.resize_mode)
+                caption = parse_answer(answer, n, self.grid, self.resize_mode)
                 yield dataclasses.replace(caption, photo=photo)
 
 
-def caption_of(
+def parse_answer(
     answer: dict, n: int, grid: tuple[int, int], resize_mode: str
 ) -> Caption:
-    """Returns the captions of one image in an answer.
+    """Returns the best caption of an image, with the others in it.
 
     Args:
-        answer: What `n_best` or `from_annotations` gives, as arrays.
+        answer: Of `n_best` or `from_annotations`, as NumPy arrays.
         n: The number of the image.
         grid: Rows and columns of the locations.
-        resize_mode: How the model saw the photo.
-
-    Returns:
-        The best, which holds the others.
+        resize_mode: How the photo was fitted.
     """
-    said = DecodedCaptions(
-        tokens=answer["tokens"],
-        lengths=answer["length"],
-        finished=answer["finished"],
-        log_probability=answer["log_probability"],
-        score=answer["score"],
-        attention=answer["attention"],
-        gate=answer["gate"],
-        locations=answer["locations"],
-    )
+    answer = {**answer, "lengths": answer["length"]}
+    decoded = DecodedCaptions(*map(answer.get, DecodedCaptions._fields))
     words = [text.decode().split(" ") for text in answer["caption"][n]]
-    return hypotheses_of(
-        said, n, lambda h, length: words[h][:length], grid, resize_mode
+    return image_caption(
+        decoded, n, lambda h, length: words[h][:length], grid, resize_mode
     )
 
 
-def _encoded(photo: Photo) -> bytes:
-    """Returns a photo in a form without loss that the model decodes."""
+def _encode_bmp(photo: Photo) -> bytes:
+    """Encodes a photo without loss, in a format that the model decodes."""
     file = io.BytesIO()
     pixels = np.ascontiguousarray(load_image(photo))
     Image.fromarray(pixels).save(file, "BMP")

@@ -26,19 +26,19 @@ from pipelines.sharded.files import join, local_copy, read_file, write_file
 from pipelines.sharded.images import ListedImage, Shard, Span, begin, pixels_of
 from pipelines.sharded.pipeline import ShardWork
 from show_attend_tell.configs.run_config import FILE_NAME as CONFIG_FILE
-from show_attend_tell.inference.caption_generator import (
+from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.model_files import (
     METADATA_FILE,
     MODEL_FILE,
     VOCABULARY_FILE,
-    Caption,
-    WorkdirCaptioner,
-    digest_of,
+    file_digest,
 )
 from show_attend_tell.inference.reranking import CAPTIONS_FILE, NUMBERS_FILE
 from show_attend_tell.inference.saved_model_captioner import (
     SavedModelCaptioner,
     is_saved_model,
 )
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 MANIFEST_FILE = "captions.json"
 
@@ -206,7 +206,7 @@ def _digest(folder: str) -> str:
             for name in files
         )
     try:
-        digests = [digest_of(os.path.join(folder, name)) for name in names]
+        digests = [file_digest(os.path.join(folder, name)) for name in names]
     except OSError as error:
         raise UserError(
             "Expected a folder that train wrote, or a version that export "

@@ -8,7 +8,7 @@ import numpy as np
 from pipelines.sources.scenes_grammar import Box, Grounding
 
 if TYPE_CHECKING:  # It brings TensorFlow, which nothing here needs.
-    from show_attend_tell.inference.caption_generator import Caption
+    from show_attend_tell.inference.caption import Caption
 
 FIGURES = (
     "pointing_accuracy",

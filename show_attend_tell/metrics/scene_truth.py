@@ -14,7 +14,7 @@ from pipelines.sources.scenes_grammar import (
 from show_attend_tell.metrics.grounding import FIGURES, measure_grounding
 
 if TYPE_CHECKING:  # It brings TensorFlow, which nothing here needs.
-    from show_attend_tell.inference.caption_generator import Caption
+    from show_attend_tell.inference.caption import Caption
 
 STATEMENTS = ("object", "colour", "texture", "size", "relation", "number")
 

@@ -18,11 +18,11 @@ from pipelines.files import read_json, write_json
 from pipelines.sources import load_source
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.inference.caption_generator import (
+from show_attend_tell.inference.model_files import (
     METADATA_FILE,
     VOCABULARY_FILE,
-    encoder_of,
 )
+from show_attend_tell.inference.workdir_captioner import encoder_of
 from show_attend_tell.training.warm_start import check_annotations, known_words
 
 

@@ -49,14 +49,14 @@ from show_attend_tell.inference.attention_figure import (
     contact_sheet,
     save_picture,
 )
-from show_attend_tell.inference.caption_generator import (
+from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.caption_generator import CaptionGenerator
+from show_attend_tell.inference.model_files import (
     MODEL_FILE,
-    Caption,
-    CaptionGenerator,
     check_vocabulary,
-    decoding_of,
     load_model,
 )
+from show_attend_tell.inference.workdir_captioner import decoding_of
 from show_attend_tell.metrics.rewards import LARGEST_WORD, cider_d
 from show_attend_tell.model import Captioner
 from show_attend_tell.objectives.self_critical import SelfCritical

@@ -16,11 +16,11 @@ from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.run_config import WEIGHT_SETTINGS, Config
-from show_attend_tell.inference.caption_generator import (
+from show_attend_tell.inference.model_files import (
     METADATA_FILE,
     MODEL_FILE,
     VOCABULARY_FILE,
-    digest_of,
+    file_digest,
     load_captioner,
 )
 from show_attend_tell.model import Captioner
@@ -129,7 +129,7 @@ def take_weights(
     copy_weights(old, captioner)
     added = len(vocabulary) - len(words)
     print(f"starts from {start}: {len(words)} words, and {added} new ones")
-    return digest_of(os.path.join(start, MODEL_FILE))
+    return file_digest(os.path.join(start, MODEL_FILE))
 
 
 def copy_weights(old: Captioner, new: Captioner) -> None:

@@ -103,8 +103,25 @@ def exported(trained, tmp_path_factory):
 @pytest.fixture(scope="session")
 def keras_captioner(trained):
     """What was exported, with the settings of the export."""
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     captioner = WorkdirCaptioner.load(str(trained))
     captioner.decoding = dataclasses.replace(captioner.decoding, **SETTINGS)
     return captioner
+
+
+@pytest.fixture(scope="session")
+def device_file(tmp_path_factory):
+    """`exporting.small.captioner`, as a file for devices."""
+    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
+
+    def make(folder):
+        from show_attend_tell.exporting import tflite
+        from tests.show_attend_tell.exporting import small
+
+        with pytest.MonkeyPatch.context() as patch:
+            # The tests check it, and more sharply.
+            patch.setattr(tflite, "check", lambda *_: None)
+            tflite.export_tflite(small.captioner(), folder / "small.tflite")
+
+    return made_once(tmp_path_factory, "devices", make) / "small.tflite"

@@ -22,7 +22,7 @@ from show_attend_tell.evaluation.report import (
     truth_tables,
     write_report,
 )
-from show_attend_tell.inference.caption_generator import Caption
+from show_attend_tell.inference.caption import Caption
 from show_attend_tell.metrics.scene_truth import measure_scene_truth
 from tests.chromium import chromium, contrast, luminance, resize, until
 

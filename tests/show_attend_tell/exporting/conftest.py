@@ -6,12 +6,9 @@ import pytest
 from pipelines.encoders.registry import build_encoder
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.inference.caption_generator import (
-    CaptionGenerator,
-    WorkdirCaptioner,
-)
+from show_attend_tell.inference.caption_generator import CaptionGenerator
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from show_attend_tell.model import Captioner
-from tests.show_attend_tell.exporting import small
 
 
 @pytest.fixture
@@ -33,17 +30,3 @@ def untrained():
     return WorkdirCaptioner(
         build_encoder("scenes"), caption_generator, decoding
     )
-
-
-@pytest.fixture(scope="session")
-def device_file(tmp_path_factory):
-    """The small captioner, as a file for devices."""
-    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
-    from show_attend_tell.exporting import tflite
-
-    path = tmp_path_factory.mktemp("devices") / "small.tflite"
-    with pytest.MonkeyPatch.context() as patch:
-        # The tests check it, and more sharply.
-        patch.setattr(tflite, "check", lambda *_: None)
-        tflite.export_tflite(small.captioner(), path)
-    return path

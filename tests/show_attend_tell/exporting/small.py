@@ -6,10 +6,8 @@ import numpy as np
 from pipelines.encoders.encoder import Encoder
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.inference.caption_generator import (
-    CaptionGenerator,
-    WorkdirCaptioner,
-)
+from show_attend_tell.inference.caption_generator import CaptionGenerator
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.layers.checks import random_array
 from tests.show_attend_tell.test_model import D, L

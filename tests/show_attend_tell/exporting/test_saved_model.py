@@ -15,7 +15,7 @@ from show_attend_tell.exporting import saved_model
 from show_attend_tell.exporting import saved_model_validation as gate
 from show_attend_tell.exporting.saved_model import export_saved_model, versions
 from show_attend_tell.exporting.saved_model_signatures import signatures
-from show_attend_tell.exporting.session import SavedModelSession
+from show_attend_tell.inference.saved_model_session import SavedModelSession
 from tests.pipelines.images.test_graph_decoding import images, undecodable
 from tests.show_attend_tell.conftest import SETTINGS
 from tests.show_attend_tell.exporting.c_session import CSession

@@ -18,12 +18,10 @@ from show_attend_tell.exporting import tflite_validation as device_gate
 from show_attend_tell.exporting.tflite import export_tflite
 from show_attend_tell.exporting.tflite_signatures import tflite_signatures
 from show_attend_tell.exporting.tflite_validation import check, operations
-from show_attend_tell.inference.caption_generator import (
-    CaptionGenerator,
-    WorkdirCaptioner,
-)
+from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
 from show_attend_tell.inference.tflite_file import read_tail
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
 from tests.show_attend_tell.test_model import SMALL, D, L, V

@@ -13,7 +13,7 @@ from PIL import Image
 import show_attend_tell
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
-from show_attend_tell.inference.caption_generator import load_ensemble
+from show_attend_tell.inference.model_files import load_ensemble
 from show_attend_tell.model import Captioner
 
 
@@ -118,12 +118,12 @@ def test_samples_follow_from_the_seed_and_the_place(captioner, files):
 
 @pytest.mark.proof
 def test_words_said_from_one_place_show_it(captioner, files, captions):
-    for look in ("peak", "drawn"):
-        caption = captioner.caption(files[0], look=look)
+    for mode in ("peak", "sampled"):
+        caption = captioner.caption(files[0], context_mode=mode)
         assert len(caption.locations) == len(caption.words)
         ringed, plain = np.asarray(caption.draw()), caption.draw(locations=None)
         assert np.any(ringed != np.asarray(plain))
-        again = captioner.caption(files, look=look)[0]
+        again = captioner.caption(files, context_mode=mode)[0]
         assert again.locations == caption.locations
     peaks = captioner.caption(files[0], context_mode="peak")
     flat = peaks.attention.reshape(len(peaks.words), -1)

@@ -322,7 +322,7 @@ def run(trained, tmp_path_factory):
 @pytest.mark.proof
 def test_a_run_chooses_among_what_it_says(run):
     from pipelines.cache.annotation_cache import AnnotationCache
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     scores = json.loads((run / "scores.json").read_text())
     assert scores["decoding"]["consensus"] == 6
@@ -356,7 +356,7 @@ def test_a_run_chooses_among_what_it_says(run):
 def test_a_photo_is_captioned_so(run, tmp_path):
     from PIL import Image
 
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     captioner = WorkdirCaptioner.load(str(run))
     photo = Image.effect_noise((60, 80), 90).convert("RGB")
@@ -374,7 +374,7 @@ def test_a_photo_is_captioned_so(run, tmp_path):
 
 
 def test_a_run_without_photos_says_how_to_have_them(trained):
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     captioner = WorkdirCaptioner.load(str(trained))
     photo = np.zeros((60, 80, 3), np.uint8)
@@ -393,7 +393,7 @@ def test_photos_of_training_are_not_scored_by_themselves(trained):
 @pytest.mark.proof
 def test_an_export_goes_without(run, tmp_path):
     from show_attend_tell.exporting.saved_model import export_saved_model
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     captioner = WorkdirCaptioner.load(str(run))
     asked = dataclasses.replace(captioner.decoding, consensus=6)

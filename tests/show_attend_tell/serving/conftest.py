@@ -18,10 +18,8 @@ def captioner():
     from pipelines.encoders.registry import build_encoder
     from pipelines.vocabulary import Vocabulary
     from show_attend_tell.configs.decoding import Decoding
-    from show_attend_tell.inference.caption_generator import (
-        CaptionGenerator,
-        WorkdirCaptioner,
-    )
+    from show_attend_tell.inference.caption_generator import CaptionGenerator
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
     from show_attend_tell.model import Captioner
 
     vocabulary = Vocabulary(WORDS)
@@ -43,7 +41,7 @@ def session(captioner, tmp_path_factory):
     import keras
 
     from show_attend_tell.exporting.saved_model_signatures import signatures
-    from show_attend_tell.exporting.session import SavedModelSession
+    from show_attend_tell.inference.saved_model_session import SavedModelSession
 
     # The tests of the export test its validation and its warm-up.
     archive = keras.export.ExportArchive()

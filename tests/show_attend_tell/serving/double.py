@@ -36,7 +36,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from show_attend_tell.exporting.session import SavedModelSession
+from show_attend_tell.inference.saved_model_session import SavedModelSession
 
 _HTTP = {
     "INVALID_ARGUMENT": 400,

@@ -11,10 +11,8 @@ from pipelines.encoders.fine_tuning import cut_encoder
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
 from show_attend_tell.configs.run_config import RECIPES, Config
-from show_attend_tell.inference.caption_generator import (
-    WorkdirCaptioner,
-    load_model,
-)
+from show_attend_tell.inference.model_files import load_model
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from show_attend_tell.training import run as training
 from show_attend_tell.training.data import prepare_data
 from tests.show_attend_tell.conftest import TINY, run_command

@@ -12,11 +12,11 @@ from tests.show_attend_tell.conftest import TINY, run_command
 @pytest.mark.proof
 @pytest.mark.parametrize("kind", ["vgg", "dinov2"])
 def test_it_is_trained_and_captions_and_is_exported(tmp_path, kind):
-    from show_attend_tell.inference.caption_generator import WorkdirCaptioner
     from show_attend_tell.inference.saved_model_captioner import (
         SavedModelCaptioner,
     )
     from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
+    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     preset = save_preset(tmp_path / "preset", kind)
     workdir, exported = str(tmp_path / "run"), str(tmp_path / "exported")

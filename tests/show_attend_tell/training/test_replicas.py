@@ -17,7 +17,7 @@ import pytest
 from pipelines.batches import CaptionedAnnotation, TrainingBatches
 from pipelines.errors import UserError
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.inference.caption_generator import load_model
+from show_attend_tell.inference.model_files import load_model
 from show_attend_tell.training.run import check_shares
 from tests.conftest import ROOT
 from tests.show_attend_tell.conftest import TINY, command_environment

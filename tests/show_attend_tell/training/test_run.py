@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipelines.errors import UserError
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.inference.caption_generator import load_model
+from show_attend_tell.inference.model_files import load_model
 from show_attend_tell.metrics.bleu import bleu
 from tests.conftest import ROOT
 from tests.show_attend_tell.conftest import TINY, run_command

@@ -12,7 +12,7 @@ import pytest
 from pipelines.cache.metadata import Metadata
 from pipelines.errors import UserError
 from show_attend_tell.configs.run_config import Config
-from show_attend_tell.inference.caption_generator import load_captioner
+from show_attend_tell.inference.model_files import load_captioner
 from show_attend_tell.model import Captioner
 from show_attend_tell.training import warm_start
 from tests.show_attend_tell.conftest import TINY, run_command

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from show_attend_tell.inference.caption_generator import load_model
+from show_attend_tell.inference.model_files import load_model
 from tests.show_attend_tell.test_model import batch_of, made
 
 

@@ -4,11 +4,9 @@ import keras
 import numpy as np
 
 from show_attend_tell.decoding.decode import decode
-from show_attend_tell.exporting.full_precision import in_float32
-from show_attend_tell.inference.caption_generator import (
-    CaptionGenerator,
-    WorkdirCaptioner,
-)
+from show_attend_tell.exporting.float32 import in_float32
+from show_attend_tell.inference.caption_generator import CaptionGenerator
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
 from tests.show_attend_tell.test_model import D, L

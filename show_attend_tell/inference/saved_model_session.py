@@ -1,4 +1,4 @@
-"""A SavedModel in TensorFlow's C++ session, as a server runs it."""
+"""Runs a SavedModel in TensorFlow's C++ session, as a server does."""
 
 import contextlib
 import logging
@@ -11,6 +11,13 @@ import tensorflow as tf
 from pipelines.errors import UserError
 
 FILE_NAME = "saved_model.pb"
+
+# The signatures of an exported captioner, see `saved_model_signatures`.
+BEST_CAPTION = "serving_default"  # Of requests that name none.
+ALL_CAPTIONS = "n_best"
+FROM_ANNOTATIONS, ENCODE = "from_annotations", "encode"
+# Their outputs that belong to an image, not to each of its captions.
+IMAGE_OUTPUTS = {"resize_mode", "valid"}
 
 
 class SavedModelSession:
@@ -63,29 +70,27 @@ class SavedModelSession:
 
         Args:
             signature: The name of one of `signatures`.
-            **inputs: What it takes, arrays or lists, by name.
+            **inputs: Its inputs, arrays or lists, by name.
 
         Returns:
-            What it gives, by name; strings are `bytes` in arrays of objects.
+            Its outputs by name; strings are `bytes` in arrays of objects.
         """
-        asked = self.signatures[signature]
-        fed = {
-            asked.inputs[name].name: np.asarray(
-                value,
-                tf.as_dtype(asked.inputs[name].dtype).as_numpy_dtype,
-            )
-            for name, value in inputs.items()
-        }
-        wanted = {name: info.name for name, info in asked.outputs.items()}
-        return self._session.run(wanted, fed)
+        definition = self.signatures[signature]
+        feeds = {}
+        for name, value in inputs.items():
+            info = definition.inputs[name]
+            dtype = tf.as_dtype(info.dtype).as_numpy_dtype
+            feeds[info.name] = np.asarray(value, dtype)
+        fetches = {name: i.name for name, i in definition.outputs.items()}
+        return self._session.run(fetches, feeds)
 
     def shape(self, signature: str, output: str) -> tuple[int | None, ...]:
-        """Returns the shape that a signature says an output has."""
+        """Returns the shape that a signature declares for an output."""
         info = self.signatures[signature].outputs[output]
         return tuple(tf.TensorShape(info.tensor_shape).as_list())
 
     def close(self) -> None:
-        """Gives back what the model takes in memory."""
+        """Frees the memory of the model."""
         self._session.close()
 
     def __enter__(self):
@@ -97,7 +102,7 @@ class SavedModelSession:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps TensorFlow from telling what a user cannot act on."""
+    """Silences warnings of TensorFlow that a user cannot act on."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,9 +1,7 @@
 """A captioner that was trained in mixed precision, computing in float32."""
 
-from show_attend_tell.inference.caption_generator import (
-    CaptionGenerator,
-    WorkdirCaptioner,
-)
+from show_attend_tell.inference.caption_generator import CaptionGenerator
+from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from show_attend_tell.model import Captioner
 
 

@@ -1,0 +1,130 @@
+"""Captions photos with the encoder and the captioner of a training run."""
+
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from pipelines.cache.metadata import Metadata
+from pipelines.encoders.encoder import Encoder
+from pipelines.encoders.registry import build_encoder
+from pipelines.errors import UserError
+from pipelines.files import read_json
+from pipelines.images.decoding import Photo, fit_image, load_image
+from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.configs.run_config import Config
+from show_attend_tell.inference.caption import Caption, PhotoCaptioner
+from show_attend_tell.inference.caption_generator import CaptionGenerator
+from show_attend_tell.inference.model_files import METADATA_FILE, load_ensemble
+from show_attend_tell.inference.reranking import ConsensusReranker
+
+
+class WorkdirCaptioner(PhotoCaptioner):
+    """Captions photos by an encoder and a captioner that belong together.
+
+    Args:
+        encoder: From images to annotations.
+        caption_generator: From annotations to captions.
+        decoding: The settings that hold where a call gives no others.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        caption_generator: CaptionGenerator,
+        decoding: Decoding,
+    ):
+        self.encoder = encoder
+        self.caption_generator = caption_generator
+        self.decoding = decoding
+
+    @classmethod
+    def load(
+        cls,
+        workdir: str,
+        encoder_weights: str | None = None,
+        ensemble: Sequence[str] = (),
+    ) -> "WorkdirCaptioner":
+        """Loads what `train` left in a folder.
+
+        Args:
+            workdir: The folder.
+            encoder_weights: A file, where that of the training has moved.
+            ensemble: Folders or files of models that join in, see
+                `load_ensemble`.
+
+        Raises:
+            UserError: A file is missing, or does not belong to the others.
+        """
+        config = Config.load(workdir)
+        captioner, vocabulary = load_ensemble(workdir, ensemble)
+        trained_on = Metadata.from_dict(
+            read_json(os.path.join(workdir, METADATA_FILE))
+        )
+        encoder = encoder_of(
+            trained_on, encoder_weights or config.encoder_weights, workdir
+        )
+        caption_generator = CaptionGenerator(
+            captioner,
+            vocabulary,
+            trained_on.grid,
+            trained_on.resize_mode,
+            functools.partial(ConsensusReranker.load, workdir, trained_on),
+        )
+        return cls(encoder, caption_generator, decoding_of(config))
+
+    def stream(
+        self, photos: Iterable[Photo], batch_size: int = 8, **decoding
+    ) -> Iterator[Caption]:
+        """See `PhotoCaptioner.stream`."""
+        settings = self.decoding.replace(**decoding)
+        size = self.encoder.image_size
+        resize_mode = self.caption_generator.resize_mode
+        photos, first = iter(photos), 0
+        while batch := list(itertools.islice(photos, batch_size)):
+            # One shape for every batch: networks are compiled once.
+            squares = np.zeros((batch_size, size, size, 3), np.uint8)
+            for square, photo in zip(squares, batch, strict=False):
+                square[:] = fit_image(load_image(photo), size, resize_mode)
+            captions = self.caption_generator.captions(
+                self.encoder.model.predict_on_batch(squares), settings, first
+            )
+            for caption, photo in zip(captions, batch, strict=False):
+                yield dataclasses.replace(caption, photo=photo)
+            first += len(batch)
+
+
+def encoder_of(trained_on: Metadata, weights: str, workdir: str) -> Encoder:
+    """Builds the encoder that a captioner was trained with.
+
+    Args:
+        trained_on: The metadata of its annotations.
+        weights: `"default"`, or a file.
+        workdir: The folder of the run, for messages.
+
+    Raises:
+        UserError: The weights are others.
+    """
+    encoder = build_encoder(trained_on.encoder, trained_on.layer, weights)
+    if encoder.digest != trained_on.digest:
+        raise UserError(
+            f"The weights of {encoder.name} are not those that the captioner "
+            f"in {workdir!r} was trained with (SHA-256 "
+            f"{trained_on.digest[:12]}..., received "
+            f"{encoder.digest[:12]}...). Give their file with "
+            "--encoder_weights=FILE"
+        )
+    return encoder
+
+
+def decoding_of(config: Config) -> Decoding:
+    """Returns the decoding settings of a run."""
+    return Decoding(
+        beam_width=config.beam_width,
+        length_penalty=config.length_penalty,
+        max_words=config.max_words,
+        consensus=config.consensus,
+    )
