@@ -23,10 +23,9 @@ from show_attend_tell.inference.model_files import (
     member_files,
 )
 from show_attend_tell.inference.reranking import (
-    MOST_PHOTOS,
+    MAX_PHOTOS,
     ConsensusReranker,
-    collect,
-    is_there,
+    has_similar_photos,
 )
 from show_attend_tell.metrics.bleu import bleu, leave_one_out_bleu
 from show_attend_tell.metrics.caption_scores import (
@@ -168,14 +167,14 @@ def _consensus(
         UserError: They are missing, and the data set is another.
     """
     others = config.dataset != Config.load(workdir).dataset
-    if is_there(workdir) or others or not images:
+    if has_similar_photos(workdir) or others or not images:
         return ConsensusReranker.load(workdir, trained_on)
-    images = images[:MOST_PHOTOS]
+    images = images[:MAX_PHOTOS]
     cache = prepare_split(config, workdir, "train", images)
     images = with_annotations(images, cache)
     positions = [cache.position(image.id) for image in images]
     print(f"similar photos: {len(images)} of training; {workdir}")
-    made = collect(
+    made = ConsensusReranker.from_batches(
         evaluation_batches(cache, positions).as_numpy_iterator(),
         [image.captions for image in images],
     )

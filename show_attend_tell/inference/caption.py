@@ -21,7 +21,7 @@ class Caption:
         log_probability: Natural logarithm of the probability of the words
             and the end.
         score: What captions are ranked by: the log-probability with length
-            normalisation, or the score of `ConsensusReranker.chosen`.
+            normalisation, or the score of `ConsensusReranker.rerank`.
         finished: Whether the end was reached, or the caption was cut.
         attention: `(T, rows, columns)` float32, the attention weights of
             each word; they add up to one.

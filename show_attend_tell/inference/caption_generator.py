@@ -107,7 +107,7 @@ class CaptionGenerator:
         reranker = self._reranker(decoding)
         captions = self.captions(annotations, decoding.proposing, first)
         proposed = [(caption, *caption.alternatives) for caption in captions]
-        ranked = reranker.chosen(proposed, np.asarray(annotations))
+        ranked = reranker.rerank(proposed, np.asarray(annotations))
         return [
             dataclasses.replace(
                 best, alternatives=tuple(others[: decoding.num_captions - 1])

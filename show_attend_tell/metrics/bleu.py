@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Words = Sequence[str]
+from show_attend_tell.metrics.ngrams import ORDERS, Matches, match_words
 
-ORDERS = (1, 2, 3, 4)
+Words = Sequence[str]
 
 # The constants that keep pycocoevalcap's fractions defined at 0 / 0. With
 # them, figures are the same as its figures in every digit that is printed.
@@ -75,15 +75,19 @@ def bleu_counts(
         ValueError: As `bleu`.
     """
     _check(candidates, references)
-    counts = np.empty((len(candidates), 10), np.int64)
-    for row, candidate, others in zip(
-        counts, candidates, references, strict=True
-    ):
-        length = len(candidate)
-        row[:2] = length, _closest_length(length, others)
-        row[2:6] = [_matches(candidate, others, n) for n in ORDERS]
-        row[6:] = [max(0, length - n + 1) for n in ORDERS]
-    return counts
+    return counts_of_matches(match_words(candidates, references))
+
+
+def counts_of_matches(matches: Matches) -> np.ndarray:
+    """Returns the counts of `bleu_counts`, int64 `(B, 10)`."""
+    length = matches.length[:, None]
+    columns = [
+        length,
+        matches.closest_length[:, None],
+        matches.best,
+        np.maximum(length + 1 - np.array(ORDERS), 0),
+    ]
+    return np.concatenate(columns, axis=1).astype(np.int64)
 
 
 def bleu_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -163,28 +167,6 @@ def leave_one_out_bleu(
         for name, score in scores.items():
             means[name] += (score - means[name]) * len(having) / weight
     return dict(means)
-
-
-def _ngrams(words: Words, n: int) -> Counter:
-    """Counts the n-grams of a caption."""
-    return Counter(zip(*(words[i:] for i in range(n)), strict=False))
-
-
-def _matches(candidate: Words, references: Sequence[Words], n: int) -> int:
-    """Counts the candidate's n-grams that the references have as well."""
-    counts = _ngrams(candidate, n)
-    found = dict.fromkeys(counts, 0)
-    for reference in references:
-        in_reference = _ngrams(reference, n)
-        for ngram in counts.keys() & in_reference.keys():
-            found[ngram] = max(found[ngram], in_reference[ngram])
-    return sum(min(count, found[ngram]) for ngram, count in counts.items())
-
-
-def _closest_length(length: int, references: Sequence[Words]) -> int:
-    """Returns the reference length closest to `length`; ties: the shorter."""
-    lengths = (len(reference) for reference in references)
-    return min(lengths, key=lambda other: (abs(other - length), other))
 
 
 def _check(

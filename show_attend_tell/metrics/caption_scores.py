@@ -13,8 +13,10 @@ from show_attend_tell.metrics.bleu import (
     smoothed_bleu,
 )
 from show_attend_tell.metrics.bootstrap import Sums, interval, mean_of, resample
-from show_attend_tell.metrics.coco_scorers import cider, meteor, rouge_l, spice
+from show_attend_tell.metrics.cider import cider
+from show_attend_tell.metrics.coco_scorers import rouge_l, spice
 from show_attend_tell.metrics.external_programs import Unavailable
+from show_attend_tell.metrics.meteor import meteor
 from show_attend_tell.metrics.tokenization import Tokenized, tokenize
 
 _SCORERS = {

@@ -21,7 +21,10 @@ from show_attend_tell.decoding.candidates import (
     mask_tokens,
 )
 from show_attend_tell.decoding.decode import decode
-from show_attend_tell.metrics.rewards import References
+from show_attend_tell.metrics.bleu import counts_of_matches, smoothed_bleu
+from show_attend_tell.metrics.cider import cider_d
+from show_attend_tell.metrics.meteor import exact_meteor
+from show_attend_tell.metrics.ngrams import ReferenceNgrams
 from show_attend_tell.model import Captioner
 from show_attend_tell.objectives.likelihood import caption_nll
 from show_attend_tell.objectives.replicas import own_rows, total
@@ -37,7 +40,7 @@ class SelfCritical:
         -stop(r - b) log p(w) + penalty
 
     with `r` its CIDEr-D, `bleu_weight` times its BLEU-4 and `meteor_weight`
-    times its METEOR (`rewards.References.rewards`) against the captions that
+    times its METEOR (`exact_meteor`) against the captions that
     people wrote of the image, and the penalty that of the captioner. In all of
     them the end counts as a word: without it captions that stop after "a"
     score best.
@@ -95,7 +98,7 @@ class SelfCritical:
                 f"are the baseline. Received: samples={samples}"
             )
         self.captioner = captioner
-        self.references = References(
+        self.references = ReferenceNgrams(
             [[caption[1:] for caption in each] for each in captions]
         )
         self.samples, self.baseline = samples, baseline
@@ -213,11 +216,11 @@ class SelfCritical:
         n, k, steps = tokens.shape
         # An empty row is compared with the first example, and never counted.
         images = np.repeat(np.maximum(examples, 0), k)
-        each = self.references.rewards(tokens.reshape(-1, steps), images)
+        matches = self.references.match(tokens.reshape(-1, steps), images)
         rewards = (
-            each.cider
-            + self.bleu_weight * each.bleu
-            + self.meteor_weight * each.meteor
+            cider_d(matches)
+            + self.bleu_weight * smoothed_bleu(counts_of_matches(matches))
+            + self.meteor_weight * exact_meteor(matches)
         )
         return rewards.reshape(n, k).astype(np.float32)
 

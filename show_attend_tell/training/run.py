@@ -57,7 +57,8 @@ from show_attend_tell.inference.model_files import (
     load_model,
 )
 from show_attend_tell.inference.workdir_captioner import decoding_of
-from show_attend_tell.metrics.rewards import LARGEST_WORD, cider_d
+from show_attend_tell.metrics.cider import cider_d
+from show_attend_tell.metrics.ngrams import match_words
 from show_attend_tell.model import Captioner
 from show_attend_tell.objectives.self_critical import SelfCritical
 from show_attend_tell.training.data import Data, prepare_data
@@ -385,11 +386,11 @@ class _Run:
         )
         scores = quick_scores(captions, images, self.config.dataset == "scenes")
         if self.config.objective == "self_critical":
-            each = cider_d(
+            matches = match_words(
                 [caption.words for caption in captions],
                 [[words_of(c) for c in image.captions] for image in images],
             )
-            scores["CIDEr-D"] = float(each.mean())
+            scores["CIDEr-D"] = float(cider_d(matches).mean())
         return images, captions, scores
 
     def _is_over(self) -> bool:
@@ -430,13 +431,7 @@ class _Run:
             yield self.data.cache.read(positions[first : first + 8])
 
     def _self_critical(self) -> SelfCritical:
-        config, words = self.config, len(self.data.vocabulary)
-        if words > LARGEST_WORD:
-            raise UserError(
-                f"Rewards tell {LARGEST_WORD} words apart. Received: a "
-                f"vocabulary of {words}. Start from a model that was trained "
-                f"with fewer: --vocabulary_size={LARGEST_WORD - 4}"
-            )
+        config = self.config
         return SelfCritical(
             self.model,
             [example.captions for example in self.batches.examples],

@@ -13,13 +13,13 @@ import pytest
 from pipelines.cache.metadata import Metadata
 from pipelines.errors import UserError
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.inference import reranking as consensus
+from show_attend_tell.inference import reranking
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.reranking import (
     CAPTIONS_FILE,
     NUMBERS_FILE,
     ConsensusReranker,
-    describe,
+    photo_descriptors,
 )
 from tests.show_attend_tell.conftest import command_environment
 
@@ -55,8 +55,10 @@ def texts():
 
 
 @pytest.fixture(scope="module")
-def known(texts):
-    return ConsensusReranker(describe(annotations_of(range(PHOTOS), 2)), texts)
+def reranker(texts):
+    return ConsensusReranker(
+        photo_descriptors(annotations_of(range(PHOTOS), 2)), texts
+    )
 
 
 def caption(text, score=0.0, finished=True):
@@ -68,10 +70,12 @@ def caption(text, score=0.0, finished=True):
 
 def test_a_descriptor_is_the_mean_and_the_peak_of_roots():
     photo = np.array([[[4.0, -9.0], [16.0, 0.0]]], np.float32)
-    np.testing.assert_allclose(describe(photo), [[3.0, -1.5, 4.0, 0.0]])
+    np.testing.assert_allclose(
+        photo_descriptors(photo), [[3.0, -1.5, 4.0, 0.0]]
+    )
 
 
-def equations_by_loops(descriptors, texts, given, said):
+def equations_by_loops(descriptors, texts, given, candidates):
     """The equations of `ConsensusReranker`, photo by photo and word by word.
 
     Returns:
@@ -90,7 +94,10 @@ def equations_by_loops(descriptors, texts, given, said):
 
     table = np.array([sum(map(rarities, own)) / len(own) for own in words])
     usual = table.mean(axis=0)
-    table, said = table - usual, np.array([*map(rarities, said)]) - usual
+    table, candidates = (
+        table - usual,
+        np.array([*map(rarities, candidates)]) - usual,
+    )
     x = descriptors.astype(np.float16).astype(float)
     mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
     x, given = (x - mean) / spread, (given - mean) / spread
@@ -105,45 +112,52 @@ def equations_by_loops(descriptors, texts, given, said):
     predicted /= np.linalg.norm(predicted, axis=1)[:, None]
     return [
         predicted @ rows.T / np.linalg.norm(rows, axis=1)
-        for rows in (table, said)
+        for rows in (table, candidates)
     ]
 
 
-def test_similar_photos_are_those_of_the_equations(known, texts):
+def test_similar_photos_are_those_of_the_equations(reranker, texts):
     annotations = annotations_of(range(8), 3)
-    descriptors = describe(annotations_of(range(PHOTOS), 2))
-    said = [t.split() for t in ("a dog on the road", "girls and a zebra")]
+    descriptors = photo_descriptors(annotations_of(range(PHOTOS), 2))
+    candidates = [t.split() for t in ("a dog on the road", "girls and a zebra")]
     likeness, matches = equations_by_loops(
-        descriptors, texts, describe(annotations), said
+        descriptors, texts, photo_descriptors(annotations), candidates
     )
-    predicted = known.predicted(annotations)
+    predicted = reranker.predict_words(annotations)
     for photo, words in enumerate(predicted):
-        found = known.match(said, words)
+        result = reranker.match(candidates, words)
         # Weights are kept to eleven bits.
-        np.testing.assert_allclose(found, matches[photo], atol=5e-4)
-    found = known.nearest(predicted)
-    assert found.shape == (8, consensus.NEAREST)
-    for row, nearest in zip(likeness, found, strict=True):
-        assert len(set(nearest)) == consensus.NEAREST
+        np.testing.assert_allclose(result, matches[photo], atol=5e-4)
+    result = reranker.nearest(predicted)
+    assert result.shape == (8, reranking.NEIGHBOURS)
+    for row, nearest in zip(likeness, result, strict=True):
+        assert len(set(nearest)) == reranking.NEIGHBOURS
         # Ties, as of photos with the same words, may stand in any order.
-        best = np.sort(row)[::-1][: consensus.NEAREST]
+        best = np.sort(row)[::-1][: reranking.NEIGHBOURS]
         np.testing.assert_allclose(row[nearest], best, atol=1e-3)
 
 
-def test_similar_photos_show_the_same(known):
-    found = known.nearest(known.predicted(annotations_of(range(8), 4)))
-    for photo, nearest in enumerate(found):
+def test_similar_photos_show_the_same(reranker):
+    result = reranker.nearest(
+        reranker.predict_words(annotations_of(range(8), 4))
+    )
+    for photo, nearest in enumerate(result):
         assert np.mean(nearest[:10] % 4 == photo % 4) == 1.0
 
 
-def test_agreement_is_the_mean_of_pycocoevalcaps_cider_d(known, texts):
+def test_agreement_is_the_mean_of_pycocoevalcaps_cider_d(reranker, texts):
     from pycocoevalcap.cider.cider_scorer import CiderScorer
 
-    said = ["a dog on the road", "the girl runs", "a zebra on the beach", ""]
+    candidates = [
+        "a dog on the road",
+        "the girl runs",
+        "a zebra on the beach",
+        "",
+    ]
     photos = np.array([0, 5, 9])
     plain = [[t.lower().strip(".") for t in own] for own in texts]
-    expected = np.zeros((len(said), len(photos)))
-    for c, text in enumerate(said):
+    expected = np.zeros((len(candidates), len(photos)))
+    for c, text in enumerate(candidates):
         for p, photo in enumerate(photos):
             # Rarity is that of all photos: each is there with itself.
             scorer = CiderScorer()
@@ -152,25 +166,28 @@ def test_agreement_is_the_mean_of_pycocoevalcaps_cider_d(known, texts):
             scorer.ctest[photo] = type(scorer)(text, plain[photo]).ctest[0]
             expected[c, p] = scorer.compute_score()[1][photo]
     assert expected.max() > 1
-    found = known.agreement([text.split() for text in said], photos)
-    np.testing.assert_allclose(found, expected.mean(axis=1), atol=1e-9)
+    result = reranker.agreement([text.split() for text in candidates], photos)
+    np.testing.assert_allclose(result, expected.mean(axis=1), atol=1e-9)
 
 
-def test_the_best_agrees_most_and_scores(known):
+def test_the_best_agrees_most_and_scores(reranker):
     annotations = annotations_of([1], 5)
-    said = [
+    candidates = [
         caption("a dog on the road", -0.2),
         caption("a girl on the road", -1.0),
         caption("the girl runs on a girl", -0.5),
         caption("a girl on the beach", -0.1, finished=False),
     ]
-    (ranked,) = known.chosen([said], annotations)
-    words = [c.words for c in said]
-    (predicted,) = known.predicted(annotations)
-    (nearest,) = known.nearest(predicted[None])
-    agreed = known.agreement(words, nearest) + known.match(words, predicted)
+    (ranked,) = reranker.rerank([candidates], annotations)
+    words = [c.words for c in candidates]
+    (predicted,) = reranker.predict_words(annotations)
+    (nearest,) = reranker.nearest(predicted[None])
+    agreement = reranker.agreement(words, nearest) + reranker.match(
+        words, predicted
+    )
     scores = {
-        c.text: a + 0.4 * c.score for c, a in zip(said, agreed, strict=True)
+        c.text: a + 0.4 * c.score
+        for c, a in zip(candidates, agreement, strict=True)
     }
     for one in ranked:
         assert one.score == pytest.approx(scores[one.text])
@@ -180,9 +197,9 @@ def test_the_best_agrees_most_and_scores(known):
     assert middle == sorted(middle, reverse=True)
 
 
-def test_a_likelier_caption_wins_where_both_agree_alike(known):
-    said = [caption("a girl", -0.9), caption("a girl", -0.3)]
-    (ranked,) = known.chosen([said], annotations_of([1], 5))
+def test_a_likelier_caption_wins_where_both_agree_alike(reranker):
+    candidates = [caption("a girl", -0.9), caption("a girl", -0.3)]
+    (ranked,) = reranker.rerank([candidates], annotations_of([1], 5))
     assert [one.log_probability for one in ranked] == [-0.3, -0.9]
 
 
@@ -193,14 +210,14 @@ def test_photos_are_needed():
     one = ConsensusReranker(np.ones((1, 2 * DEPTH)), [["..."]])
     with pytest.raises(ValueError, match=r"\(1, 0\).*\(1, 3\)"):
         ConsensusReranker(np.ones((1, 2)), [["..."]], np.zeros((1, 3)))
-    predicted = one.predicted(annotations_of([0], 0))
+    predicted = one.predict_words(annotations_of([0], 0))
     assert one.nearest(predicted).tolist() == [[0]]
     assert one.agreement([["a"], []], np.array([0])).tolist() == [0.0, 0.0]
 
 
-def test_annotations_of_another_size_are_refused(known):
+def test_annotations_of_another_size_are_refused(reranker):
     with pytest.raises(UserError, match="of 8 numbers.*Received: 3"):
-        known.predicted(np.zeros((1, LOCATIONS, 3), np.float32))
+        reranker.predict_words(np.zeros((1, LOCATIONS, 3), np.float32))
 
 
 METADATA = Metadata(
@@ -209,14 +226,14 @@ METADATA = Metadata(
 )  # fmt: skip
 
 
-def test_what_is_read_is_what_was_written(known, tmp_path, monkeypatch):
-    known.save(str(tmp_path), METADATA)
-    monkeypatch.delattr(ConsensusReranker, "_solved")  # It takes the longest.
+def test_what_is_read_is_what_was_written(reranker, tmp_path, monkeypatch):
+    reranker.save(str(tmp_path), METADATA)
+    monkeypatch.delattr(ConsensusReranker, "_solve")  # It takes the longest.
     read = ConsensusReranker.load(str(tmp_path), METADATA)
     annotations = annotations_of(range(8), 6)
-    assert read.captions == known.captions
+    assert read.captions == reranker.captions
     np.testing.assert_array_equal(
-        read.predicted(annotations), known.predicted(annotations)
+        read.predict_words(annotations), reranker.predict_words(annotations)
     )
 
 
@@ -243,30 +260,32 @@ def rewritten(folder, **changes):
         lambda folder: (folder / NUMBERS_FILE).unlink(),
     ],
 )
-def test_what_is_damaged_is_refused(known, tmp_path, spoil):
-    known.save(str(tmp_path), METADATA)
+def test_what_is_damaged_is_refused(reranker, tmp_path, spoil):
+    reranker.save(str(tmp_path), METADATA)
     spoil(tmp_path)
     with pytest.raises(UserError):
         ConsensusReranker.load(str(tmp_path), METADATA)
 
 
 @pytest.mark.parametrize("name", ["descriptors", "weights"])
-def test_what_is_no_number_is_refused(known, tmp_path, name):
-    bad = ConsensusReranker(known.descriptors, known.captions, known.weights)
-    setattr(bad, name, np.full_like(getattr(known, name), np.nan))
+def test_what_is_no_number_is_refused(reranker, tmp_path, name):
+    bad = ConsensusReranker(
+        reranker.descriptors, reranker.captions, reranker.weights
+    )
+    setattr(bad, name, np.full_like(getattr(reranker, name), np.nan))
     bad.save(str(tmp_path), METADATA)
     with pytest.raises(UserError, match="do not belong"):
         ConsensusReranker.load(str(tmp_path), METADATA)
 
 
 def test_of_many_photos_the_first_are_taken(texts, monkeypatch):
-    monkeypatch.setattr(consensus, "MOST_PHOTOS", 50)
+    monkeypatch.setattr(reranking, "MAX_PHOTOS", 50)
     annotations = annotations_of(range(64), 2)  # Filled up, as batches are.
     batches = np.split(annotations, 4)
-    made = consensus.collect(iter(batches), texts)
+    made = ConsensusReranker.from_batches(iter(batches), texts)
     assert made.captions == tuple(map(tuple, texts[:50]))
     np.testing.assert_array_equal(
-        made.descriptors, describe(annotations[:50]).astype(np.float16)
+        made.descriptors, photo_descriptors(annotations[:50]).astype(np.float16)
     )
 
 
@@ -331,21 +350,27 @@ def test_a_run_chooses_among_what_it_says(run):
     entries = json.loads((run / "captions_validation.json").read_text())
     chosen = {e["image_id"]: e["caption"] for e in entries}
     annotations = cache.read([cache.position(name) for name in chosen])
-    said = captioner.caption_generator.captions(
+    candidates = captioner.caption_generator.captions(
         annotations, Decoding(method="sample", num_captions=6)
     )
-    known = ConsensusReranker.load(str(run), cache.metadata)
-    predicted = known.predicted(annotations)
+    reranker = ConsensusReranker.load(str(run), cache.metadata)
+    predicted = reranker.predict_words(annotations)
     moved = 0
     for text, best, words, photos in zip(
-        chosen.values(), said, predicted, known.nearest(predicted), strict=True
+        chosen.values(),
+        candidates,
+        predicted,
+        reranker.nearest(predicted),
+        strict=True,
     ):
         ended = [c for c in (best, *best.alternatives) if c.finished]
         spoken = [c.words for c in ended]
-        agreed = known.agreement(spoken, photos) + known.match(spoken, words)
+        agreement = reranker.agreement(spoken, photos) + reranker.match(
+            spoken, words
+        )
         values = [
             a + 0.4 * c.log_probability / (len(c.words) + 1)
-            for a, c in zip(agreed, ended, strict=True)
+            for a, c in zip(agreement, ended, strict=True)
         ]
         assert text == ended[int(np.argmax(values))].text
         moved += text != best.text
@@ -365,9 +390,9 @@ def test_a_photo_is_captioned_so(run, tmp_path):
         photo, beam_width=6, num_captions=6, length_penalty=1.0
     )
     assert len(one.alternatives) == 2
-    said = {c.text for c in (all_six, *all_six.alternatives)}
+    candidates = {c.text for c in (all_six, *all_six.alternatives)}
     ranked = [one, *one.alternatives]
-    assert {c.text for c in ranked} <= said
+    assert {c.text for c in ranked} <= candidates
     key = [(not c.finished, -c.score) for c in ranked]
     assert key == sorted(key)
     assert one.attention.shape[0] == len(one.words)

@@ -16,7 +16,10 @@ import pytest
 import show_attend_tell
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.errors import UserError
-from show_attend_tell.inference.reranking import ConsensusReranker, describe
+from show_attend_tell.inference.reranking import (
+    ConsensusReranker,
+    photo_descriptors,
+)
 from tests.conftest import ROOT
 from tests.pipelines.sharded.conftest import (
     BAD,
@@ -191,7 +194,7 @@ def test_a_far_model_has_its_similar_photos(
 
     cache = AnnotationCache.open(str(trained / "annotations"))
     texts = [["a red ball"], ["a small green star is above a ring"]]
-    ConsensusReranker(describe(cache.read([0, 1])), texts).save(
+    ConsensusReranker(photo_descriptors(cache.read([0, 1])), texts).save(
         str(tmp_path / "model"), cache.metadata
     )
     work = captioning("far://model", "far://there", decoding={"consensus": 4})

@@ -151,7 +151,7 @@ def no_java(monkeypatch):
     monkeypatch.setenv("PATH", "")
 
 
-SAID = ("A dog runs.", "a DOG runs", "two cats sleep on a bed")
+CAPTIONS = ("A dog runs.", "a DOG runs", "two cats sleep on a bed")
 REFERENCES = (
     ("A dog runs on grass.", "The dog is running."),
     ("A brown dog runs.",),
@@ -160,41 +160,41 @@ REFERENCES = (
 
 
 def test_without_java(no_java):
-    found = evaluate_captions("abc", SAID, REFERENCES)
-    assert found.tokenizer == "words_of"
+    result = evaluate_captions("abc", CAPTIONS, REFERENCES)
+    assert result.tokenizer == "words_of"
     for name in ("PTB", "METEOR"):
-        assert "Java was not found" in found.left_out[name]
-        assert "apt-get install" in found.left_out[name]
-    assert "METEOR" not in found.scores
+        assert "Java was not result" in result.left_out[name]
+        assert "apt-get install" in result.left_out[name]
+    assert "METEOR" not in result.scores
     # All of 3 + 3 + 6 words are in a reference. Pairs: both of "a dog runs";
     # of its twin only "dog runs"; of "two cats sleep on a bed" all 5 but
     # "sleep on".
-    assert found.scores["BLEU-1_no_penalty"] == pytest.approx(1)
-    assert found.scores["BLEU-2_no_penalty"] == pytest.approx((7 / 9) ** 0.5)
+    assert result.scores["BLEU-1_no_penalty"] == pytest.approx(1)
+    assert result.scores["BLEU-2_no_penalty"] == pytest.approx((7 / 9) ** 0.5)
 
 
 def test_without_pycocoevalcap(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocoevalcap", None)
-    found = evaluate_captions("abc", SAID, REFERENCES)
-    assert found.tokenizer == "words_of"
-    assert set(found.left_out) == {"PTB", "METEOR", "ROUGE-L", "CIDEr", "SPICE"}
+    result = evaluate_captions("abc", CAPTIONS, REFERENCES)
+    assert result.tokenizer == "words_of"
+    assert set(result.left_out) == {"PTB", "METEOR", "ROUGE-L", "SPICE"}
     assert all(
-        "pip install '.[eval]'" in reason for reason in found.left_out.values()
+        "pip install '.[eval]'" in reason for reason in result.left_out.values()
     )
-    assert found.scores["BLEU-1_no_penalty"] == pytest.approx(1)
+    assert result.scores["BLEU-1_no_penalty"] == pytest.approx(1)
 
 
 def test_words_vocabulary_distinct_novel(no_java):
-    found = evaluate_captions(
-        "abc", SAID, REFERENCES, training_captions=["A dog RUNS!", "no"]
+    result = evaluate_captions(
+        "abc", CAPTIONS, REFERENCES, training_captions=["A dog RUNS!", "no"]
     )
-    assert found.scores["words"] == pytest.approx(12 / 3)
+    assert result.scores["words"] == pytest.approx(12 / 3)
     # a, dog, runs, two, cats, sleep, on, bed
-    assert found.scores["vocabulary"] == 8
-    assert found.scores["distinct"] == pytest.approx(2 / 3)
-    assert found.scores["novel_captions"] == pytest.approx(1 / 3)
+    assert result.scores["vocabulary"] == 8
+    assert result.scores["distinct"] == pytest.approx(2 / 3)
+    assert result.scores["novel_captions"] == pytest.approx(1 / 3)
     # Three images drawn at random: from none novel to all.
-    assert found.intervals["novel_captions"] == pytest.approx((0, 1))
+    assert result.intervals["novel_captions"] == pytest.approx((0, 1))
 
 
 def test_a_file_does_not_differ_from_itself(both):
@@ -210,10 +210,13 @@ def test_a_file_does_not_differ_from_itself(both):
 
 
 def test_differences_are_paired_by_image(no_java):
-    first = evaluate_captions("abc", SAID, REFERENCES)
+    first = evaluate_captions("abc", CAPTIONS, REFERENCES)
     turned = evaluate_captions(
         "cab",
-        *([values[2], values[0], values[1]] for values in (SAID, REFERENCES)),
+        *(
+            [values[2], values[0], values[1]]
+            for values in (CAPTIONS, REFERENCES)
+        ),
     )
     # The same captions in another order: paired by place they would differ.
     for difference in compare(first, turned).values():
@@ -223,23 +226,23 @@ def test_differences_are_paired_by_image(no_java):
     better = evaluate_captions(
         "abc", [texts[0] for texts in REFERENCES], REFERENCES
     )
-    found = compare(better, first)["BLEU-4"]
-    assert found.value == pytest.approx(
+    result = compare(better, first)["BLEU-4"]
+    assert result.value == pytest.approx(
         better.scores["BLEU-4"] - first.scores["BLEU-4"]
     )
-    assert 0 < found.interval[0] <= found.value <= found.interval[1]
+    assert 0 < result.interval[0] <= result.value <= result.interval[1]
 
 
 def test_other_images_or_words_cannot_be_compared(no_java, monkeypatch):
-    first = evaluate_captions("abc", SAID, REFERENCES)
-    other = evaluate_captions("abd", SAID, REFERENCES)
+    first = evaluate_captions("abc", CAPTIONS, REFERENCES)
+    other = evaluate_captions("abd", CAPTIONS, REFERENCES)
     with pytest.raises(UserError, match="1 images only in the first.*'c'"):
         compare(first, other)
     monkeypatch.setattr(
         metrics, "tokenize", lambda *a: tokenized_as(tokenize(*a), "PTB")
     )
     with pytest.raises(UserError, match="Received: words_of and PTB"):
-        compare(first, evaluate_captions("abc", SAID, REFERENCES))
+        compare(first, evaluate_captions("abc", CAPTIONS, REFERENCES))
 
 
 def tokenized_as(texts, name):
@@ -247,7 +250,7 @@ def tokenized_as(texts, name):
 
 
 @pytest.mark.parametrize(
-    ("ids", "said", "references", "error", "message"),
+    ("ids", "captions", "references", "error", "message"),
     [
         ("ab", ["x"], [["x"]], ValueError, "2 ids, 1 captions, 1 sets"),
         ("", [], [], ValueError, "0 images"),
@@ -255,12 +258,14 @@ def tokenized_as(texts, name):
         ("a", ["x"], [["..."]], UserError, "no word in any"),
     ],
 )
-def test_what_cannot_be_scored(no_java, ids, said, references, error, message):
+def test_what_cannot_be_scored(
+    no_java, ids, captions, references, error, message
+):
     with pytest.raises(error, match=message):
-        evaluate_captions(ids, said, references)
+        evaluate_captions(ids, captions, references)
 
 
 def test_only_empty_captions_score_nothing(no_java):
-    found = evaluate_captions("ab", ["", "?!"], [["a dog"], ["a cat"]])
+    result = evaluate_captions("ab", ["", "?!"], [["a dog"], ["a cat"]])
     for name in ("BLEU-1", "BLEU-4", "words", "vocabulary"):
-        assert found.scores[name] == pytest.approx(0, abs=1e-5)
+        assert result.scores[name] == pytest.approx(0, abs=1e-5)

@@ -94,7 +94,7 @@ def reward_of(caption, example):
 
 
 def meteor_of(caption, reference):
-    """Counts plainly what `References.rewards` describes."""
+    """Counts plainly what `exact_meteor` describes."""
 
     def matches(n):
         said, written = (
