@@ -1,12 +1,12 @@
-"""How fast annotations are read from a cache, as training reads them.
+"""Measures how fast a cache is read, as training reads it.
 
     python -m benchmarks.cache_read --annotations=DIR
 
 Batches of random positions go through `tf.data`: records are read in a
-`tf.numpy_function` and unpacked by the graph, by one or more calls at once.
-The last lines compare that with what a model asks for: training by single
-captions reads the annotations of one image a caption, so reading is no
-brake as long as it gives more images a second than the model takes captions
+`tf.numpy_function` and decoded by the graph, by one or more calls at once.
+The last lines compare that with a model's speed: training by single captions
+reads the annotations of one image a caption, so reading does not hold it up
+as long as it gives more images a second than the model takes captions
 (`--captions_per_second`, printed by training).
 """
 
@@ -27,7 +27,7 @@ _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 64, "Images a batch.", lower_bound=1
 )
 _PARALLEL_CALLS = flags.DEFINE_multi_integer(
-    "parallel_calls", [1, 2, 4], "Batches that are unpacked at once."
+    "parallel_calls", [1, 2, 4], "Batches that are decoded at once."
 )
 _SECONDS = flags.DEFINE_float(
     "seconds", 5.0, "How long each row is measured.", lower_bound=0.1
@@ -95,7 +95,7 @@ def measure(cache: AnnotationCache) -> float:
     )
     print("step            calls  images/s  ms/batch  MB/s disk  MB/s float32")
     fastest = 0.0
-    for name, load in (("read", records), ("read + unpack", annotations)):
+    for name, load in (("read", records), ("read + decode", annotations)):
         for calls in _PARALLEL_CALLS.value:
             batches = positions(len(cache), batch_size, _SEED.value)
             batches = batches.map(load, num_parallel_calls=calls).prefetch(2)

@@ -1,8 +1,9 @@
-"""What encoders cost: parameters and multiply-adds, beside VGG16's.
+"""Compares the parameters and multiply-adds of encoders with VGG16's.
 
     python -m benchmarks.encoders [--encoder=NAME --encoder_layer=LAYER]
 
 Counted from the shapes of the layers; no weights are needed, nothing is run.
+Transformers of keras-hub cannot be counted.
 """
 
 import keras
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> None:
     """Prints the table."""
     del arguments
     asked = [(_ENCODER.value, _LAYER.value)] if _ENCODER.value else []
-    whole = None
+    of_vgg16 = None
     print(
         f"{'encoder':<46}{'annotations':>14}{'parameters':>12}"
         f"{'multiply-adds':>16}{'VGG16 / it':>12}"
@@ -38,12 +39,12 @@ def main(arguments: list[str]) -> None:
         keras.backend.clear_session()
         encoder = build_encoder(name, layer, "none")
         cost = multiply_adds(encoder.model)
-        whole = whole or cost
+        of_vgg16 = of_vgg16 or cost
         shape = "x".join(map(str, (*encoder.grid, encoder.depth)))
         print(
             f"{name + ' at ' + encoder.layer:<46}{shape:>14}"
             f"{encoder.model.count_params():>12,}{cost:>16,}"
-            f"{whole / cost:>12.1f}"
+            f"{of_vgg16 / cost:>12.1f}"
         )
 
 

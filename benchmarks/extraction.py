@@ -1,12 +1,12 @@
-r"""How near extraction comes to what convolutions can do on this machine.
+r"""Measures how near extraction comes to the machine's best convolution.
 
     python -m benchmarks.extraction --photos=FOLDER \
         [--encoder=vgg16 --encoder_weights=none]
 
-In turns: one large convolution, the like of those that VGG spends most of its
-time in; the encoder alone, on pixels that lie ready; and the extraction, from
-the files to the cache on disk. What they are compared by is multiply-adds a
-second. Weights do not matter for the time.
+In turns: one large convolution, like those that VGG spends most of its time
+in; only the encoder, on pixels in memory; and the extraction, from the files
+to the cache on disk. They are compared by multiply-adds a second, for which
+weights do not matter.
 """
 
 import os
@@ -66,7 +66,7 @@ def _encoding(encoder, images):
 
 
 def _extraction(encoder, images):
-    """Returns the extraction of all photos into a folder of its own."""
+    """Returns the extraction of all photos into a new folder."""
 
     def extract():
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Builders of tensorflow-datasets: Flickr8k, Flickr30k and drawn scenes.
+"""Builders of tensorflow-datasets: Flickr8k, Flickr30k and rendered scenes.
 
 Importing this package registers them:
 
@@ -7,8 +7,8 @@ Importing this package registers them:
 
     scenes = tfds.load("scenes/small", split="train")
 
-The data sets of Flickr are had by request, not by download; put them into
-`manual_dir` as `flickr8k` and `flickr30k` say.
+The data sets of Flickr are not downloaded but asked for; put them into
+`manual_dir` as the builders' instructions say.
 """
 
 from pipelines.builders.flickr8k import Flickr8k

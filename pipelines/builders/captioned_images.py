@@ -1,4 +1,4 @@
-"""What the builders share: a `Source` written as a tensorflow-datasets set."""
+"""Writes a `Source` as a data set of tensorflow-datasets."""
 
 import abc
 import io
@@ -76,5 +76,5 @@ def manual_folder(
 ) -> str:
     """Returns `manual_dir/NAME`, or `manual_dir` where that does not exist."""
     folder = pathlib.Path(dl_manager.manual_dir)
-    own = folder / builder.name
-    return str(own if own.is_dir() else folder)
+    subfolder = folder / builder.name
+    return str(subfolder if subfolder.is_dir() else folder)

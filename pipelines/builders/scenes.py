@@ -1,4 +1,4 @@
-"""Drawn scenes for tensorflow-datasets."""
+"""Rendered scenes for tensorflow-datasets."""
 
 import dataclasses
 
@@ -10,15 +10,9 @@ from pipelines.sources import load_source
 
 @dataclasses.dataclass
 class ScenesConfig(tfds.core.BuilderConfig):
-    """How many scenes of each split to draw, and the seed that chooses them.
+    """How many scenes each split has, and the seed that chooses them.
 
-    Attributes:
-        train: Number of scenes for training.
-        validation: Number of scenes for validation.
-        test: Number of scenes for test.
-        novel: Number of scenes with pairs of colour and shape that the other
-            splits do not have.
-        seed: Chooses the scenes.
+    `novel` has pairs of colour and shape that the other splits do not have.
     """
 
     train: int = 6000
@@ -29,7 +23,7 @@ class ScenesConfig(tfds.core.BuilderConfig):
 
 
 class Scenes(CaptionedImages):
-    """Scenes of coloured shapes, drawn, with five captions each."""
+    """Scenes of coloured shapes, rendered, with five captions each."""
 
     BUILDER_CONFIGS = [
         ScenesConfig(name="standard", description="8,000 scenes."),
@@ -45,12 +39,7 @@ class Scenes(CaptionedImages):
 
     def load(self, dl_manager):
         """Returns the scenes that the config counts; needs no download."""
+        names = ("train", "validation", "test", "novel", "seed")
         config = self.builder_config
-        return load_source(
-            "scenes",
-            train=config.train,
-            validation=config.validation,
-            test=config.test,
-            novel=config.novel,
-            seed=config.seed,
-        )
+        counts = {name: getattr(config, name) for name in names}
+        return load_source("scenes", **counts)

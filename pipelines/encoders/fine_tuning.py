@@ -91,17 +91,16 @@ def cut_encoder(
     if finetune != ALL:
         start = features.get_layer(finetune).input
 
-    prepare = None
-    if finetune == ALL or pixels or start is features.input:
+    at_pixels = finetune == ALL or pixels or start is features.input
+    if at_pixels:
         frozen = build_encoder(name, PIXELS)
-        prepare = network.preprocess
     else:
         below = next(x.name for x in features.layers if x.output is start)
         frozen = frozen_encoder(network, below)
     cached = keras.Input((frozen.grid[0] * frozen.grid[1], frozen.depth))
     live = keras.layers.Reshape((*frozen.grid, frozen.depth))(cached)
-    if prepare:
-        live = prepare(live)
+    if at_pixels:
+        live = network.preprocess(live)
         if start is not features.input:
             bottom = keras.Model(features.input, start, name="frozen")
             bottom.trainable = False
@@ -137,7 +136,7 @@ def _top(
             f"which gives the annotations, or {ALL}. Received: "
             f"finetune={finetune!r}, which "
             f"{'lies above' if above else 'it does not have'}. Choose one "
-            f"with --finetune=LAYER; {_named(_cuts(features))}"
+            f"with --finetune=LAYER; {_last_of(_cuts(features))}"
         )
     start = layers[finetune].input
     try:
@@ -148,7 +147,7 @@ def _top(
         raise UserError(
             f"Expected a layer of {name} that no path leads round. Received: "
             f"finetune={finetune!r}. Choose another with --finetune=LAYER; "
-            f"{_named(_cuts(features))}"
+            f"{_last_of(_cuts(features))}"
         ) from error
 
 
@@ -180,7 +179,7 @@ def _has_way_round(features: keras.Model, tensor) -> bool:
     return id(features.output) in reached
 
 
-def _named(names: list[str]) -> str:
+def _last_of(names: list[str]) -> str:
     return (
         f"of {len(names)} that can be, the last are: "
         f"{', '.join(names[-LAYERS_NAMED:])}."

@@ -1,4 +1,4 @@
-"""What one image costs in a network: its multiply-adds."""
+"""Counts the multiply-adds of a network for one image."""
 
 import math
 
@@ -10,13 +10,7 @@ def multiply_adds(network: keras.Model) -> int:
 
     Each value of a layer's output is a sum of products, as many as its
     kernel has for one channel; the rest (biases, activations, pools, and
-    normalization, which is folded into the kernels) is small beside them.
-
-    Args:
-        network: A functional model whose inputs have known sizes.
-
-    Returns:
-        Multiply-adds of one image.
+    normalization, which is folded into the kernels) is small against them.
 
     Raises:
         ValueError: A layer has another kind of kernel.
@@ -34,9 +28,9 @@ def _of_layer(layer: keras.layers.Layer) -> int:
     )
     if isinstance(layer, kinds):
         # (rows, columns, in of its group, out), (rows, columns, in, out of
-        # each) and (in, out): each place of the output takes it once.
-        places = math.prod(layer.output.shape[1:-1])
-        return places * math.prod(layer.kernel.shape)
+        # each) and (in, out): each location of the output uses it once.
+        locations = math.prod(layer.output.shape[1:-1])
+        return locations * math.prod(layer.kernel.shape)
     if any(len(weight.shape) > 1 for weight in layer.weights):
         raise ValueError(
             "Expected layers of Conv2D, DepthwiseConv2D and Dense. "

@@ -1,4 +1,4 @@
-"""The small convolutional network that looks at drawn scenes."""
+"""The small convolutional network for rendered scenes."""
 
 import keras
 from keras import layers, ops
@@ -10,9 +10,9 @@ EPSILON = 1e-3  # of batch normalization while training
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
 class Coordinates(layers.Layer):
-    """Adds two channels that say where a location is, from -1 to 1.
+    """Appends a location's row and column, from -1 to 1, as channels.
 
-    Convolutions do not know it, and "left of" needs it (Liu et al. 2018).
+    Convolutions do not have them, and "left of" needs them (Liu et al. 2018).
     """
 
     def call(self, features):

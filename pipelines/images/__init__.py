@@ -1,1 +1,1 @@
-"""From encoded bytes to the square of pixels that an encoder is given."""
+"""Images: decoded, fitted to squares, augmented."""

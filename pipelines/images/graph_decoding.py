@@ -160,47 +160,34 @@ def _first_frame(data):
         return last + 1
 
     def next_extension(offset, transparent):
-        graphics = tf.logical_and(
-            tf.equal(byte(offset + 1), 0xF9), byte(offset + 3) & 1 > 0
-        )
+        graphics = (byte(offset + 1) == 0xF9) & (byte(offset + 3) & 1 > 0)
         transparent = tf.where(graphics, byte(offset + 6), transparent)
         return after_blocks(offset + 2), transparent
 
     head = 13 + table_size(byte(10))
     frame, transparent = tf.while_loop(
-        lambda offset, _: tf.equal(byte(offset), 0x21),
+        lambda offset, _: byte(offset) == 0x21,
         next_extension,
         (head, -1),
         maximum_iterations=_MAX_GIF_BLOCKS,
     )
     local_table = table_size(byte(frame + 9))
     end = after_blocks(frame + 10 + local_table + 1)
-    frame_only = tf.strings.join(
-        [
-            tf.strings.substr(data, 0, head),
-            tf.strings.substr(data, frame, end - frame),
-            b";",
-        ]
-    )
-    # Opaque images replace a colour by itself.
+    header = tf.strings.substr(data, 0, head)
+    image = tf.strings.substr(data, frame, end - frame)
     table = tf.where(local_table > 0, head + 10, 13)
-    colour = table + 3 * tf.maximum(transparent, 0)
-    white = tf.where(
-        transparent >= 0,
-        b"\xff\xff\xff",
-        tf.strings.substr(frame_only, colour, 3),
-    )
-    frame_only = tf.strings.join(
-        [
-            tf.strings.substr(frame_only, 0, colour),
-            white,
-            tf.strings.substr(
-                frame_only, colour + 3, tf.strings.length(frame_only)
-            ),
-        ]
-    )
+    gif = _with_white(header + image + b";", table, transparent)
     width, height = (_integer(data, frame + i, size=2) for i in (5, 7))
-    return _checked(frame_only, height, width, tf.equal(byte(frame), 0x2C))
+    return _checked(gif, height, width, byte(frame) == 0x2C)
+
+
+def _with_white(gif, table, transparent):
+    """Makes the transparent colour of a table white, if there is one."""
+    offset = table + 3 * tf.maximum(transparent, 0)
+    colour = tf.strings.substr(gif, offset, 3)
+    colour = tf.where(transparent >= 0, b"\xff\xff\xff", colour)
+    before = tf.strings.substr(gif, 0, offset)
+    return before + colour + tf.strings.substr(gif, offset + 3, 2**31 - 1)
 
 
 def _integer(data, offset, size: int = 4, big_endian: bool = False):

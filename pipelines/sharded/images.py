@@ -92,7 +92,7 @@ def images_of_source(images: Sequence[CaptionedImage]) -> list[ListedImage]:
     """
     if any(image.path is None for image in images):
         raise UserError(
-            "Expected a data set of files. Received: one that is rendered. Take "
+            "Expected a data set of files. Received: a rendered one. Take "
             "python -m pipelines.extract_features"
         )
     return [
