@@ -98,18 +98,13 @@ class LSTMDecoder(keras.layers.Layer):
             A `DecodedSequence`.
         """
         words = ops.transpose(embedding, (2, 0, 1, 3))  # (T, N, K, E)
-        state = (hidden, cell)
+        inputs = (words, hidden, cell, annotations)
         if self._is_fused(mask):
             outputs = fused_decoder.decode_words(
-                self.cell,
-                words,
-                *state,
-                annotations,
-                sampling,
-                self.jit_compile,
+                self.cell, *inputs, sampling, self.jit_compile
             )
         else:
-            outputs = self._scan(words, *state, annotations, mask, sampling)
+            outputs = self._scan(*inputs, mask, sampling)
         return DecodedSequence(
             *(ops.transpose(x, (1, 2, 0, 3)) for x in outputs)
         )
@@ -130,7 +125,11 @@ class LSTMDecoder(keras.layers.Layer):
         return possible and self.fused is not False
 
     def _scan(self, words, hidden, cell, annotations, mask, sampling):
-        """Runs the cell step by step; returns tensors with time first."""
+        """Runs the cell step by step; returns tensors with time first.
+
+        A step is both what is carried on and the result: on TensorFlow
+        `ops.scan` wants the two to be of the same shapes.
+        """
         keys = self.cell.project(annotations)
 
         def step(before: DecoderStep, inputs):
@@ -138,10 +137,7 @@ class LSTMDecoder(keras.layers.Layer):
 
             def sample(attention):
                 return sample_locations(
-                    attention,
-                    *noise,
-                    sampling.sampled,
-                    sampling.gumbel_temperature,
+                    attention, *noise, sampled, gumbel_temperature
                 )
 
             now = self.cell(
@@ -155,10 +151,13 @@ class LSTMDecoder(keras.layers.Layer):
             )
             return now, now
 
-        inputs = [words] if sampling is None else [words, sampling.noise]
-        _, steps = ops.scan(
-            step, self._start(hidden, cell, annotations), inputs
-        )
+        inputs = [words]
+        if sampling is not None:
+            inputs.append(sampling.noise)
+            sampled = sampling.sampled
+            gumbel_temperature = sampling.gumbel_temperature
+        start = self._start(hidden, cell, annotations)
+        _, steps = ops.scan(step, start, inputs)
         return (
             steps.hidden,
             steps.context,

@@ -1,5 +1,7 @@
 """The backward pass written by hand equals automatic differentiation."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -69,7 +71,7 @@ def test_it_is_the_scan_of_the_cell(mode, gate, k, steps, locations, compiled):
     results = []
     for fused in (True, False):
         layer = built(gate, units=6, attention_units=5, fused=fused)
-        run = lambda layer=layer, **x: layer(**x, sampling=sampling)  # noqa: E731
+        run = functools.partial(layer, sampling=sampling)
         if compiled and fused:
             run = tf.function(run, autograph=False)
         results.append(outputs_and_gradients(layer, inputs, run))
@@ -82,8 +84,13 @@ def test_gradient_through_one_output(output):
     results = []
     for fused in (True, False):
         layer = built("vector", fused=fused)
-        run = lambda layer=layer, **x: getattr(layer(**x), output)  # noqa: E731
-        results.append(outputs_and_gradients(layer, inputs, run))
+        results.append(
+            outputs_and_gradients(
+                layer,
+                inputs,
+                lambda layer=layer, **x: getattr(layer(**x), output),
+            )
+        )
     assert_close(*results, rtol=1e-4)
 
 
