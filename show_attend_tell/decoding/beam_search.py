@@ -68,17 +68,12 @@ def search(
     last are empty, with the log-probability `MASKED_LOG_PROBABILITY`. See
     `decode` for the arguments.
     """
-    width, steps = decoding.beam_width, decoding.steps
+    width = decoding.beam_width
     state, annotations, keys = begin(captioner, annotations, width)
 
     def unfinished(t, beam, state, pool, trace):
-        best = ops.max(beam.log_probability, axis=-1)  # (N,)
-        reachable = best / steps**decoding.length_penalty
-        last = pool.rank[:, decoding.num_captions - 1]
-        going_on = ops.logical_and(
-            best > MASKED_LOG_PROBABILITY / 2, reachable > last
-        )
-        return ops.logical_and(t < steps, ops.any(going_on))
+        going_on = ops.any(_can_improve(beam, pool, decoding))
+        return ops.logical_and(t < decoding.steps, going_on)
 
     def step(t, beam, state, pool, trace):
         context_weights = ContextWeights(decoding, noise, t)
@@ -109,11 +104,19 @@ def search(
         return t + 1, beam, state, pool, trace
 
     n, num_locations = ops.shape(annotations)[0], annotations.shape[1]
-    beam, pool, trace = _start(n, width, steps, num_locations)
+    beam, pool, trace = _start(n, width, decoding.steps, num_locations)
     *_, pool, trace = ops.while_loop(
         unfinished, step, (0, beam, state, pool, trace)
     )
     return _captions(pool, trace, decoding)
+
+
+def _can_improve(beam, pool, decoding):
+    """Returns whether a hypothesis can overtake the last to return, `(N,)`."""
+    best = ops.max(beam.log_probability, axis=-1)
+    reachable = best / decoding.steps**decoding.length_penalty
+    last = pool.rank[:, decoding.num_captions - 1]
+    return ops.logical_and(best > MASKED_LOG_PROBABILITY / 2, reachable > last)
 
 
 def _start(n, width, steps, num_locations):
