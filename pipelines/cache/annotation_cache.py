@@ -23,6 +23,7 @@ from pipelines.cache.metadata import (
 from pipelines.cache.records import (
     decode_annotations,
     decode_annotations_batch,
+    max_record_bytes,
 )
 from pipelines.cache.shards import Shard, shard_path
 from pipelines.errors import UserError
@@ -57,6 +58,7 @@ class AnnotationCache:
         self.ids = tuple(id for shard in shards for id in shard.ids)
         self.skipped = tuple(s for shard in shards for s in shard.skipped)
         self._shards = tuple(shards)
+        self._max_record_bytes = max_record_bytes(metadata)
         counts = (len(shard.ids) for shard in shards)
         # Of each shard the position of its first record; and the end.
         self._starts = list(itertools.accumulate(counts, initial=0))
@@ -170,10 +172,13 @@ class AnnotationCache:
             )
         shard = bisect.bisect_right(self._starts, position) - 1
         try:
-            return self._shards[shard].read(position - self._starts[shard])
+            record = self._shards[shard].read(position - self._starts[shard])
+            if len(record) > self._max_record_bytes:
+                raise UserError(f"Its record has {len(record)} bytes.")
         except UserError as error:
             raise UserError(
                 f"The annotations of {self.ids[position]!r} are damaged. "
                 f"{error} Run the extraction again; it redoes what is "
                 f"damaged: {extract_command(self.directory, self.metadata)}"
             ) from error
+        return record

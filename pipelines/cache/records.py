@@ -125,6 +125,12 @@ def raw_bytes(metadata: Metadata) -> int:
     return 2 * values if metadata.precision == "float16" else 8 + values
 
 
+def max_record_bytes(metadata: Metadata) -> int:
+    """Returns how many bytes a record can have at most."""
+    raw = raw_bytes(metadata)
+    return raw + raw // 100 + 1024
+
+
 def deflate(data: bytes) -> bytes:
     """Compresses to one zlib stream."""
     compressor = zlib.compressobj(level=6, memLevel=9, strategy=zlib.Z_RLE)

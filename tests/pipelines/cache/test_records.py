@@ -26,30 +26,25 @@ def rectified(count, metadata, seed=0):
     return (20 * np.maximum(values, 0)).astype(np.float32)
 
 
-def test_sqrt8_by_hand():
+@pytest.mark.parametrize(
+    ("annotations", "bounds", "codes"),
+    [
+        # Locations are rows. Channel by channel roots are 0, 4, 2 and 10;
+        # 4 / 10 and 2 / 10 of 255 are 102 and 51.
+        ([[0.0, 4.0], [16.0, 100.0]], (0.0, 10.0), [0, 102, 51, 255]),
+        # Roots -3, 1, 0, 2: 4 / 5 and 3 / 5 of 255 are 204 and 153.
+        ([[-9.0, 0.0], [1.0, 4.0]], (-3.0, 2.0), [0, 204, 153, 255]),
+    ],
+)
+def test_sqrt8_by_hand(annotations, bounds, codes):
     metadata = described(grid=(1, 2), depth=2)
-    # Locations are rows; roots are 0, 2, 4 and 10.
-    annotations = np.array([[0.0, 4.0], [16.0, 100.0]], np.float32)
+    annotations = np.array(annotations, np.float32)
     record = encode_annotations(annotations, metadata)
     data = zlib.decompress(record)
-    assert data[:8] == struct.pack("<2f", 0.0, 10.0)
-    # Channel by channel: 4 / 10 and 2 / 10 of 255 are 102 and 51.
-    assert list(data[8:]) == [0, 102, 51, 255]
+    assert data[:8] == struct.pack("<2f", *bounds)
+    assert list(data[8:]) == codes
     np.testing.assert_allclose(
-        decode_annotations(record, metadata), annotations, rtol=1e-6
-    )
-
-
-def test_sqrt8_with_a_sign_by_hand():
-    metadata = described(grid=(1, 2), depth=2)
-    annotations = np.array([[-9.0, 0.0], [1.0, 4.0]], np.float32)
-    record = encode_annotations(annotations, metadata)
-    data = zlib.decompress(record)
-    assert data[:8] == struct.pack("<2f", -3.0, 2.0)
-    # Roots -3, 0, 1, 2: 3 / 5 and 4 / 5 of 255 are 153 and 204.
-    assert list(data[8:]) == [0, 204, 153, 255]
-    np.testing.assert_allclose(
-        decode_annotations(record, metadata), annotations, atol=1e-6
+        decode_annotations(record, metadata), annotations, atol=1e-5
     )
 
 
@@ -70,25 +65,25 @@ def test_the_error_of_sqrt8_is_half_a_step(signed):
         annotations = annotations - annotations.mean((1, 2), keepdims=True)
     for annotation in annotations.astype(np.float32):
         record = encode_annotations(annotation, metadata)
-        found = decode_annotations(record, metadata)
+        decoded = decode_annotations(record, metadata)
         roots = np.sign(annotation) * np.sqrt(np.abs(annotation))
-        decoded = np.sign(found) * np.sqrt(np.abs(found))
+        decoded = np.sign(decoded) * np.sqrt(np.abs(decoded))
         span = np.ptp(roots.astype(np.float64))
         bound = span / 510 * (1 + 1e-4)
         assert np.abs(decoded - roots).max() <= bound
         if not signed:
             assert span == pytest.approx(np.sqrt(annotation.max()))
-            np.testing.assert_array_equal(found[annotation == 0], 0)
+            np.testing.assert_array_equal(decoded[annotation == 0], 0)
 
 
 def test_float16_loses_nothing_after_rounding():
     metadata = described("float16", grid=(14, 14), depth=64)
     annotation = rectified(1, metadata)[0]
     annotation[0, :3] = 65504, -65504, 6e-8
-    found = decode_annotations(
+    decoded = decode_annotations(
         encode_annotations(annotation, metadata), metadata
     )
-    np.testing.assert_array_equal(found, annotation.astype(np.float16))
+    np.testing.assert_array_equal(decoded, annotation.astype(np.float16))
 
 
 def pixels_of(grid=(5, 7), seed=0):
@@ -103,9 +98,9 @@ def test_pixels_lose_nothing():
     # Any reader of PNG sees them.
     image = np.asarray(Image.open(io.BytesIO(record)))
     np.testing.assert_array_equal(image.reshape(-1, 3), pixels)
-    found = decode_annotations(record, metadata)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, pixels)
+    decoded = decode_annotations(record, metadata)
+    assert decoded.dtype == np.float32
+    np.testing.assert_array_equal(decoded, pixels)
     batch = decode_annotations_batch(tf.constant([record] * 2), metadata)
     assert batch.shape == (2, 35, 3) and batch.dtype == tf.float32
     np.testing.assert_array_equal(batch[1], pixels)
@@ -142,9 +137,9 @@ def test_the_graph_decodes_as_numpy_does(precision):
     def graph(batch):
         return decode_annotations_batch(batch, metadata)
 
-    for found in (graph(batch), decode_annotations_batch(batch, metadata)):
-        assert found.dtype == tf.float32 and found.shape == (6, 196, 32)
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    for decoded in (graph(batch), decode_annotations_batch(batch, metadata)):
+        assert decoded.dtype == tf.float32 and decoded.shape == (6, 196, 32)
+        np.testing.assert_allclose(decoded, expected, rtol=1e-6, atol=1e-6)
     assert graph(batch[:0]).shape == (0, 196, 32)
     # Graph operations alone: no Python inside.
     nodes = graph.get_concrete_function().graph.as_graph_def().node
@@ -156,30 +151,23 @@ def test_the_graph_decodes_as_numpy_does(precision):
 def test_images_of_one_value(value):
     metadata = described()
     annotation = np.full((15, 4), value, np.float32)
-    found = decode_annotations(
+    decoded = decode_annotations(
         encode_annotations(annotation, metadata), metadata
     )
-    np.testing.assert_allclose(found, annotation, rtol=1e-6, atol=1e-41)
+    np.testing.assert_allclose(decoded, annotation, rtol=1e-6, atol=1e-41)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_annotations_that_are_not_finite(value):
-    annotation = np.zeros((15, 4), np.float32)
-    annotation[3, 2] = value
-    with pytest.raises(UserError, match="not finite.*--encoder_weights"):
-        encode_annotations(annotation, described())
-
-
-def test_annotations_too_large_for_float16():
+def test_annotations_that_cannot_be_encoded():
     annotation = np.full((15, 4), 7e4, np.float32)
+    encode_annotations(annotation, described("sqrt8"))
     with pytest.raises(UserError, match="--precision=sqrt8"):
         encode_annotations(annotation, described("float16"))
-    encode_annotations(annotation, described("sqrt8"))
-
-
-def test_annotations_of_another_shape():
     with pytest.raises(ValueError, match=r"\(15, 4\).*shape=\(4, 15\)"):
-        encode_annotations(np.zeros((4, 15), np.float32), described())
+        encode_annotations(annotation.reshape(4, 15), described())
+    for value in (np.nan, np.inf, -np.inf):
+        annotation[3, 2] = value
+        with pytest.raises(UserError, match="not finite.*--encoder_weights"):
+            encode_annotations(annotation, described())
 
 
 def malformed_records(metadata):
@@ -204,6 +192,6 @@ def test_malformed_records(precision):
         with pytest.raises(UserError):
             decode_annotations(record, metadata)
         if name in ("bomb", "with a tail"):
-            continue  # an index with such a length is refused before
+            continue  # The cache refuses a record of such a length.
         with pytest.raises(tf.errors.OpError):
             decode_annotations_batch(tf.constant([record]), metadata)
