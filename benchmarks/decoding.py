@@ -29,7 +29,7 @@ from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.configs.run_config import Config
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.inference.model_files import load_captioner
 from show_attend_tell.model import DecodingState
@@ -170,11 +170,11 @@ def main(argv: list[str]) -> None:
     del argv
     workdir = _WORKDIR.value
     try:
-        config = Config.load(workdir)
+        config = RunConfig.load(workdir)
         captioner, _ = load_captioner(workdir)
         cache = AnnotationCache.open(
             _ANNOTATIONS.value
-            or config.annotations
+            or config.encoder.annotations
             or os.path.join(workdir, "annotations")
         )
     except UserError as error:

@@ -1,8 +1,8 @@
-"""How a command runs: flags parsed, a user's mistake told in a line."""
+"""How a command runs: flags from options, a user's mistake in one line."""
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from absl import app, flags
 
@@ -10,6 +10,13 @@ from pipelines.errors import UserError
 from pipelines.options import flag_name, value_type
 
 flags.disclaim_key_flags()  # Its flags are those of the command that calls.
+
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
@@ -47,36 +54,22 @@ def no_arguments(arguments: Sequence[str]) -> None:
         )
 
 
-_DEFINE = {
-    bool: flags.DEFINE_bool,
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    str: flags.DEFINE_string,
-}
-
-
-def define_flags(config_class: type, excluded=()) -> Callable[[], dict]:
-    """Defines a flag for each option of a dataclass.
-
-    Args:
-        config_class: The dataclass.
-        excluded: Names of options that get no flag.
+def define_flags(
+    options: Iterable[dataclasses.Field],
+) -> Callable[[], dict[str, object]]:
+    """Defines a flag for each option, see `pipelines.options`.
 
     Returns:
         A function that, once flags are parsed, returns the options that were
-        given by name.
+        given, by flag.
     """
     holders = {}
-    for field in dataclasses.fields(config_class):
-        if field.name in excluded:
-            continue
-        name, choices = flag_name(field), field.metadata["choices"]
-        help = field.metadata["help"]
+    for field in options:
+        name, help = flag_name(field), field.metadata["help"]
+        choices = field.metadata["choices"]
         if choices:
             holder = flags.DEFINE_enum(name, None, choices, help)
         else:
             holder = _DEFINE[value_type(field)](name, None, help)
-        holders[field.name] = holder
-    return lambda: {
-        name: holder.value for name, holder in holders.items() if holder.present
-    }
+        holders[name] = holder
+    return lambda: {n: h.value for n, h in holders.items() if h.present}

@@ -8,49 +8,50 @@ takes what is here, also for some of the images. A run that was stopped goes
 on by the same command.
 """
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
 from absl import flags
 
 from pipelines.captions import summarize_skipped
-from pipelines.commands import no_arguments, run
-from pipelines.extraction_flags import define_extraction_flags
-from pipelines.sources import SOURCES, load_source
+from pipelines.commands import define_flags, no_arguments, run
+from pipelines.extraction_config import ExtractionConfig, SourceConfig
+from pipelines.options import replace_options
+from pipelines.sources import load_source
 
-_DATASET = flags.DEFINE_enum(
-    "dataset", None, SOURCES, "where the images come from", required=True
-)
-_EXTRACTION = define_extraction_flags()
+_SOURCE = define_flags(dataclasses.fields(SourceConfig))
+_EXTRACTION = define_flags(dataclasses.fields(ExtractionConfig))
+flags.mark_flags_as_required(["dataset", "annotations"])
 
 
 def main(arguments: Sequence[str]) -> None:
     """Extracts, or goes on."""
     no_arguments(arguments)
-    given = _EXTRACTION()
-    source = load_source(_DATASET.value, given.data_dir, given.captions)
+    source = load_source(**_SOURCE())
+    config = replace_options(ExtractionConfig(), _EXTRACTION())
     # Here, because TensorFlow takes seconds: help and mistakes come at once.
     from pipelines.cache.extraction import extract_annotations
     from pipelines.encoders.registry import build_encoder
 
-    encoder = build_encoder(given.encoder, given.layer, given.weights)
+    encoder = build_encoder(config.name, config.layer, config.weights)
     cache = extract_annotations(
         source.images,
         encoder,
-        given.resize_mode,
-        given.annotations,
-        given.precision,
+        config.resize_mode,
+        config.annotations,
+        config.precision,
     )
-    told = summarize_skipped((*source.skipped, *cache.skipped))
-    if told:
-        print(told)
+    summary = summarize_skipped((*source.skipped, *cache.skipped))
+    if summary:
+        print(summary)
     size = sum(
-        os.path.getsize(os.path.join(given.annotations, name))
-        for name in os.listdir(given.annotations)
+        os.path.getsize(os.path.join(config.annotations, name))
+        for name in os.listdir(config.annotations)
     )
     print(
         f"{len(cache)} images, {size / 2**20:.1f} MiB "
-        f"({size / 2**10 / len(cache):.1f} KiB an image): {given.annotations}"
+        f"({size / 2**10 / len(cache):.1f} KiB an image): {config.annotations}"
     )
 
 

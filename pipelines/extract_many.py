@@ -11,20 +11,21 @@ A run that was stopped goes on by the same command. Images that cannot be
 read are named in errors.jsonl.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands import run
+from pipelines.commands import define_flags, run
 from pipelines.errors import UserError
-from pipelines.extraction_flags import define_extraction_flags
-from pipelines.sources import SOURCES, load_source
+from pipelines.extraction_config import ExtractionConfig, SourceConfig
+from pipelines.options import replace_options
+from pipelines.sources import load_source
 
 _IMAGES = flags.DEFINE_string("images", None, "a glob; ** crosses folders")
-_DATASET = flags.DEFINE_enum(
-    "dataset", None, SOURCES, "in its place, a data set"
-)
-_EXTRACTION = define_extraction_flags()
+_SOURCE = define_flags(dataclasses.fields(SourceConfig))
+_EXTRACTION = define_flags(dataclasses.fields(ExtractionConfig))
+flags.mark_flag_as_required("annotations")
 _SHARD_SIZE = flags.DEFINE_integer(
     "shard_size", 256, "images that a worker takes at a time", lower_bound=1
 )
@@ -46,24 +47,24 @@ def main(arguments: Sequence[str]) -> None:
     from pipelines.sharded.pipeline import pipeline_options, run_pipeline
 
     options = pipeline_options(arguments)
-    given = _EXTRACTION()
-    if (_IMAGES.value is None) == (_DATASET.value is None):
+    source = _SOURCE()
+    config = replace_options(ExtractionConfig(), _EXTRACTION())
+    if (_IMAGES.value is None) == ("dataset" not in source):
         raise UserError(
             "Expected either --images or --dataset. Received: "
-            f"images={_IMAGES.value!r}, dataset={_DATASET.value!r}"
+            f"images={_IMAGES.value!r}, dataset={source.get('dataset')!r}"
         )
     if _IMAGES.value is not None:
         images = images_of_glob(_IMAGES.value)
     else:
-        source = load_source(_DATASET.value, given.data_dir, given.captions)
-        images = images_of_source(source.images)
-    weights = given.weights
+        images = images_of_source(load_source(**source).images)
+    weights = config.weights
     if weights not in ("default", "none"):
         weights = absolute(weights)
-    encoder = build_encoder_anywhere(given.encoder, given.layer, weights)
+    encoder = build_encoder_anywhere(config.name, config.layer, weights)
     work = ShardedExtraction(
-        absolute(given.annotations),
-        Metadata.describe(encoder, given.resize_mode, given.precision),
+        absolute(config.annotations),
+        Metadata.describe(encoder, config.resize_mode, config.precision),
         weights,
         retry_errors=_RETRY.value,
     )

@@ -41,6 +41,23 @@ def value_type(field: dataclasses.Field) -> type:
     return next(iter(typing.get_args(field.type)), field.type)
 
 
+def replace_options(config, options: dict[str, object]):
+    """Returns a dataclass with those options replaced that are given by flag.
+
+    Args:
+        config: The dataclass; flags of others are ignored.
+        options: Values by flag.
+    """
+    return dataclasses.replace(
+        config,
+        **{
+            field.name: options[flag_name(field)]
+            for field in dataclasses.fields(config)
+            if flag_name(field) in options
+        },
+    )
+
+
 def check_options(config) -> None:
     """Checks every option of a dataclass by its type, choices and range.
 

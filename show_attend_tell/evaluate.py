@@ -14,7 +14,6 @@ where references are COCO's annotations, Flickr's token file or Karpathy's
 split JSON. --compare=OTHER, captions of the same images, tells the difference.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from pipelines.errors import UserError
 from pipelines.files import write_json
 from pipelines.sources import SOURCES
 from show_attend_tell.configs.flags import define_decoding_flags
-from show_attend_tell.configs.run_config import Config
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.metrics.caption_scores import (
     Evaluation,
     check_same_images,
@@ -119,9 +118,8 @@ def _score_run(workdir: str) -> None:
         told,
         write_evaluation,
     )
-    from show_attend_tell.inference.workdir_captioner import decoding_of
 
-    decoding = decoding_of(config).replace(**_DECODING())
+    decoding = config.decoding.replace(**_DECODING())
     splits = [_ALSO.get(s, s) for s in (_SPLIT.value or "").split(",") if s]
     others = read_predictions(_COMPARE.value) if _COMPARE.value else None
     evaluated = evaluate_run(
@@ -138,7 +136,7 @@ def _score_run(workdir: str) -> None:
         print(report_run(_REPORT.value, workdir, evaluated[0], decoding))
 
 
-def _config(workdir: str) -> Config:
+def _config(workdir: str) -> RunConfig:
     """Returns the settings of a run, with what lies elsewhere now."""
     given = {
         "data_dir": _DATA_DIR.value,
@@ -150,7 +148,7 @@ def _config(workdir: str) -> Config:
     given = {name: value for name, value in given.items() if value}
     if _DATASET.value:  # How many images the training took of its own.
         given |= {"train_images": 0, "validation_images": 0, "test_images": 0}
-    return dataclasses.replace(Config.load(workdir), **given)
+    return RunConfig.load(workdir).replace(**given)
 
 
 def _compare_with(others: dict, found) -> None:

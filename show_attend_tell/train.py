@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from absl import flags
 
 from pipelines.commands import no_arguments, run
-from show_attend_tell.configs.flags import define_config_flags
+from show_attend_tell.configs.flags import define_run_flags
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "folder of the run; by default runs/RECIPE"
 )
-_CONFIG = define_config_flags()
+_CONFIG = define_run_flags()
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -31,7 +31,6 @@ COMMANDS = {
 # They and what lies between flags and libraries may read flags.
 FLAGS = {
     "pipelines.commands",
-    "pipelines.extraction_flags",
     "show_attend_tell.configs.flags",
 }
 

@@ -18,7 +18,7 @@ SOURCES = (
 
 
 def load_source(
-    name: str,
+    dataset: str,
     data_dir: str | None = None,
     captions: str | None = None,
     **options: Any,
@@ -29,7 +29,7 @@ def load_source(
     `pipelines.captions.summarize_skipped` tells them in a few lines.
 
     Args:
-        name: One of `SOURCES`.
+        dataset: One of `SOURCES`.
         data_dir: The folder of the data; not for `"scenes"`.
         captions: The file of the captions, where a source takes one: needed
             for `"karpathy"`, not taken by `"scenes"` and `"coco_captions"`.
@@ -44,15 +44,15 @@ def load_source(
         UserError: The name is unknown, a file is missing, or more than a
             small share of what the lists name is missing or doubtful.
     """
-    if name in ("scenes", "coco_captions") and captions is not None:
+    if dataset in ("scenes", "coco_captions") and captions is not None:
         raise UserError(
-            f"Expected no --captions for {name}, which brings its own. "
+            f"Expected no --captions for {dataset}, which brings its own. "
             f"Received: captions={captions!r}"
         )
     # A shell leaves the ~ of --data_dir=~/photos as it is.
     data_dir = data_dir and os.path.expanduser(data_dir)
     captions = captions and os.path.expanduser(captions)
-    match name:
+    match dataset:
         case "scenes":
             from pipelines.sources.scenes import load_scenes
 
@@ -83,5 +83,5 @@ def load_source(
             return load_folder(data_dir, captions, **options)
     raise UserError(
         f"Expected --dataset to be one of {', '.join(SOURCES)}. "
-        f"Received: {name!r}"
+        f"Received: {dataset!r}"
     )

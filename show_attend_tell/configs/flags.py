@@ -1,27 +1,19 @@
-"""From settings to flags and back: the one bridge between the two."""
+"""The flags of a run and of decoding."""
 
 import dataclasses
 import os
-import typing
 from collections.abc import Callable
 
 from absl import flags
 
 from pipelines.commands import define_flags
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.configs.run_config import RECIPES, Config
+from show_attend_tell.configs.recipes import RECIPES, load_recipe
+from show_attend_tell.configs.run_config import RUN_OPTIONS, RunConfig
 
 flags.disclaim_key_flags()
 
-# No flag given: the recipe's value.
-_DEFINE = {
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    str: flags.DEFINE_string,
-}
-
-
-# Where no recipe is named, the data set's own.
+# Where no recipe is named, the data set's.
 _RECIPE_OF = {
     "scenes": "scenes",
     "flickr8k": "flickr8k_soft",
@@ -31,67 +23,51 @@ _RECIPE_OF = {
     "coco_captions": "coco_soft",
     "folder": "flickr8k_soft",
 }
-_PATHS = ("data_dir", "captions", "annotations", "warm_start")
+# Keywords where a path is expected.
+_NO_PATHS = {("encoder_weights", "default"), ("encoder_weights", "none")}
 
 
-def define_config_flags() -> Callable[[], tuple[str, Config]]:
-    """Defines `--recipe` and a flag for each setting.
+def define_run_flags() -> Callable[[], tuple[str, RunConfig]]:
+    """Defines `--recipe` and a flag for each option of a run.
 
     Returns:
-        A function that, once flags are parsed, gives the name of the recipe,
-        and its settings with those of the flags that were given in their
-        place. Paths are made absolute.
+        A function that, once flags are parsed, returns the name of the recipe,
+        and its configuration with the options that were given in place.
     """
     recipe = flags.DEFINE_enum(
         "recipe",
         None,
-        sorted(RECIPES),
-        "the settings to start from; by default the data set's",
+        RECIPES,
+        "configuration to start from; by default the data set's",
     )
-    types = typing.get_type_hints(Config)
-    holders = {}
-    for field in dataclasses.fields(Config):
-        choices = field.metadata["choices"]
-        help = field.metadata["help"]
-        if choices:
-            holder = flags.DEFINE_enum(field.name, None, choices, help)
-        else:
-            kind = next(t for t in (int, float, str) if _is(types, field, t))
-            holder = _DEFINE[kind](field.name, None, help)
-        holders[field.name] = holder
+    read = define_flags([field for _, field in RUN_OPTIONS.values()])
 
-    def read() -> tuple[str, Config]:
-        given = {
-            name: holder.value
-            for name, holder in holders.items()
-            if holder.present
-        }
-        for name in _PATHS:
-            if name in given:
-                given[name] = _absolute(given[name])
-        if given.get("encoder_weights") not in (None, "default", "none"):
-            given["encoder_weights"] = _absolute(given["encoder_weights"])
-        name = recipe.value or _RECIPE_OF[given.get("dataset", "scenes")]
-        config = dataclasses.replace(RECIPES[name].config, **given)
+    def read_config() -> tuple[str, RunConfig]:
+        options = read()
+        name = recipe.value or _RECIPE_OF[options.get("dataset", "scenes")]
+        config = load_recipe(name).replace(**_absolute(options))
         config.check()
         return name, config
 
-    return read
+    return read_config
 
 
 def define_decoding_flags() -> Callable[[], dict]:
     """Defines a flag for each option of `Decoding`.
 
     Returns:
-        A function that, once flags are parsed, gives those that were given.
+        A function that, once flags are parsed, returns the options given.
     """
-    return define_flags(Decoding)
+    return define_flags(dataclasses.fields(Decoding))
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def _is(types, field, kind) -> bool:
-    hint = types[field.name]
-    return hint is kind or kind in typing.get_args(hint)
+def _absolute(options: dict[str, object]) -> dict[str, object]:
+    """Makes paths absolute, which `config.json` keeps."""
+    paths = {
+        flag: os.path.abspath(os.path.expanduser(path))
+        for flag, path in options.items()
+        if path
+        and RUN_OPTIONS[flag][1].metadata.get("is_path")
+        and (flag, path) not in _NO_PATHS
+    }
+    return options | paths

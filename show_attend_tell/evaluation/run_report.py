@@ -9,7 +9,7 @@ from pipelines.files import read_json
 from pipelines.sources.scenes import scene_of
 from pipelines.sources.scenes_grammar import check_caption
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.configs.run_config import Config
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.report import Entry, truth_tables, write_report
 from show_attend_tell.evaluation.split_evaluation import (
     HISTORY_FILE,
@@ -32,7 +32,7 @@ def report_run(
     Returns:
         The path of the page.
     """
-    config = Config.load(workdir)
+    config = RunConfig.load(workdir)
     run = os.path.basename(os.path.abspath(workdir))
     members = found.figures.get("ensemble")
     if members:
@@ -40,16 +40,16 @@ def report_run(
     history = os.path.join(workdir, HISTORY_FILE)
     return write_report(
         directory,
-        f"{config.dataset}, {found.split}",
+        f"{config.data.dataset}, {found.split}",
         found.figures,
         found.evaluation.intervals,
-        _entries(found, config.dataset == "scenes"),
+        _entries(found, config.data.dataset == "scenes"),
         about={
             "Run": run,
-            "Data": f"{config.dataset}, {found.split}",
+            "Data": f"{config.data.dataset}, {found.split}",
             "Images": f"{len(found.images)}, with "
             f"{found.figures['references']} references",
-            "Encoder": f"{config.encoder}, {config.resize_mode}",
+            "Encoder": f"{config.encoder.name}, {config.encoder.resize_mode}",
             "Decoding": _told(decoding),
             "Words by": found.evaluation.tokenizer,
         },

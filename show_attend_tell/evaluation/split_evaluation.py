@@ -13,7 +13,7 @@ from pipelines.errors import UserError
 from pipelines.files import read_json, write_json
 from pipelines.vocabulary import words_of
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.configs.run_config import Config
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.model_files import (
@@ -76,7 +76,7 @@ class SplitEvaluation:
 
 
 def evaluate_run(
-    config: Config,
+    config: RunConfig,
     workdir: str,
     splits: Sequence[str],
     decoding: Decoding,
@@ -142,7 +142,12 @@ def evaluate_run(
         )
         captions = caption_split(caption_generator, cache, images, decoding)
         found = evaluate_split(
-            split, images, captions, known, config.dataset == "scenes", shown
+            split,
+            images,
+            captions,
+            known,
+            config.data.dataset == "scenes",
+            shown,
         )
         found.figures.update(members)
         evaluated.append(found)
@@ -150,7 +155,7 @@ def evaluate_run(
 
 
 def _consensus(
-    config: Config,
+    config: RunConfig,
     workdir: str,
     trained_on: Metadata,
     images: Sequence[CaptionedImage],
@@ -166,7 +171,7 @@ def _consensus(
     Raises:
         UserError: They are missing, and the data set is another.
     """
-    others = config.dataset != Config.load(workdir).dataset
+    others = config.data.dataset != RunConfig.load(workdir).data.dataset
     if has_similar_photos(workdir) or others or not images:
         return ConsensusReranker.load(workdir, trained_on)
     images = images[:MAX_PHOTOS]

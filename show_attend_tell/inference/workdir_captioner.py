@@ -15,7 +15,7 @@ from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images.decoding import Photo, fit_image, load_image
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.configs.run_config import Config
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.model_files import METADATA_FILE, load_ensemble
@@ -59,13 +59,13 @@ class WorkdirCaptioner(PhotoCaptioner):
         Raises:
             UserError: A file is missing, or does not belong to the others.
         """
-        config = Config.load(workdir)
+        config = RunConfig.load(workdir)
         captioner, vocabulary = load_ensemble(workdir, ensemble)
         trained_on = Metadata.from_dict(
             read_json(os.path.join(workdir, METADATA_FILE))
         )
         encoder = encoder_of(
-            trained_on, encoder_weights or config.encoder_weights, workdir
+            trained_on, encoder_weights or config.encoder.weights, workdir
         )
         caption_generator = CaptionGenerator(
             captioner,
@@ -74,7 +74,7 @@ class WorkdirCaptioner(PhotoCaptioner):
             trained_on.resize_mode,
             functools.partial(ConsensusReranker.load, workdir, trained_on),
         )
-        return cls(encoder, caption_generator, decoding_of(config))
+        return cls(encoder, caption_generator, config.decoding)
 
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 8, **decoding
@@ -118,13 +118,3 @@ def encoder_of(trained_on: Metadata, weights: str, workdir: str) -> Encoder:
             "--encoder_weights=FILE"
         )
     return encoder
-
-
-def decoding_of(config: Config) -> Decoding:
-    """Returns the decoding settings of a run."""
-    return Decoding(
-        beam_width=config.beam_width,
-        length_penalty=config.length_penalty,
-        max_words=config.max_words,
-        consensus=config.consensus,
-    )

@@ -17,7 +17,7 @@ from pipelines.errors import UserError
 from pipelines.files import read_json, write_json
 from pipelines.sources import load_source
 from pipelines.vocabulary import Vocabulary
-from show_attend_tell.configs.run_config import Config
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.inference.model_files import (
     METADATA_FILE,
     VOCABULARY_FILE,
@@ -49,19 +49,22 @@ class Data:
         return tuple(self.cache.metadata.grid)
 
 
-def load_splits(config: Config) -> dict[str, tuple[CaptionedImage, ...]]:
+def load_splits(config: RunConfig) -> dict[str, tuple[CaptionedImage, ...]]:
     """Loads the images of each split, as many as the settings ask for."""
     limits = {
-        "train": config.train_images,
-        "validation": config.validation_images,
-        "test": config.test_images,
-        "novel": config.test_images,
+        "train": config.data.train_images,
+        "validation": config.data.validation_images,
+        "test": config.data.test_images,
+        "novel": config.data.test_images,
     }
     limits = {name: limit for name, limit in limits.items() if limit}
     # Scenes beyond them would be drawn in vain.
-    options = limits if config.dataset == "scenes" else {}
+    options = limits if config.data.dataset == "scenes" else {}
     source: Source = load_source(
-        config.dataset, config.data_dir, config.captions, **options
+        config.data.dataset,
+        config.data.data_dir,
+        config.data.captions,
+        **options,
     )
     told = summarize_skipped(source.skipped)
     if told:
@@ -71,7 +74,7 @@ def load_splits(config: Config) -> dict[str, tuple[CaptionedImage, ...]]:
     }
 
 
-def prepare_data(config: Config, workdir: str) -> Data:
+def prepare_data(config: RunConfig, workdir: str) -> Data:
     """Loads images and captions, extracts annotations, counts words.
 
     Raises:
@@ -82,7 +85,7 @@ def prepare_data(config: Config, workdir: str) -> Data:
     for name in ("train", "validation"):
         if not splits.get(name):
             raise UserError(
-                f"{config.dataset} has no images in its split {name!r}, "
+                f"{config.data.dataset} has no images in its split {name!r}, "
                 "which training needs"
             )
     images = [image for split in splits.values() for image in split]
@@ -91,9 +94,11 @@ def prepare_data(config: Config, workdir: str) -> Data:
     encoder = cut.frozen
     what = "annotations" if cut.live is None else encoder.layer
     print(f"{what} of {len(images)} images: {directory}")
-    expected = Metadata.describe(encoder, config.resize_mode, config.precision)
+    expected = Metadata.describe(
+        encoder, config.encoder.resize_mode, config.encoder.precision
+    )
     begun = os.path.exists(os.path.join(workdir, METADATA_FILE))
-    if config.warm_start and not begun:
+    if config.training.warm_start and not begun:
         check_annotations(config, _start(config, cut))
     cache = open_cache(directory, expected, images) or extract(
         images, encoder, config, directory
@@ -103,10 +108,10 @@ def prepare_data(config: Config, workdir: str) -> Data:
     }
     vocabulary = Vocabulary.build(
         (text for image in splits["train"] for text in image.captions),
-        config.vocabulary_size,
-        config.min_count,
+        config.data.vocabulary_size,
+        config.data.min_count,
     )
-    if config.warm_start:
+    if config.training.warm_start:
         vocabulary = known_words(config, workdir).extended(vocabulary.words)
     vocabulary.save(os.path.join(workdir, VOCABULARY_FILE))
     write_json(os.path.join(workdir, METADATA_FILE), cache.metadata.to_dict())
@@ -117,13 +122,18 @@ def prepare_data(config: Config, workdir: str) -> Data:
     return Data(splits, cache, vocabulary, cut.live)
 
 
-def _encoder(config: Config) -> CutEncoder:
+def _encoder(config: RunConfig) -> CutEncoder:
     """Builds what is cached, and what learns, if anything does."""
-    named = (config.encoder, config.encoder_layer, config.encoder_weights)
-    if config.finetune:
-        pixels = bool(config.augmentations)
-        return cut_encoder(*named, config.finetune, pixels, config.dtype_policy)
-    if config.encoder_layer == PIXELS:
+    named = (config.encoder.name, config.encoder.layer, config.encoder.weights)
+    if config.encoder.finetune:
+        pixels = bool(config.encoder.augmentations)
+        return cut_encoder(
+            *named,
+            config.encoder.finetune,
+            pixels,
+            config.training.dtype_policy,
+        )
+    if config.encoder.layer == PIXELS:
         raise UserError(
             "Expected --finetune with pixels. Received: --encoder_layer="
             f"{PIXELS}. Give --finetune=all and no --encoder_layer."
@@ -132,18 +142,23 @@ def _encoder(config: Config) -> CutEncoder:
     return CutEncoder(frozen=encoder, live=None, uncut=encoder)
 
 
-def _start(config: Config, cut: CutEncoder) -> Metadata:
+def _start(config: RunConfig, cut: CutEncoder) -> Metadata:
     """Describes the annotations that the model to start from was given.
 
     Where its encoder did not learn, they are the whole encoder's.
     """
-    learned = Config.load(config.warm_start).finetune
+    learned = RunConfig.load(config.training.warm_start).encoder.finetune
     encoder = cut.frozen if learned else cut.uncut
-    return Metadata.describe(encoder, config.resize_mode, config.precision)
+    return Metadata.describe(
+        encoder, config.encoder.resize_mode, config.encoder.precision
+    )
 
 
 def prepare_split(
-    config: Config, workdir: str, split: str, images: Sequence[CaptionedImage]
+    config: RunConfig,
+    workdir: str,
+    split: str,
+    images: Sequence[CaptionedImage],
 ) -> AnnotationCache:
     """Opens the annotations of a split, or extracts those that are missing.
 
@@ -167,14 +182,14 @@ def prepare_split(
         cache = open_cache(directory, trained_on, images)
         if cache is not None:
             return cache
-    encoder = encoder_of(trained_on, config.encoder_weights, workdir)
+    encoder = encoder_of(trained_on, config.encoder.weights, workdir)
     print(f"annotations of {len(images)} images: {own}")
     return extract(images, encoder, config, own)
 
 
-def annotations_of(config: Config, workdir: str) -> str:
+def annotations_of(config: RunConfig, workdir: str) -> str:
     """Returns the folder of a run's annotations."""
-    return config.annotations or os.path.join(workdir, "annotations")
+    return config.encoder.annotations or os.path.join(workdir, "annotations")
 
 
 def open_cache(
@@ -192,12 +207,16 @@ def open_cache(
 def extract(
     images: Sequence[CaptionedImage],
     encoder: Encoder,
-    config: Config,
+    config: RunConfig,
     directory: str,
 ) -> AnnotationCache:
     """Extracts annotations, and tells what was left out."""
     cache = extract_annotations(
-        images, encoder, config.resize_mode, directory, config.precision
+        images,
+        encoder,
+        config.encoder.resize_mode,
+        directory,
+        config.encoder.precision,
     )
     told = summarize_skipped(cache.skipped)
     if told:

@@ -31,11 +31,8 @@ from pipelines.files import (
 from pipelines.images.augmentation import Augmentation, can_mirror
 from pipelines.images.decoding import decode_image
 from pipelines.vocabulary import words_of
-from show_attend_tell.configs.run_config import (
-    FILE_NAME,
-    MODEL_SETTINGS,
-    Config,
-)
+from show_attend_tell.configs.objective import ObjectiveConfig
+from show_attend_tell.configs.run_config import FILE_NAME, RunConfig
 from show_attend_tell.evaluation.curves import draw_curves
 from show_attend_tell.evaluation.split_evaluation import (
     HISTORY_FILE,
@@ -56,7 +53,6 @@ from show_attend_tell.inference.model_files import (
     check_vocabulary,
     load_model,
 )
-from show_attend_tell.inference.workdir_captioner import decoding_of
 from show_attend_tell.metrics.cider import cider_d
 from show_attend_tell.metrics.ngrams import match_words
 from show_attend_tell.model import Captioner
@@ -73,7 +69,7 @@ VERSIONS_FILE = "versions.json"
 _FITTED = 64
 
 
-def train(config: Config, workdir: str) -> dict:
+def train(config: RunConfig, workdir: str) -> dict:
     """Runs everything: annotations, words, training, scores, pictures.
 
     Args:
@@ -94,11 +90,11 @@ def train(config: Config, workdir: str) -> dict:
         "choose another --workdir."
     )
     begun = os.path.exists(os.path.join(workdir, CHECKPOINT_FILE))
-    if config.warm_start and not begun:
+    if config.training.warm_start and not begun:
         check_settings(config, workdir)
     with locked(workdir, busy):
         _claim(workdir, config)
-        keras.utils.set_random_seed(config.seed)
+        keras.utils.set_random_seed(config.training.seed)
         data = prepare_data(config, workdir)
         _Run(config, workdir, data).train()
         scores = _final_scores(config, workdir)
@@ -107,21 +103,15 @@ def train(config: Config, workdir: str) -> dict:
     return scores
 
 
-def _claim(workdir: str, config: Config) -> None:
+def _claim(workdir: str, config: RunConfig) -> None:
     """Makes the folder this run's, or finds that it is."""
     path = os.path.join(workdir, FILE_NAME)
     if os.path.exists(path):
-        before = dataclasses.asdict(Config.load(workdir))
-        now = dataclasses.asdict(config)
-        changed = [
-            f"--{name}={before[name]} (received {now[name]})"
-            for name in now
-            if now[name] != before[name]
-        ]
+        changed = RunConfig.load(workdir).differences(config)
         if changed:
             raise UserError(
                 f"{workdir} holds a run with other settings: "
-                f"{', '.join(changed)}. Give the same flags to go on with "
+                f"{', '.join(changed.values())}. Give the same flags to go on with "
                 "it, or another --workdir."
             )
         return
@@ -141,7 +131,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def build_captioner(config: Config, data: Data, steps: int = 0) -> Captioner:
+def build_captioner(config: RunConfig, data: Data, steps: int = 0) -> Captioner:
     """Builds the model of the settings.
 
     Args:
@@ -155,17 +145,22 @@ def build_captioner(config: Config, data: Data, steps: int = 0) -> Captioner:
             encoder = _rebuilt(encoder)
         learning = {
             "encoder": encoder,
-            "encoder_learning_rate_multiplier": config.encoder_learning_rate
-            / config.learning_rate,
-            "encoder_start": config.frozen_epochs * steps,
+            "encoder_learning_rate_multiplier": config.encoder.learning_rate
+            / config.training.learning_rate,
+            "encoder_start": config.encoder.frozen_epochs * steps,
         }
-    settings = {name: getattr(config, name) for name in MODEL_SETTINGS}
-    settings["annotation_scale"] = config.annotation_scale or 1.0
+    settings = {
+        **dataclasses.asdict(config.model),
+        **_objective_settings(config.objective),
+        "ema": config.training.ema,
+    }
+    del settings["fused_decoder"]
+    settings["annotation_scale"] = config.model.annotation_scale or 1.0
     captioner = Captioner(
         len(data.vocabulary),
         **settings,
         vocabulary_digest=data.vocabulary.digest,
-        dtype=config.dtype_policy,
+        dtype=config.training.dtype_policy,
         **learning,
     )
     metadata = data.cache.metadata
@@ -178,9 +173,19 @@ def build_captioner(config: Config, data: Data, steps: int = 0) -> Captioner:
     return captioner
 
 
-def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
-    rate = config.learning_rate
-    if config.schedule == "cosine":
+def _objective_settings(objective: ObjectiveConfig) -> dict:
+    settings = {
+        name: value
+        for name, value in dataclasses.asdict(objective).items()
+        if not name.startswith("reward_")
+    }
+    hard = settings.pop("name") == "hard_attention"
+    return settings | {"attention": "hard" if hard else "soft"}
+
+
+def _optimizer(config: RunConfig, steps: int) -> keras.optimizers.Optimizer:
+    rate = config.training.learning_rate
+    if config.training.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
             rate / 10,
             decay_steps=max(steps * 19 // 20, 1),
@@ -188,17 +193,17 @@ def _optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
             warmup_steps=max(steps // 20, 1),
         )
     kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
-    return kinds[config.optimizer](
-        rate, global_clipnorm=config.clip_norm or None
+    return kinds[config.training.optimizer](
+        rate, global_clipnorm=config.training.clip_norm or None
     )
 
 
-def strategy_of(config: Config) -> tf.distribute.Strategy:
+def strategy_of(config: RunConfig) -> tf.distribute.Strategy:
     """Returns what shares out the training among devices.
 
     That is nothing but TensorFlow's default where there is one alone.
     """
-    if config.strategy == "none":
+    if config.training.strategy == "none":
         return tf.distribute.get_strategy()
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     devices = tf.config.list_logical_devices(kind)
@@ -238,25 +243,25 @@ def _rebuilt(model: keras.Model) -> keras.Model:
     return copy
 
 
-def scheduled_share(config: Config, epoch: int) -> float:
+def scheduled_share(config: RunConfig, epoch: int) -> float:
     """Returns how many previous words are drawn in an epoch, from 0 on.
 
     None in the first, growing evenly to all that the settings ask for in the
     last.
     """
-    last = config.epochs - 1
-    return config.scheduled_sampling * (epoch / last if last else 1.0)
+    last = config.training.epochs - 1
+    return config.objective.scheduled_sampling * (epoch / last if last else 1.0)
 
 
-def _augmentation(config: Config) -> Augmentation | None:
-    kinds = dict.fromkeys(config.augmentations, True)
-    return Augmentation(**kinds, seed=config.seed) if kinds else None
+def _augmentation(config: RunConfig) -> Augmentation | None:
+    kinds = dict.fromkeys(config.encoder.augmentations, True)
+    return Augmentation(**kinds, seed=config.training.seed) if kinds else None
 
 
 class _Run:
     """One training run and what it has reached."""
 
-    def __init__(self, config: Config, workdir: str, data: Data):
+    def __init__(self, config: RunConfig, workdir: str, data: Data):
         self.config, self.workdir, self.data = config, workdir, data
         self.batches = TrainingBatches(
             data.cache,
@@ -268,11 +273,11 @@ class _Run:
                 )
                 for image in data.splits["train"]
             ],
-            batch_size=config.batch_size,
-            batching=config.batching,
-            length_step=config.length_step,
-            max_words=config.max_training_words,
-            seed=config.seed,
+            batch_size=config.data.batch_size,
+            batching=config.data.batching,
+            length_step=config.data.length_step,
+            max_words=config.data.max_training_words,
+            seed=config.training.seed,
             augmentation=_augmentation(config),
         )
         self.steps = self.batches.steps()
@@ -282,30 +287,32 @@ class _Run:
         check_shares(self.batches, strategy.num_replicas_in_sync)
         with strategy.scope():
             self.model = self._load_or_build()
-            if config.objective == "self_critical":
+            if config.objective.name == "self_critical":
                 self.chosen_by = "CIDEr-D"
                 self.model.objective = self._self_critical()
         self.history = self._load_history()
         self.summaries = Summaries(os.path.join(workdir, "tensorboard"))
         self.caption_generator = CaptionGenerator(
-            self.model, data.vocabulary, data.grid, config.resize_mode
+            self.model, data.vocabulary, data.grid, config.encoder.resize_mode
         )
         # Epochs are compared by what users will be told: on photos greedy
         # captions get no better long before those of beam search do.
         # Choosing among them would tell little of the model.
-        self.decoding = dataclasses.replace(decoding_of(config), consensus=0)
+        self.decoding = dataclasses.replace(
+            config.decoding, consensus=0, num_captions=1
+        )
 
     def train(self) -> None:
         """Trains epoch by epoch until the last, or until it gets no better."""
         first = self._step() // self.steps
         # An epoch whose captions were not yet scored when the run stopped;
         # what a warm start begins with counts as epoch 0.
-        scored = 0 if not self.config.warm_start else -1
+        scored = 0 if not self.config.training.warm_start else -1
         if self.history:
             scored = self.history[-1]["epoch"]
         if first > scored:
             self._validate(first - 1)
-        for epoch in range(first, self.config.epochs):
+        for epoch in range(first, self.config.training.epochs):
             if self._is_over():
                 break
             self._train_epoch(epoch)
@@ -315,7 +322,9 @@ class _Run:
         first = epoch * self.steps
         start = self._step() - first
         left = self.steps - start
-        self.model.set_random_state(self.config.seed, self._step(), first)
+        self.model.set_random_state(
+            self.config.training.seed, self._step(), first
+        )
         if self.model.sampling:
             self.model.sampling.probability.assign(
                 scheduled_share(self.config, epoch)
@@ -324,9 +333,11 @@ class _Run:
         logs = self.model.fit(
             self.batches.epoch(epoch, start),
             initial_epoch=epoch,
-            epochs=self.config.epochs,
+            epochs=self.config.training.epochs,
             steps_per_epoch=left,
-            callbacks=[_Epoch(self.save, self.config.checkpoint_minutes)],
+            callbacks=[
+                _Epoch(self.save, self.config.training.checkpoint_minutes)
+            ],
         ).history
         self.save()
         means = {name: values[-1] for name, values in logs.items()}
@@ -367,7 +378,7 @@ class _Run:
 
     def _keep(self, epoch: int) -> None:
         """Keeps the models of the last epochs, as many as are asked for."""
-        kept = self.config.keep_epochs
+        kept = self.config.training.keep_epochs
         if not kept:
             return
         folder = os.path.join(self.workdir, EPOCHS_FOLDER)
@@ -384,8 +395,10 @@ class _Run:
         captions = caption_split(
             self.caption_generator, self.data.cache, images, self.decoding
         )
-        scores = quick_scores(captions, images, self.config.dataset == "scenes")
-        if self.config.objective == "self_critical":
+        scores = quick_scores(
+            captions, images, self.config.data.dataset == "scenes"
+        )
+        if self.config.objective.name == "self_critical":
             matches = match_words(
                 [caption.words for caption in captions],
                 [[words_of(c) for c in image.captions] for image in images],
@@ -398,7 +411,7 @@ class _Run:
         if not scores:
             return False
         since = len(scores) - 1 - int(np.argmax(scores))
-        return since >= self.config.patience
+        return since >= self.config.training.patience
 
     def _step(self) -> int:
         return self.model.steps_taken()
@@ -415,12 +428,14 @@ class _Run:
             print(f"goes on from step {model.steps_taken()} of {path}")
             return model
         model = build_captioner(self.config, self.data, self.steps)
-        optimizer = _optimizer(self.config, self.steps * self.config.epochs)
+        optimizer = _optimizer(
+            self.config, self.steps * self.config.training.epochs
+        )
         # What gains by being compiled already is, see `Captioner`.
         model.compile(optimizer=optimizer, jit_compile=False)
-        if self.config.warm_start:
+        if self.config.training.warm_start:
             self._warm_start(model)
-        elif not self.config.annotation_scale:
+        elif not self.config.model.annotation_scale:
             model.fit_annotation_scale(self._some_annotations())
         return model
 
@@ -435,14 +450,14 @@ class _Run:
         return SelfCritical(
             self.model,
             [example.captions for example in self.batches.examples],
-            config.max_words,
-            config.reward_samples,
-            config.reward_baseline,
-            config.reward_bleu,
-            config.reward_meteor,
-            config.reward_temperature,
-            config.length_step,
-            config.seed,
+            config.decoding.max_words,
+            config.objective.reward_samples,
+            config.objective.reward_baseline,
+            config.objective.reward_bleu,
+            config.objective.reward_meteor,
+            config.objective.reward_temperature,
+            config.data.length_step,
+            config.training.seed,
         )
 
     def _warm_start(self, model: Captioner) -> None:
@@ -488,9 +503,9 @@ def _save_model(model: Captioner, path: str) -> None:
             os.remove(beside)
 
 
-def _final_scores(config: Config, workdir: str) -> dict:
+def _final_scores(config: RunConfig, workdir: str) -> dict:
     """Scores the best model on what it was not chosen on, and draws."""
-    decoding = decoding_of(config)
+    decoding = config.decoding
     evaluated = evaluate_run(config, workdir, (), decoding)
     for found in evaluated:
         print(f"\n{told(found)}")
@@ -500,7 +515,9 @@ def _final_scores(config: Config, workdir: str) -> dict:
 
 def _draw(config, workdir, images, captions) -> None:
     folder = os.path.join(workdir, "pictures")
-    chosen = list(zip(images, captions, strict=True))[: config.pictures]
+    chosen = list(zip(images, captions, strict=True))[
+        : config.training.pictures
+    ]
     pictures, said = [], []
     for image, caption in chosen:
         if caption.words:

@@ -15,7 +15,7 @@ from pipelines.cache.metadata import Metadata
 from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.vocabulary import Vocabulary
-from show_attend_tell.configs.run_config import WEIGHT_SETTINGS, Config
+from show_attend_tell.configs.run_config import RUN_OPTIONS, RunConfig
 from show_attend_tell.inference.model_files import (
     METADATA_FILE,
     MODEL_FILE,
@@ -26,7 +26,7 @@ from show_attend_tell.inference.model_files import (
 from show_attend_tell.model import Captioner
 
 
-def check_settings(config: Config, workdir: str) -> None:
+def check_settings(config: RunConfig, workdir: str) -> None:
     """Checks that the weights of the old run have a place in the new one.
 
     Args:
@@ -38,13 +38,13 @@ def check_settings(config: Config, workdir: str) -> None:
         UserError: They have not, the old run has no model yet, or it is the
             new one.
     """
-    start = config.warm_start
+    start = config.training.warm_start
     if os.path.realpath(start) == os.path.realpath(workdir):
         raise UserError(
             "Expected --warm_start to be the workdir of another run. "
             f"Received: {start!r} for both. Choose another --workdir."
         )
-    before = Config.load(start)
+    differences = RunConfig.load(start).differences(config)
     path = os.path.join(start, MODEL_FILE)
     if not os.path.exists(path):
         raise UserError(
@@ -53,11 +53,11 @@ def check_settings(config: Config, workdir: str) -> None:
             f"python -m show_attend_tell.train --workdir={start}"
         )
     other = [
-        f"--{name}={getattr(before, name)} (received {getattr(config, name)})"
-        for name in WEIGHT_SETTINGS
-        if getattr(before, name) != getattr(config, name)
-        # The scale comes with the weights where nobody asks for one.
-        and (name != "annotation_scale" or config.annotation_scale)
+        difference
+        for flag, difference in differences.items()
+        if RUN_OPTIONS[flag][1].metadata.get("fixed_by_weights")
+        # The scale comes with the weights where none is given.
+        and (flag != "annotation_scale" or config.model.annotation_scale)
     ]
     if other:
         raise UserError(
@@ -66,7 +66,7 @@ def check_settings(config: Config, workdir: str) -> None:
         )
 
 
-def check_annotations(config: Config, annotations: Metadata) -> None:
+def check_annotations(config: RunConfig, annotations: Metadata) -> None:
     """Checks that the old run's annotations mean what the new run's do.
 
     Args:
@@ -76,18 +76,18 @@ def check_annotations(config: Config, annotations: Metadata) -> None:
     Raises:
         UserError: They do not.
     """
-    path = os.path.join(config.warm_start, METADATA_FILE)
+    path = os.path.join(config.training.warm_start, METADATA_FILE)
     differences = Metadata.from_dict(read_json(path)).differences(annotations)
     if differences:
         raise UserError(
-            f"The model in --warm_start={config.warm_start} was trained on "
+            f"The model in --warm_start={config.training.warm_start} was trained on "
             f"other annotations: {'; '.join(differences)}. Give the flags of "
             "that run: --encoder, --encoder_layer, --encoder_weights, "
             "--resize_mode, --precision, --finetune."
         )
 
 
-def known_words(config: Config, workdir: str) -> Vocabulary:
+def known_words(config: RunConfig, workdir: str) -> Vocabulary:
     """Returns the words to which the new run adds those of its data.
 
     Args:
@@ -100,11 +100,13 @@ def known_words(config: Config, workdir: str) -> Vocabulary:
     own = os.path.join(workdir, VOCABULARY_FILE)
     if os.path.exists(own):  # It was begun before.
         return Vocabulary.load(own)
-    return Vocabulary.load(os.path.join(config.warm_start, VOCABULARY_FILE))
+    return Vocabulary.load(
+        os.path.join(config.training.warm_start, VOCABULARY_FILE)
+    )
 
 
 def take_weights(
-    config: Config, captioner: Captioner, vocabulary: Vocabulary
+    config: RunConfig, captioner: Captioner, vocabulary: Vocabulary
 ) -> str:
     """Gives a new captioner the weights of the old run's best model.
 
@@ -119,7 +121,7 @@ def take_weights(
     Raises:
         UserError: The old model cannot be loaded, or does not fit.
     """
-    start = config.warm_start
+    start = config.training.warm_start
     old, words = load_captioner(start)
     if vocabulary.words[: len(words)] != words.words:
         raise UserError(

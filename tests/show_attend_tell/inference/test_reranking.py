@@ -321,7 +321,7 @@ ASKED = Decoding(method="sample", consensus=6)
 @pytest.fixture(scope="module")
 def run(trained, tmp_path_factory):
     """A small run on scenes, with the photos that captions are chosen by."""
-    from show_attend_tell.configs.run_config import Config
+    from show_attend_tell.configs.run_config import RunConfig
     from show_attend_tell.evaluation.split_evaluation import (
         evaluate_run,
         write_evaluation,
@@ -332,7 +332,7 @@ def run(trained, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", command_environment()["PATH"])
         evaluated = evaluate_run(
-            Config.load(folder), folder, ["validation"], ASKED
+            RunConfig.load(folder), folder, ["validation"], ASKED
         )
     write_evaluation(folder, evaluated, ASKED)
     return pathlib.Path(folder)
@@ -408,11 +408,11 @@ def test_a_run_without_photos_says_how_to_have_them(trained):
 
 
 def test_photos_of_training_are_not_scored_by_themselves(trained):
-    from show_attend_tell.configs.run_config import Config
+    from show_attend_tell.configs.run_config import RunConfig
     from show_attend_tell.evaluation.split_evaluation import evaluate_run
 
     with pytest.raises(UserError, match="--consensus=0 with --split=train"):
-        evaluate_run(Config.load(trained), str(trained), ["train"], ASKED)
+        evaluate_run(RunConfig.load(trained), str(trained), ["train"], ASKED)
 
 
 @pytest.mark.proof

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
-from show_attend_tell.configs.run_config import Config
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.objectives.scheduled_sampling import ScheduledSampling
 from show_attend_tell.training.run import scheduled_share
 from show_attend_tell.training.warm_start import copy_weights
@@ -147,7 +147,7 @@ def test_chance_follows_from_seed_and_step(attention):
 
 
 def test_the_share_grows_evenly():
-    config = Config(scheduled_sampling=0.4, epochs=5)
+    config = RunConfig().replace(scheduled_sampling=0.4, epochs=5)
     shares = [scheduled_share(config, epoch) for epoch in range(5)]
     np.testing.assert_allclose(shares, [0, 0.1, 0.2, 0.3, 0.4])
-    assert scheduled_share(Config(scheduled_sampling=0.4, epochs=1), 0) == 0.4
+    assert scheduled_share(config.replace(epochs=1), 0) == 0.4

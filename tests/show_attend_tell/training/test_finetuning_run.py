@@ -1,6 +1,5 @@
 """Runs in which the encoder learns."""
 
-import dataclasses
 import json
 
 import keras
@@ -10,7 +9,8 @@ import pytest
 from pipelines.encoders.fine_tuning import cut_encoder
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
-from show_attend_tell.configs.run_config import RECIPES, Config
+from show_attend_tell.configs.recipes import scenes
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.inference.model_files import load_model
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from show_attend_tell.training import run as training
@@ -59,12 +59,11 @@ def test_a_run_and_its_captions(trained, tmp_path):
     # The cache rounds features; now and then a word changes.
     assert sum(here[id] == there[id] for id in there if id in here) >= 5
     # What is cached is no annotation, and nobody takes it for one.
-    config = dataclasses.replace(
-        Config.load(str(workdir)),
-        annotations=str(workdir / "annotations"),
+    config = RunConfig.load(str(workdir)).replace(
+        annotations=str(workdir / "annotations")
     )
     for finetune, wanted in (("", "block4_conv2"), ("all", "pixels")):
-        config = dataclasses.replace(config, finetune=finetune)
+        config = config.replace(finetune=finetune)
         with pytest.raises(UserError) as caught:
             prepare_data(config, str(tmp_path))
         assert f"scenes/{wanted}, found scenes/coord" in str(caught.value)
@@ -78,7 +77,7 @@ class Stopped(Exception):
 def run_of(config, workdir, data, saves=None):
     """A run, to be stopped after it has saved so many times."""
     workdir.mkdir(exist_ok=True)
-    keras.utils.set_random_seed(config.seed)
+    keras.utils.set_random_seed(config.training.seed)
     run = training._Run(config, str(workdir), data)
     run.model.run_eagerly = True
     uncompiled(run.model)
@@ -102,24 +101,21 @@ def state(run):
 
 @pytest.mark.proof
 def test_stopped_and_gone_on_is_not_stopped(tmp_path):
-    config = Config.from_dict(
-        {
-            **vars(RECIPES["scenes"].config),
-            "train_images": 16,
-            "validation_images": 1,
-            "test_images": 1,
-            "units": 8,
-            "embedding_size": 8,
-            "attention_units": 8,
-            "batch_size": 40,
-            "epochs": 2,
-            "length_step": 40,
-            "checkpoint_minutes": 0.0,
-            "finetune": "block4_conv1",
-            "encoder_learning_rate": 1e-3,
-            "augmentation": "crop,flip,colour",
-            "annotations": str(tmp_path / "pixels"),
-        }
+    config = scenes.CONFIG.replace(
+        train_images=16,
+        validation_images=1,
+        test_images=1,
+        units=8,
+        embedding_size=8,
+        attention_units=8,
+        batch_size=40,
+        epochs=2,
+        length_step=40,
+        checkpoint_minutes=0.0,
+        finetune="block4_conv1",
+        encoder_learning_rate=1e-3,
+        augmentation="crop,flip,colour",
+        annotations=str(tmp_path / "pixels"),
     )
     data = prepare_data(config, str(tmp_path))
     assert data.cache.metadata.layer == "pixels"
@@ -148,21 +144,3 @@ def test_stopped_and_gone_on_is_not_stopped(tmp_path):
     moved = again.model.encoder.get_weights()
     moved = [np.any(a != b) for a, b in zip(first, moved, strict=True)]
     assert moved.count(True) == 4
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"finetune": "all", "consensus": 20}, "--consensus=0"),
-        ({"augmentation": "flip"}, "--finetune=LAYER"),
-        ({"augmentation": "turn", "finetune": "all"}, "crop, flip, colour"),
-        ({"augmentation": "crop,crop", "finetune": "all"}, "each once"),
-        ({"finetune": "all", "learning_rate": 0.0}, "--learning_rate"),
-        ({"dtype_policy": "float64"}, "bfloat16"),
-        ({"frozen_epochs": -1}, "--frozen_epochs"),
-    ],
-)
-def test_settings_that_do_not_go_together(settings, told):
-    with pytest.raises(UserError, match=told):
-        Config.from_dict(settings)
-    assert Config.from_dict({}).finetune == ""

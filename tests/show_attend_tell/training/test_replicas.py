@@ -16,7 +16,6 @@ import pytest
 
 from pipelines.batches import CaptionedAnnotation, TrainingBatches
 from pipelines.errors import UserError
-from show_attend_tell.configs.run_config import Config
 from show_attend_tell.inference.model_files import load_model
 from show_attend_tell.training.run import check_shares
 from tests.conftest import ROOT
@@ -85,19 +84,6 @@ def test_self_critical_training_is_that_of_one_device():
     assert found["reward"] > 0.05
 
 
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({"dtype_policy": "mixed_float16"}, "--dtype_policy=mixed_bfloat16"),
-        ({"finetune": "all", "encoder_weights": "none"}, "--encoder_weights"),
-        ({"strategy": "tpu"}, "none, mirrored"),
-    ],
-)
-def test_what_does_not_go_with_it_is_refused(values, told):
-    with pytest.raises(UserError, match=told):
-        Config.from_dict({"strategy": "mirrored", **values})
-
-
 FLAGS = (*TINY, "--strategy=mirrored", "--batch_size=20", "--ema=0.9")
 
 
@@ -159,7 +145,7 @@ def test_a_killed_run_ends_like_one_that_was_not(trained, tmp_path):
         *FLAGS,
         "--checkpoint_minutes=0",
         "--dropout=0.3",
-        "--attention=hard",
+        "--objective=hard_attention",
         "--scheduled_sampling=0.5",
         f"--annotations={trained / 'annotations'}",
     )

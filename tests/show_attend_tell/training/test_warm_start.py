@@ -1,6 +1,5 @@
 """Starting from a trained model: words merged, weights where they belong."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -11,7 +10,7 @@ import pytest
 
 from pipelines.cache.metadata import Metadata
 from pipelines.errors import UserError
-from show_attend_tell.configs.run_config import Config
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.inference.model_files import load_captioner
 from show_attend_tell.model import Captioner
 from show_attend_tell.training import warm_start
@@ -108,8 +107,8 @@ def test_a_trained_layer_is_never_lost():
 
 
 def settings(trained, **changes):
-    config = dataclasses.replace(Config.load(trained), **changes)
-    return dataclasses.replace(config, warm_start=str(trained))
+    config = RunConfig.load(trained)
+    return config.replace(**changes, warm_start=str(trained))
 
 
 def test_other_settings_are_named(trained, tmp_path):
@@ -118,7 +117,7 @@ def test_other_settings_are_named(trained, tmp_path):
         warm_start.check_settings(config, tmp_path)
     assert "--units=32 (received 16), --gate=scalar (received" in str(told)
     assert "dropout" not in str(told)
-    hard = settings(trained, attention="hard", regularizer_weight=0.0)
+    hard = settings(trained, objective="hard_attention")
     warm_start.check_settings(hard, tmp_path)
 
 
@@ -127,12 +126,12 @@ def test_a_start_that_is_none(trained, tmp_path):
         warm_start.check_settings(settings(trained), trained)
     with pytest.raises(UserError, match="config.json"):
         warm_start.check_settings(
-            dataclasses.replace(Config(), warm_start=str(tmp_path)), "new"
+            RunConfig().replace(warm_start=str(tmp_path)), "new"
         )
-    Config().save(tmp_path)
+    RunConfig().save(tmp_path)
     with pytest.raises(UserError, match="best.keras"):
         warm_start.check_settings(
-            dataclasses.replace(Config(), warm_start=str(tmp_path)), "new"
+            RunConfig().replace(warm_start=str(tmp_path)), "new"
         )
 
 

@@ -1,0 +1,33 @@
+"""The configuration of the data: images, vocabulary, batches."""
+
+import dataclasses
+
+from pipelines.extraction_config import SourceConfig
+from pipelines.options import option
+
+BATCHINGS = ("image", "length")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(SourceConfig):
+    """What a run is trained on, and how it is batched."""
+
+    train_images: int = option(0, "use this many for training; 0: all")
+    validation_images: int = option(0, "use this many for validation; 0: all")
+    test_images: int = option(0, "use this many for the test; 0: all")
+    vocabulary_size: int = option(
+        10000, "keep at most this many words", interval="[1, inf)"
+    )
+    min_count: int = option(5, "keep words that occur this often")
+    max_training_words: int = option(
+        50, "cut training captions here", interval="[1, inf)"
+    )
+    batch_size: int = option(64, "captions in a batch", interval="[1, inf)")
+    batching: str = option(
+        "image",
+        "a batch holds images with all captions, or captions of one length",
+        choices=BATCHINGS,
+    )
+    length_step: int = option(
+        4, "lengths are padded to multiples of this", interval="[1, inf)"
+    )
