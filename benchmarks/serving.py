@@ -31,7 +31,7 @@ import numpy as np
 from absl import app, flags
 
 from pipelines.errors import UserError
-from show_attend_tell.exporting.saved_model_validation import drawn_photos
+from show_attend_tell.exporting.example_photos import example_photos
 from show_attend_tell.serving.client import PROTOCOLS, ServingClient
 
 _MODEL = flags.DEFINE_string(
@@ -231,7 +231,7 @@ def soak(photos) -> bool:
 def main(argv: list[str]) -> None:
     """Runs the benchmark that the flags choose."""
     del argv
-    photos = drawn_photos(_PHOTOS)
+    photos = example_photos(_PHOTOS)
     print(f"{_MODEL.value} by {_PROTOCOL.value}; {machine()}")
     good = soak(photos) if _SOAK.value else measure(photos)
     print(f"then: {machine()}")

@@ -12,11 +12,9 @@ import tensorflow as tf
 from pipelines.errors import UserError
 from pipelines.files import locked, write_json
 from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.exporting.example_photos import example_photos
 from show_attend_tell.exporting.saved_model_signatures import signatures
-from show_attend_tell.exporting.saved_model_validation import (
-    check,
-    drawn_photos,
-)
+from show_attend_tell.exporting.saved_model_validation import check
 from show_attend_tell.exporting.warmup import (
     INSTALL,
     replay_warmup,
@@ -27,6 +25,7 @@ from show_attend_tell.inference.saved_model_session import BEST_CAPTION, quiet
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+_WARMUP_PHOTOS = 32
 
 
 def export_saved_model(
@@ -36,26 +35,26 @@ def export_saved_model(
     version: int | None = None,
     batch_sizes: Sequence[int] = BATCH_SIZES,
 ) -> str:
-    """Writes `output/<version>/`, whole or not at all.
+    """Writes a complete and checked `output/<version>/`, or nothing.
 
-    It is written beside its place, checked (see `gate`), and renamed. A
-    version that is there is never touched.
+    It is written under a temporary name, checked (see
+    `saved_model_validation`), and renamed. Existing versions stay untouched.
 
     Args:
         captioner: The captioner.
-        output: The folder of the model, whose name servers know it by.
-        decoding: How captions are said; by default as the captioner does,
-            without consensus.
-        version: Its number; by default the next after the largest there.
+        output: The folder of the model; its name is the one it is served by.
+        decoding: The settings; by default those of the captioner, without
+            consensus.
+        version: Its number; by default one more than the largest there.
         batch_sizes: One warm-up request is written for each.
 
     Returns:
         The folder of the version.
 
     Raises:
-        UserError: The folder cannot be made, the version is there, another
-            export is writing, the decoding needs chance, or the export does
-            not pass its checks.
+        UserError: The folder cannot be made, the version exists, another
+            export is writing, the decoding is random, or the export fails
+            its checks.
     """
     decoding = decoding or dataclasses.replace(captioner.decoding, consensus=0)
     functions = signatures(captioner, decoding)
@@ -73,17 +72,17 @@ def export_saved_model(
     )
     with locked(output, busy):
         path = os.path.join(output, str(_version(output, version)))
-        for left_over in pathlib.Path(output).glob("*.tmp-*"):
-            shutil.rmtree(left_over)
-        beside = f"{path}.tmp-{os.getpid()}"
+        for leftover in pathlib.Path(output).glob("*.tmp-*"):
+            shutil.rmtree(leftover)
+        temporary = f"{path}.tmp-{os.getpid()}"
         try:
-            _write(beside, captioner, decoding, functions)
-            check(beside, captioner, decoding)
-            _warm_up(beside, os.path.basename(output), batch_sizes)
-            _rename(beside, path)
+            _write(temporary, captioner, decoding, functions)
+            check(temporary, captioner, decoding)
+            _warm_up(temporary, os.path.basename(output), batch_sizes)
+            _rename(temporary, path)
             created = False
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             if created:
                 shutil.rmtree(output)
     return path
@@ -107,7 +106,7 @@ def _version(output: str, version: int | None) -> int:
 
 
 def _write(path: str, captioner: WorkdirCaptioner, decoding, functions) -> None:
-    # Alone of the ways to save it writes what servers can load, see `gate`.
+    # What `tf.saved_model.save` writes of a Keras model, servers cannot load.
     archive = keras.export.ExportArchive()
     with quiet():
         for name, (function, specification) in functions.items():
@@ -132,7 +131,9 @@ def _write(path: str, captioner: WorkdirCaptioner, decoding, functions) -> None:
 
 
 def _warm_up(path: str, model: str, batch_sizes: Sequence[int]) -> None:
-    if write_warmup(path, model, BEST_CAPTION, drawn_photos(), batch_sizes):
+    if write_warmup(
+        path, model, BEST_CAPTION, example_photos(_WARMUP_PHOTOS), batch_sizes
+    ):
         replay_warmup(path)
     else:
         print(
@@ -142,12 +143,12 @@ def _warm_up(path: str, model: str, batch_sizes: Sequence[int]) -> None:
         )
 
 
-def _rename(beside: str, path: str) -> None:
-    """Renames a folder to where nothing is."""
+def _rename(temporary: str, path: str) -> None:
+    """Renames a folder to a path that must not exist."""
     try:
         if os.path.exists(path):
             raise FileExistsError(path)
-        os.rename(beside, path)  # Fails where a full folder has come since.
+        os.rename(temporary, path)  # Fails where a full folder has come since.
     except OSError as error:
         raise UserError(
             f"{path!r} came into being during the export, and stays as it "

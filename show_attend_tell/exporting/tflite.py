@@ -1,4 +1,4 @@
-"""Writes a captioner as one file for devices."""
+"""Writes a captioner as one TFLite file for devices."""
 
 import dataclasses
 import os
@@ -7,17 +7,20 @@ import tempfile
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import UserError
-from pipelines.images.decoding import Photo, fit_image, load_image
+from pipelines.images.decoding import Photo
 from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.exporting.example_photos import example_photos
 from show_attend_tell.exporting.float32 import in_float32
 from show_attend_tell.exporting.int8_encoder import with_int8_encoder
-from show_attend_tell.exporting.saved_model_validation import drawn_photos
 from show_attend_tell.exporting.tflite_signatures import tflite_signatures
-from show_attend_tell.exporting.tflite_validation import Agreement, check
+from show_attend_tell.exporting.tflite_validation import (
+    Agreement,
+    check,
+    squares_of,
+)
 from show_attend_tell.inference.saved_model_session import quiet
 from show_attend_tell.inference.tflite_file import (
     ENDING,
@@ -26,10 +29,8 @@ from show_attend_tell.inference.tflite_file import (
 )
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
-# Drawn scenes, and given photos at most, to check with.
-_DRAWN, _MOST = 16, 64
-# Of what the converter tells, which can be pages.
-_TOLD = 500
+_SCENES, _MOST_PHOTOS = 16, 64  # Images to check with.
+_MOST_CHARACTERS = 500  # Of the converter's message, which can be pages.
 
 
 def export_tflite(
@@ -39,56 +40,55 @@ def export_tflite(
     precision: str = "float32",
     photos: Sequence[str] = (),
 ) -> tuple[str, dict[str, Agreement]]:
-    """Writes a file, whole or not at all.
+    """Writes a complete and checked file, or none.
 
-    It is written beside its place, checked (see `device_gate`), and linked to
-    its name. A file that is there is never touched.
+    It is written under a temporary name, checked (see `tflite_validation`),
+    and linked to its name. An existing file is never touched.
 
     Args:
         captioner: The captioner.
-        output: The file, which ends in `.tflite` and is not there.
-        decoding: How captions are said; by default as the captioner does,
-            without consensus.
+        output: The file, which ends in `.tflite` and does not exist.
+        decoding: The settings; by default those of the captioner, without
+            consensus.
         precision: Of the weights: `"float32"`; `"float16"`, computed with in
             float32; `"dynamic"`, 8 bits, activations quantised as they come;
-            `"int8"`, the encoder in integers as a whole, the rest dynamic.
-        photos: Files to be checked with. Drawn scenes are in any case. For
-            `"int8"`, photos such as it will see, two or more: every second
-            one gives the ranges, the others check.
+            `"int8"`, the encoder in integers, the rest dynamic.
+        photos: Files to check with, besides rendered scenes. For `"int8"`,
+            two or more photos such as the captioner will see: every second
+            one calibrates the ranges, the others check.
 
     Returns:
-        The file, and how its captions agree with Keras's, on drawn scenes
-        and on the photos.
+        The file, and how its captions agree with Keras's, on scenes and on
+        the photos.
 
     Raises:
-        UserError: The file is there or cannot be written, or the captioner
-            cannot be had on devices.
+        UserError: The file exists or cannot be written, or the captioner
+            cannot run on devices.
     """
     decoding = decoding or dataclasses.replace(captioner.decoding, consensus=0)
     captioner = in_float32(captioner)
     functions = tflite_signatures(captioner, decoding)
     output = os.path.abspath(output)
     _check_output(output)
-    photos, like_these = _shared_out(photos, precision)
-    beside = f"{output}.tmp-{os.getpid()}"
+    groups, calibration = _split_photos(photos, precision)
+    temporary = f"{output}.tmp-{os.getpid()}"
     try:
-        model = _converted(functions, precision)
+        model = _convert(functions, precision)
         if precision == "int8":
-            squares = [_square(captioner, photo) for photo in like_these]
-            model = with_int8_encoder(model, squares)
-        pathlib.Path(beside).write_bytes(model)
+            model = with_int8_encoder(model, squares_of(captioner, calibration))
+        pathlib.Path(temporary).write_bytes(model)
         append_tail(
-            beside,
+            temporary,
             _settings(captioner, decoding, precision, output),
             captioner.caption_generator.vocabulary,
         )
-        agreements = check(beside, captioner, decoding, precision, photos)
-        # A link, unlike a renaming, takes nobody's place.
-        os.link(beside, output)
+        agreements = check(temporary, captioner, decoding, precision, groups)
+        # Unlike renaming, linking never replaces a file.
+        os.link(temporary, output)
     except FileExistsError as error:
-        raise _is_there(output) from error
+        raise _exists(output) from error
     finally:
-        pathlib.Path(beside).unlink(missing_ok=True)
+        pathlib.Path(temporary).unlink(missing_ok=True)
     return output, agreements
 
 
@@ -98,7 +98,7 @@ def _check_output(output: str) -> None:
             f"Expected --output to end in {ENDING}. Received: {output!r}"
         )
     if os.path.lexists(output):
-        raise _is_there(output)
+        raise _exists(output)
     try:
         os.makedirs(os.path.dirname(output), exist_ok=True)
     except OSError as error:
@@ -108,18 +108,18 @@ def _check_output(output: str) -> None:
         ) from error
 
 
-def _is_there(output: str) -> UserError:
+def _exists(output: str) -> UserError:
     return UserError(
         f"{output!r} is there already and stays as it is. Choose another "
         "--output."
     )
 
 
-def _shared_out(
+def _split_photos(
     photos: Sequence[str], precision: str
 ) -> tuple[dict[str, Sequence[Photo]], list[str]]:
-    """Returns the images to check with, and the photos that give ranges."""
-    like_these: Sequence[str] = ()
+    """Returns groups of photos to check with, and photos to calibrate by."""
+    calibration: Sequence[str] = ()
     if precision == "int8":
         if len(photos) < 2:
             raise UserError(
@@ -127,29 +127,21 @@ def _shared_out(
                 "will see, for --precision=int8: their ranges become those of "
                 f"its integers. Received: {len(photos)}"
             )
-        photos, like_these = photos[::2], photos[1::2]
-    groups = {"drawn scenes": drawn_photos(_DRAWN)}
+        photos, calibration = photos[::2], photos[1::2]
+    groups: dict[str, Sequence[Photo]] = {"scenes": example_photos(_SCENES)}
     if photos:
         groups["photos"] = _spread(photos)
-    return groups, _spread(like_these)
+    return groups, _spread(calibration)
 
 
 def _spread(photos: Sequence[str]) -> list[str]:
     """Returns some of many, evenly."""
-    return list(photos[:: -(-len(photos) // _MOST) or 1])
+    return list(photos[:: -(-len(photos) // _MOST_PHOTOS) or 1])
 
 
-def _square(captioner: WorkdirCaptioner, photo: Photo) -> np.ndarray:
-    return fit_image(
-        load_image(photo),
-        captioner.encoder.image_size,
-        captioner.caption_generator.resize_mode,
-    )
-
-
-def _converted(functions: dict, precision: str) -> bytes:
+def _convert(functions: dict, precision: str) -> bytes:
     """Converts to TFLite's builtin operations; weights are shared."""
-    # By way of a SavedModel, whose signatures share their weights. See
+    # Through a SavedModel, whose signatures share their weights. See
     # `saved_model` for why it is written by this class.
     archive = keras.export.ExportArchive()
     with quiet(), tempfile.TemporaryDirectory() as folder:
@@ -159,7 +151,7 @@ def _converted(functions: dict, precision: str) -> bytes:
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=list(functions)
         )
-        # The default; saying so makes any other operation an error.
+        # The default; given explicitly, any other operation is an error.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if precision in ("float16", "dynamic"):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -170,7 +162,7 @@ def _converted(functions: dict, precision: str) -> bytes:
         except Exception as error:  # The converter raises many kinds.
             raise UserError(
                 "This captioner has operations that devices lack: "
-                f"{str(error).strip()[:_TOLD]}. Choose another encoder."
+                f"{str(error).strip()[:_MOST_CHARACTERS]}. Choose another encoder."
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a captioner can be asked on a device: functions of fixed shapes."""
+"""The signatures of a TFLite captioner: functions of fixed shapes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,11 +30,11 @@ Function = tuple[Callable, list[tf.TensorSpec]]
 def tflite_signatures(
     captioner: WorkdirCaptioner, decoding: Decoding
 ) -> dict[str, Function]:
-    """Returns the functions to convert, each with what it takes.
+    """Returns the functions to convert, each with its input specifications.
 
     One image at a time, S x S pixels; W = `max_words`, L = rows x columns
-    locations, row by row; annotations of D, U units, keys of A, V words.
-    float32 where nothing else is said.
+    locations, row by row; annotations of D, U units, V words. float32
+    unless another type is given.
 
     - `greedy`, `beam`: `image` (1, S, S, 3) uint8 RGB -> `tokens` (1, W)
       int32, the words, then zeros; `length` (1,) int32, how many words;
@@ -44,47 +44,61 @@ def tflite_signatures(
       words.
     - `encode`: `image` -> `annotations` (1, L, D).
     - `start`: `annotations` -> `hidden` (1, U), `cell` (1, U), and what
-      every step needs: `scaled` (1, L, D), `keys` (1, L, A).
+      every step needs: `scaled` (1, L, D), and `keys`, of the shape and type
+      that the attention's `project` gives, (1, L, A) for additive attention.
     - `step`: `token` (1,) int32, the previous word or the start, `hidden`,
       `cell`, `scaled`, `keys` -> `log_probabilities` (1, V) of the next
-      word, -1e9 or less for what is never said, `hidden`, `cell`,
+      word, -1e9 or less for words that decoding excludes, `hidden`, `cell`,
       `attention` (1, L), `gate` (1, 1), the mean of a vector gate.
 
-    Of the constraints `step` knows which words are never said, and that a
-    caption does not end before its first word where it must have one. Longer
-    `min_words` and `no_repeat_ngram_size` are left to whoever takes the steps.
+    Of the constraints `step` applies the excluded words, and the one that a
+    caption of `min_words` does not end before its first word. Longer
+    `min_words` and `no_repeat_ngram_size` are left to its caller.
 
     Args:
         captioner: The captioner.
-        decoding: How captions are said. Its method does not matter.
+        decoding: The settings; the method does not matter.
 
     Raises:
-        UserError: The captioner is an ensemble, the decoding needs chance,
+        UserError: The captioner is an ensemble, the decoding is random,
             or more than one caption is wanted.
     """
     model = captioner.caption_generator.captioner
     _check(model, decoding)
     encoder, size = captioner.encoder.model, captioner.encoder.image_size
-    locations = tf.math.reduce_prod(captioner.caption_generator.grid).numpy()
     image = tf.TensorSpec((1, size, size, 3), tf.uint8, "image")
 
     def encode(image):
-        return model.encode(encoder(image, training=False))
+        return {"annotations": model.encode(encoder(image, training=False))}
 
     def caption_by(method):
         settings = dataclasses.replace(decoding, method=method)
 
         def caption(image):
-            encoded = _apart(encode(image))
+            encoded = _separated(encode(image)["annotations"])
             return _best(decode(_Decoder(model), encoded, settings))
 
         return caption
 
-    def annotations_of(image):
-        return {"annotations": encode(image)}
+    start, step = _step_functions(model, decoding)
+    annotations = _output_specs(encode, [image], ["annotations"])
+    names = ["hidden", "cell", "scaled", "keys"]
+    state = _output_specs(start, annotations, names)
+    token = tf.TensorSpec((1,), tf.int32, "token")
+    return {
+        GREEDY: (caption_by("greedy"), [image]),
+        BEAM: (caption_by("beam"), [image]),
+        ENCODE: (encode, [image]),
+        START_CAPTION: (start, annotations),
+        STEP: (step, [token, *state]),
+    }
+
+
+def _step_functions(model: Captioner, decoding: Decoding):
+    """Returns the functions of `start` and `step`."""
 
     def start(annotations):
-        state, scaled, keys = model.start(_apart(annotations))
+        state, scaled, keys = model.start(_separated(annotations))
         return {**state._asdict(), "scaled": scaled, "keys": keys}
 
     def step(token, hidden, cell, scaled, keys):
@@ -96,35 +110,29 @@ def tflite_signatures(
             ContextWeights(decoding, None, 0),
         )
         logits = ops.cast(logits, "float32")
-        said = ops.where(ops.equal(token, START), 0, decoding.min_words)
+        words = ops.where(ops.equal(token, START), 0, decoding.min_words)
         log_p = logits - ops.logsumexp(logits, axis=-1, keepdims=True)
         return {
             "log_probabilities": log_p
-            + mask_tokens(model.vocabulary_size, said, decoding),
+            + mask_tokens(model.vocabulary_size, words, decoding),
             **state._asdict(),
             "attention": attention,
             "gate": ops.mean(gate, axis=-1, keepdims=True),
         }
 
-    depth = model.decoder.cell.context_kernel.shape[0]
-    annotations = tf.TensorSpec((1, locations, depth), name="annotations")
-    units = model.initial_state.units
-    carried = [
-        tf.TensorSpec((1,), tf.int32, "token"),
-        tf.TensorSpec((1, units), name="hidden"),
-        tf.TensorSpec((1, units), name="cell"),
-        tf.TensorSpec((1, locations, depth), name="scaled"),
-        tf.TensorSpec(
-            (1, locations, model.decoder.cell.attention.units), name="keys"
-        ),
+    return start, step
+
+
+def _output_specs(
+    function: Callable, inputs: list[tf.TensorSpec], names: list[str]
+) -> list[tf.TensorSpec]:
+    """Returns the specifications of a function's outputs."""
+    traced = tf.function(function, autograph=False)
+    outputs = traced.get_concrete_function(*inputs).structured_outputs
+    return [
+        tf.TensorSpec(outputs[name].shape, outputs[name].dtype, name)
+        for name in names
     ]
-    return {
-        GREEDY: (caption_by("greedy"), [image]),
-        BEAM: (caption_by("beam"), [image]),
-        ENCODE: (annotations_of, [image]),
-        START_CAPTION: (start, [annotations]),
-        STEP: (step, carried),
-    }
 
 
 class _Decoder:
@@ -135,13 +143,13 @@ class _Decoder:
         self.vocabulary_size = captioner.vocabulary_size
 
 
-def _apart(annotations):
-    """Keeps the encoder and the decoder apart; changes no number.
+def _separated(annotations):
+    """Keeps encoder and decoder separate; changes no number.
 
-    Otherwise the converter melts the decoder's scale into the encoder's last
-    convolution, which signatures then have no longer in common, and which is
-    no longer the encoder's to quantise. And where the scale is one, `start`
-    would give back its input itself, for which LiteRT.js answers zeros.
+    Otherwise the converter folds the decoder's scale into the encoder's last
+    convolution, which signatures then no longer share, and which is no longer
+    the encoder's to quantise. And where the scale is one, `start` would
+    return its input itself, for which LiteRT.js answers zeros.
     """
     return ops.minimum(annotations, 3e38)
 
@@ -155,26 +163,27 @@ def _check(model, decoding: Decoding) -> None:
     refuse_consensus(decoding)
     if decoding.needs_noise or decoding.num_captions != 1:
         raise UserError(
-            "A captioner on a device says one caption, always the same. "
-            "Expected --method=beam or greedy, --context_mode=expected or peak, and "
-            f"--num_captions=1. Received: method={decoding.method}, "
-            f"context_mode={decoding.context_mode}, num_captions={decoding.num_captions}"
+            "A captioner on a device generates one caption, always the same. "
+            "Expected --method=beam or greedy, --context_mode=expected or "
+            f"peak, and --num_captions=1. Received: method={decoding.method}, "
+            f"context_mode={decoding.context_mode}, "
+            f"num_captions={decoding.num_captions}"
         )
 
 
-def _best(said: DecodedCaptions) -> dict:
+def _best(captions: DecodedCaptions) -> dict:
     """Returns the best caption of an image, without its end."""
-    words = said.tokens[:, 0, :-1]
-    spoken = ops.logical_and(
-        ops.not_equal(words, PADDING), ops.not_equal(words, END)
+    tokens = captions.tokens[:, 0, :-1]
+    is_word = ops.logical_and(
+        ops.not_equal(tokens, PADDING), ops.not_equal(tokens, END)
     )
-    alive = ops.cast(spoken, "float32")
+    mask = ops.cast(is_word, "float32")
     return {
-        "tokens": ops.where(spoken, words, PADDING),
-        "length": said.lengths[:, 0],
-        "finished": ops.cast(said.finished[:, 0], "int32"),
-        "log_probability": said.log_probability[:, 0],
-        "score": said.score[:, 0],
-        "attention": said.attention[:, 0, :-1] * alive[..., None],
-        "gate": said.gate[:, 0, :-1] * alive,
+        "tokens": ops.where(is_word, tokens, PADDING),
+        "length": captions.lengths[:, 0],
+        "finished": ops.cast(captions.finished[:, 0], "int32"),
+        "log_probability": captions.log_probability[:, 0],
+        "score": captions.score[:, 0],
+        "attention": captions.attention[:, 0, :-1] * mask[..., None],
+        "gate": captions.gate[:, 0, :-1] * mask,
     }

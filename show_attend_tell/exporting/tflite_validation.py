@@ -1,6 +1,7 @@
-"""What a file for devices must show before it is there."""
+"""Checks a TFLite captioner against the Keras captioner it was made of."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, fit_image, load_image
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.tflite_worker import fresh_answers
-from show_attend_tell.inference.tflite_captioner import interpreter_of
+from show_attend_tell.inference.tflite_captioner import load_interpreter
 from show_attend_tell.inference.tflite_file import (
     BEAM,
     ENCODE,
@@ -22,9 +23,9 @@ from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 _ATTENTION_TOLERANCE = 1e-5
 _TOLERANCE = 1e-4  # Of annotations and log-probabilities, relative.
-# Bytes of a weight. What is small, or looked up, stays in more of them.
+# Bytes of a weight. Small tensors and embeddings keep more of them.
 _BYTES = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
-_REFUSED = ("CUSTOM", "DELEGATE", "VAR_HANDLE")
+_REFUSED = {"CUSTOM", "DELEGATE", "VAR_HANDLE"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +36,13 @@ class Agreement:
         photos: How many.
         greedy: The share of them with the same greedy caption.
         beam: The share with the same caption by beam search.
-        words: The share of words that are the same at the same place, of
+        words: The share of words that are the same at the same position, of
             the longer caption, by beam search.
         attention: The greatest difference in attention where beam search
             gave the same caption.
         log_probability: The same of log-probabilities.
-        steps: The share whose steps say what `greedy` says, with about the
-            same probability.
+        steps: The share for which the caller's steps give the tokens of
+            `greedy`, with about the same probability.
     """
 
     photos: int
@@ -71,15 +72,15 @@ def check(
 ) -> dict[str, Agreement]:
     """Checks a file against the captioner that it was made of.
 
-    A process of its own, without TensorFlow, captions photos with every
-    signature. float32 must say Keras's words; of other precisions it is told
-    how often they do. In float32 and float16 steps must say what `greedy`
-    says.
+    A separate process, without TensorFlow, captions photos with every
+    signature. In float32 captions must equal Keras's; for other precisions
+    it is reported how often they do. In float32 and float16 the caller's
+    steps must give the tokens of `greedy`.
 
     Args:
         path: The file.
         captioner: What it was made of.
-        decoding: How it says captions.
+        decoding: Its settings.
         precision: Of the file.
         photos: The photos, in groups by name.
 
@@ -88,65 +89,55 @@ def check(
 
     Raises:
         UserError: It has operations that devices may lack or is not of a
-            plausible size, cannot be loaded, or does not answer as it should.
+            plausible size, cannot be loaded, or answers otherwise.
     """
     _check_graphs(path)
     _check_size(path, captioner, precision)
-    size, resize_mode = (
-        captioner.encoder.image_size,
-        captioner.caption_generator.resize_mode,
-    )
-    everything = [photo for group in photos.values() for photo in group]
-    squares = np.stack(
-        [fit_image(load_image(p), size, resize_mode) for p in everything]
-    )
+    squares = squares_of(captioner, list(itertools.chain(*photos.values())))
     answers = fresh_answers(path, squares)
     for answer in answers:
         _check_answer(answer, decoding)
-    expected = {
-        method: captioner.caption(
-            everything,
-            **dataclasses.asdict(dataclasses.replace(decoding, method=method)),
-        )
-        for method in (GREEDY, BEAM)
-    }
-    said = {m: [_Said.of(a[m]) for a in answers] for m in expected}
-    wanted = {
-        method: [_Said.by_keras(c, captioner) for c in captions]
-        for method, captions in expected.items()
-    }
     agreements, first = {}, 0
     for name, group in photos.items():
-        own = slice(first, first + len(group))
-        agreements[name] = _agreement(
-            {method: all[own] for method, all in said.items()},
-            {method: all[own] for method, all in wanted.items()},
-            [_steps_agree(answer) for answer in answers[own]],
-        )
+        part = answers[first : first + len(group)]
+        agreements[name] = _agreement(captioner, decoding, group, part)
         first += len(group)
-    # Constraints beyond these are left to whoever takes the steps. In 8 bits
-    # rounding turns a change of 1e-7 into one of 1e-2: told, not required.
-    plain = decoding.min_words <= 1 and not decoding.no_repeat_ngram_size
-    if plain and precision in ("float32", "float16"):
-        for name, agreement in agreements.items():
-            if agreement.steps < 1:
-                raise _failure(f"its steps are others on {name}, {agreement}")
-    if precision == "float32":
-        for name, agreement in agreements.items():
+    # `step` applies no other constraints. In 8 bits rounding turns a change
+    # of 1e-7 into one of 1e-2, so there it is reported and not required.
+    simple = decoding.min_words <= 1 and not decoding.no_repeat_ngram_size
+    for name, agreement in agreements.items():
+        stepped = simple and precision in ("float32", "float16")
+        if stepped and agreement.steps < 1:
+            raise _failure(f"its steps differ on {name}, {agreement}")
+        if precision == "float32":
             _check_exact(name, agreement)
+    if precision == "float32":
         _check_annotations(answers, squares, captioner)
     return agreements
 
 
+def squares_of(
+    captioner: WorkdirCaptioner, photos: Sequence[Photo]
+) -> np.ndarray:
+    """Returns photos as the encoder takes them, uint8 `(N, S, S, 3)`."""
+    size = captioner.encoder.image_size
+    resize_mode = captioner.caption_generator.resize_mode
+    return np.stack(
+        [fit_image(load_image(photo), size, resize_mode) for photo in photos]
+    )
+
+
 @dataclasses.dataclass(frozen=True)
-class _Said:
+class _Result:
+    """A caption of the file or of Keras, to compare them."""
+
     tokens: tuple[int, ...]
     finished: bool
     attention: np.ndarray  # (words, L)
     log_probability: float
 
     @classmethod
-    def of(cls, answer: dict) -> "_Said":
+    def of_answer(cls, answer: dict) -> "_Result":
         length = int(answer["length"])
         return cls(
             tokens=tuple(answer["tokens"][:length].tolist()),
@@ -156,25 +147,20 @@ class _Said:
         )
 
     @classmethod
-    def by_keras(cls, caption, captioner: WorkdirCaptioner) -> "_Said":
-        numbers = captioner.caption_generator.vocabulary.numbers(caption.words)
+    def of_caption(cls, caption, vocabulary) -> "_Result":
         return cls(
-            tokens=tuple(numbers),
+            tokens=tuple(vocabulary.numbers(caption.words)),
             finished=caption.finished,
             attention=caption.attention.reshape(len(caption.words), -1),
             log_probability=caption.log_probability,
         )
 
-    def same(self, other: "_Said") -> bool:
+    def equals(self, other: "_Result") -> bool:
         return (self.tokens, self.finished) == (other.tokens, other.finished)
 
 
 def operations(path: str) -> set[str]:
-    """Returns the names of all operations in a TFLite file.
-
-    Args:
-        path: The file.
-    """
+    """Returns the names of all operations in a TFLite file."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {
@@ -185,7 +171,7 @@ def operations(path: str) -> set[str]:
     with open(path, "rb") as file:
         model = schema.Model.GetRootAs(file.read(), 0)
     codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
-    # Older files have the smaller numbers in a field of their own.
+    # Older files have the smaller numbers in another field.
     return {
         names[max(c.BuiltinCode(), c.DeprecatedBuiltinCode())] for c in codes
     }
@@ -194,12 +180,9 @@ def operations(path: str) -> set[str]:
 def passed_through(path: str) -> list[str]:
     """Returns the signatures of which an output is an input, unchanged.
 
-    LiteRT runs them; LiteRT.js answers garbage without a word.
-
-    Args:
-        path: The file.
+    LiteRT runs them; LiteRT.js answers garbage without an error.
     """
-    runner = interpreter_of(path).get_signature_runner
+    runner = load_interpreter(path).get_signature_runner
     return [
         name
         for name in (GREEDY, BEAM, ENCODE, START_CAPTION, STEP)
@@ -213,12 +196,12 @@ def _tensors(details: dict) -> set[int]:
 
 
 def _check_graphs(path: str) -> None:
-    odd = sorted(operations(path) & set(_REFUSED))
-    if odd:
-        raise _failure(f"it has operations that devices lack: {odd}")
-    odd = passed_through(path)
-    if odd:
-        raise _failure(f"an output of {odd} is one of its inputs")
+    refused = sorted(operations(path) & _REFUSED)
+    if refused:
+        raise _failure(f"it has operations that devices lack: {refused}")
+    signatures = passed_through(path)
+    if signatures:
+        raise _failure(f"an output of {signatures} is one of its inputs")
 
 
 def _check_size(path: str, captioner: WorkdirCaptioner, precision: str) -> None:
@@ -230,11 +213,11 @@ def _check_size(path: str, captioner: WorkdirCaptioner, precision: str) -> None:
     weights = sum(
         int(np.prod(weight.shape)) for part in parts for weight in part.weights
     )
-    size, fewest = os.path.getsize(path), weights * _BYTES[precision]
-    # Normalisation is folded into what it follows; five graphs, each about
-    # 0.1 MB, come on top, and words that are looked up in float32.
-    most = 1.2 * fewest + 4 * int(np.prod(model.embedding.embeddings.shape))
-    if not 0.9 * fewest < size < most + 2**20:
+    size, least = os.path.getsize(path), weights * _BYTES[precision]
+    # Normalisation is folded into other weights; five graphs, each about
+    # 0.1 MB, come on top, and embeddings in float32.
+    most = 1.2 * least + 4 * int(np.prod(model.embedding.embeddings.shape))
+    if not 0.9 * least < size < most + 2**20:
         raise _failure(
             f"it has {size} bytes, for {weights} weights in {precision}"
         )
@@ -242,21 +225,20 @@ def _check_size(path: str, captioner: WorkdirCaptioner, precision: str) -> None:
 
 def _check_answer(answer: dict, decoding: Decoding) -> None:
     for method in (GREEDY, BEAM):
-        given = answer[method]
-        length = int(given["length"])
-        spoken = np.arange(decoding.max_words) < length
-        sums = given["attention"].sum(axis=-1)
+        caption = answer[method]
+        is_word = np.arange(decoding.max_words) < int(caption["length"])
+        sums = caption["attention"].sum(axis=-1)
         if (
-            not np.array_equal(given["tokens"] > 0, spoken)
-            or not np.allclose(sums, spoken, atol=1e-3)
-            or not -np.inf < given["log_probability"] <= 0
+            not np.array_equal(caption["tokens"] > 0, is_word)
+            or not np.allclose(sums, is_word, atol=1e-3)
+            or not -np.inf < caption["log_probability"] <= 0
         ):
-            raise _failure(f"{method} answers {given}")
+            raise _failure(f"{method} answers {caption}")
 
 
 def _steps_agree(answer: dict) -> bool:
-    """Whether greedy steps say what `greedy` says."""
-    greedy, stepped = _Said.of(answer[GREEDY]), answer[STEP]
+    """Whether the caller's steps give the tokens of `greedy`."""
+    greedy, stepped = _Result.of_answer(answer[GREEDY]), answer[STEP]
     return tuple(stepped["tokens"]) == greedy.tokens and bool(
         np.isclose(
             stepped["log_probability"], greedy.log_probability, rtol=1e-3
@@ -264,35 +246,43 @@ def _steps_agree(answer: dict) -> bool:
     )
 
 
-def _agreement(said: dict, wanted: dict, steps: list[bool]) -> Agreement:
-    same = {
-        method: [
-            one.same(other)
-            for one, other in zip(said[method], wanted[method], strict=True)
+def _agreement(
+    captioner: WorkdirCaptioner,
+    decoding: Decoding,
+    photos: Sequence[Photo],
+    answers: list[dict],
+) -> Agreement:
+    """Compares the file's captions of photos with those of Keras."""
+    pairs = {}
+    for method in (GREEDY, BEAM):
+        settings = dataclasses.replace(decoding, method=method)
+        captions = captioner.stream(photos, **dataclasses.asdict(settings))
+        vocabulary = captioner.caption_generator.vocabulary
+        pairs[method] = [
+            (_Result.of_answer(a[method]), _Result.of_caption(c, vocabulary))
+            for a, c in zip(answers, captions, strict=True)
         ]
-        for method in said
-    }
-    beams = list(zip(said[BEAM], wanted[BEAM], strict=True))
-    alike = [pair for pair in beams if pair[0].same(pair[1])]
+    equal = [(a, b) for a, b in pairs[BEAM] if a.equals(b)]
     words = sum(
         x == y
-        for a, b in beams
+        for a, b in pairs[BEAM]
         for x, y in zip(a.tokens, b.tokens, strict=False)
     )
-    longest = sum(max(len(a.tokens), len(b.tokens)) for a, b in beams)
+    longest = sum(max(len(a.tokens), len(b.tokens)) for a, b in pairs[BEAM])
     return Agreement(
-        photos=len(beams),
-        greedy=float(np.mean(same[GREEDY])),
-        beam=float(np.mean(same[BEAM])),
+        photos=len(photos),
+        greedy=float(np.mean([a.equals(b) for a, b in pairs[GREEDY]])),
+        beam=len(equal) / len(photos),
         words=words / max(longest, 1),
         attention=max(
-            (_apart(a.attention, b.attention) for a, b in alike), default=0.0
-        ),
-        log_probability=max(
-            (abs(a.log_probability - b.log_probability) for a, b in alike),
+            (_difference(a.attention, b.attention) for a, b in equal),
             default=0.0,
         ),
-        steps=float(np.mean(steps)),
+        log_probability=max(
+            (abs(a.log_probability - b.log_probability) for a, b in equal),
+            default=0.0,
+        ),
+        steps=float(np.mean([_steps_agree(answer) for answer in answers])),
     )
 
 
@@ -302,19 +292,20 @@ def _check_exact(name: str, agreement: Agreement) -> None:
         or agreement.attention > _ATTENTION_TOLERANCE
         or agreement.log_probability > 10 * _TOLERANCE
     ):
-        raise _failure(f"it is not Keras's equal on {name}, {agreement}")
+        raise _failure(f"it does not equal Keras on {name}, {agreement}")
 
 
 def _check_annotations(answers, squares, captioner: WorkdirCaptioner) -> None:
-    given = captioner.encoder.model.predict_on_batch(squares)
-    expected = np.asarray(captioner.caption_generator.captioner.encode(given))
-    found = np.stack([answer[ENCODE]["annotations"] for answer in answers])
-    apart = _apart(found, expected)
-    if apart > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise _failure(f"its annotations differ by {apart:.2g}")
+    encoded = captioner.encoder.model.predict_on_batch(squares)
+    model = captioner.caption_generator.captioner
+    expected = np.asarray(model.encode(encoded))
+    actual = np.stack([answer[ENCODE]["annotations"] for answer in answers])
+    difference = _difference(actual, expected)
+    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise _failure(f"its annotations differ by {difference:.2g}")
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.max(np.abs(one - other), initial=0))
 
 

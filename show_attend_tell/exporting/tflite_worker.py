@@ -1,7 +1,4 @@
-"""What a captioner for devices answers, in a process that knows it alone.
-
-Needs no TensorFlow, so that none can help.
-"""
+"""Answers of a TFLite captioner in a fresh process, without TensorFlow."""
 
 import concurrent.futures
 import multiprocessing
@@ -20,19 +17,18 @@ from show_attend_tell.inference.tflite_file import (
 
 
 def fresh_answers(path: str, squares: np.ndarray) -> list[dict]:
-    """Answers in a process of its own.
+    """Runs all signatures on images, in a process that only has the file.
 
     Args:
         path: The file.
         squares: Images, uint8 `(N, S, S, 3)`.
 
     Returns:
-        For each image what `greedy`, `beam` and `encode` give, by their
-        names; and under `step` the tokens that greedy steps take, with the
-        log-probability of the whole.
+        For each image the outputs of `greedy`, `beam` and `encode`, by their
+        names; and under `step` those of `greedy_by_steps`.
 
     Raises:
-        UserError: The file cannot be loaded, or brings down its process.
+        UserError: The file cannot be loaded, or crashes its process.
     """
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
@@ -44,47 +40,44 @@ def fresh_answers(path: str, squares: np.ndarray) -> list[dict]:
 
 def _answers(path: str, squares: np.ndarray) -> list[dict]:
     captioner = TFLiteCaptioner(path)
-    found = []
+    answers = []
     for square in squares:
         answer = {}
         for name in (GREEDY, BEAM, ENCODE):
             run = captioner.interpreter.get_signature_runner(name)
-            given = run(image=square[None])
-            answer[name] = {key: value[0] for key, value in given.items()}
+            outputs = run(image=square[None])
+            answer[name] = {key: value[0] for key, value in outputs.items()}
         annotations = answer[ENCODE]["annotations"][None]
-        answer[STEP] = step_by_step(captioner, annotations)
-        found.append(answer)
-    return found
+        answer[STEP] = greedy_by_steps(captioner, annotations)
+        answers.append(answer)
+    return answers
 
 
-def step_by_step(captioner: TFLiteCaptioner, annotations: np.ndarray) -> dict:
-    """Says the likeliest word at every step, as a host does.
+def greedy_by_steps(
+    captioner: TFLiteCaptioner, annotations: np.ndarray
+) -> dict:
+    """Decodes greedily by calling `step` for every word, as a host does.
 
     Args:
         captioner: The captioner.
-        annotations: `(1, L, D)`, as `encode` gives them.
+        annotations: `(1, L, D)`, from `encode`.
 
     Returns:
-        `tokens`, the words, and `log_probability`.
+        `tokens` of the words, and `log_probability`.
     """
     settings = captioner.settings
-    start = captioner.interpreter.get_signature_runner(START_CAPTION)
-    step = captioner.interpreter.get_signature_runner(STEP)
-    state = start(annotations=annotations)
-    known = {name: state[name] for name in ("scaled", "keys")}
+    runner = captioner.interpreter.get_signature_runner
+    state = runner(START_CAPTION)(annotations=annotations)
+    step = runner(STEP)
     token, tokens, total = settings.start, [], 0.0
     while True:
-        answer = step(
-            token=np.array([token], np.int32),
-            hidden=state["hidden"],
-            cell=state["cell"],
-            **known,
-        )
-        state = answer
-        token = int(answer["log_probabilities"][0].argmax())
+        outputs = step(token=np.array([token], np.int32), **state)
+        state |= {name: outputs[name] for name in ("hidden", "cell")}
+        log_probabilities = outputs["log_probabilities"][0]
+        token = int(log_probabilities.argmax())
         if token != settings.end and len(tokens) == settings.max_words:
             break
-        total += float(answer["log_probabilities"][0, token])
+        total += float(log_probabilities[token])
         if token == settings.end:
             break
         tokens.append(token)

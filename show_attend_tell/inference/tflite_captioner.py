@@ -47,7 +47,7 @@ class TFLiteCaptioner(PhotoCaptioner):
     def __init__(self, path: str, threads: int | None = None):
         self.settings, self.vocabulary = read_tail(path)
         self.decoding = self.settings.decoding
-        self.interpreter = interpreter_of(path, threads)
+        self.interpreter = load_interpreter(path, threads)
         self._check(path)
 
     def stream(
@@ -134,7 +134,7 @@ class TFLiteCaptioner(PhotoCaptioner):
             ) from error
 
 
-def interpreter_of(path: str, threads: int | None = None):
+def load_interpreter(path: str, threads: int | None = None):
     """Loads a TFLite file.
 
     Args:

@@ -11,8 +11,7 @@ import tensorflow as tf
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
 from show_attend_tell.configs.decoding import Decoding
-from show_attend_tell.exporting import saved_model
-from show_attend_tell.exporting import saved_model_validation as gate
+from show_attend_tell.exporting import saved_model, saved_model_validation
 from show_attend_tell.exporting.saved_model import export_saved_model, versions
 from show_attend_tell.exporting.saved_model_signatures import signatures
 from show_attend_tell.inference.saved_model_session import SavedModelSession
@@ -100,7 +99,9 @@ def test_a_fresh_process_says_what_keras_says(
     vocabulary = keras_captioner.caption_generator.vocabulary
     requests = [("n_best", {"images": photos})]
     requests += [("n_best", {"images": [photo]}) for photo in photos[::5]]
-    together, *alone = gate.fresh_answers(str(exported), requests)
+    together, *alone = saved_model_validation.fresh_answers(
+        str(exported), requests
+    )
     assert together["valid"].all()
     for n, caption in enumerate(expected):
         assert_answers(together, n, caption, vocabulary)
@@ -201,7 +202,7 @@ def test_an_export_that_fails_its_check_leaves_nothing(
         """Checks against a captioner that is no longer the same."""
         bias = captioner.caption_generator.captioner.output_layer.weights[-1]
         bias.assign(np.linspace(0, 9, bias.shape[0]))
-        gate.check(path, captioner, decoding)
+        saved_model_validation.check(path, captioner, decoding)
 
     monkeypatch.setattr(saved_model, "check", changed_before)
     with pytest.raises(UserError, match="not fit to be served"):
@@ -223,7 +224,9 @@ def test_operations_that_servers_lack_are_refused(untrained, tmp_path):
         archive.add_endpoint("serving_default", function, [takes])
         archive.write_out(tmp_path / name, verbose=False)
         with pytest.raises(UserError, match="PyFunc|XLA"):
-            gate.check(str(tmp_path / name), untrained, untrained.decoding)
+            saved_model_validation.check(
+                str(tmp_path / name), untrained, untrained.decoding
+            )
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,13 @@ from pipelines.vocabulary import END
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.ensemble import Ensemble
 from show_attend_tell.exporting import tflite
-from show_attend_tell.exporting import tflite_validation as device_gate
 from show_attend_tell.exporting.tflite import export_tflite
 from show_attend_tell.exporting.tflite_signatures import tflite_signatures
-from show_attend_tell.exporting.tflite_validation import check, operations
+from show_attend_tell.exporting.tflite_validation import (
+    check,
+    operations,
+    passed_through,
+)
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
 from show_attend_tell.inference.tflite_file import read_tail
@@ -250,7 +253,7 @@ def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
         whole, tmp_path / "whole.tflite", photos=photos
     )
     assert {name: one.photos for name, one in agreements.items()} == {
-        "drawn scenes": 16,
+        "scenes": 16,
         "photos": 3,
     }
     agreement = agreements["photos"]
@@ -272,7 +275,7 @@ def test_what_is_there_stays(tmp_path, monkeypatch):
         """Somebody else writes the same file in the meantime."""
         (tmp_path / "new.tflite").write_bytes(b"in use")
 
-    monkeypatch.setattr(tflite, "_converted", lambda *_: b"    TFL3")
+    monkeypatch.setattr(tflite, "_convert", lambda *_: b"    TFL3")
     monkeypatch.setattr(tflite, "check", overtaken)
     with pytest.raises(UserError, match="stays as it is"):
         export_tflite(small.captioner(), tmp_path / "new.tflite")
@@ -284,7 +287,7 @@ def test_what_fails_its_check_leaves_nothing(
     device_file, tmp_path, monkeypatch
 ):
     model = device_file.read_bytes()
-    monkeypatch.setattr(tflite, "_converted", lambda *_: model)
+    monkeypatch.setattr(tflite, "_convert", lambda *_: model)
     # A captioner that is not the one in the file.
     other = small.captioner(seed=12)
     with pytest.raises(UserError, match="not fit for devices"):
@@ -357,4 +360,4 @@ def test_files_that_are_silently_broken_are_refused(tmp_path):
     big.encoder = build_encoder("scenes")  # More weights than the file has.
     with pytest.raises(UserError, match="bytes, for .* weights"):
         check(path, big, small.DECODING, "float32", {})
-    assert device_gate.passed_through(path) == []
+    assert passed_through(path) == []
