@@ -116,8 +116,8 @@ def test_scenes_are_those_of_the_source(tmp_path):
             example = examples[image.id]
             captions = [text.decode() for text in example["captions"]]
             assert tuple(captions) == image.captions
-            with Image.open(io.BytesIO(image.read())) as drawn:
-                expected = np.asarray(drawn.convert("RGB"))
+            with Image.open(io.BytesIO(image.read())) as rendered:
+                expected = np.asarray(rendered.convert("RGB"))
             np.testing.assert_array_equal(example["image"], expected)
 
 

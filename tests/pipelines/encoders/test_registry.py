@@ -43,6 +43,11 @@ def scenes():
     return build_encoder("scenes", weights="none")
 
 
+@pytest.fixture(scope="module")
+def lite0():
+    return build_encoder("efficientnet_lite0")
+
+
 def test_vgg16_is_keras_vgg16_on_photos(vgg16_weights, flickr8k_dir):
     encoder = build_encoder("vgg16", weights=vgg16_weights)
     images = photos(flickr8k_dir, 2)
@@ -53,18 +58,14 @@ def test_vgg16_is_keras_vgg16_on_photos(vgg16_weights, flickr8k_dir):
         keras.Model(network.input, layer.output),
         keras.applications.vgg16.preprocess_input(images.astype(np.float32)),
     )
-    found = run(encoder.model, images)
+    annotations = run(encoder.model, images)
     assert (encoder.layer, encoder.image_size) == ("block5_conv3", 224)
     assert (encoder.grid, encoder.depth) == ((14, 14), 512)
-    assert found.shape == (2, 196, 512) and found.dtype == np.float32
-    for row in range(14):
-        for column in range(14):
-            np.testing.assert_array_equal(
-                found[:, 14 * row + column], expected[:, row, column]
-            )
-    # What is known of these weights on such photos.
-    assert 0.85 < (found == 0).mean() < 0.97
-    assert 15 < found.max() < 90
+    assert annotations.dtype == np.float32
+    np.testing.assert_array_equal(annotations, expected.reshape(2, 196, 512))
+    # What is published of these weights on such photos.
+    assert 0.85 < (annotations == 0).mean() < 0.97
+    assert 15 < annotations.max() < 90
 
 
 def test_the_default_layer_of_vgg19():
@@ -92,13 +93,13 @@ def test_the_default_layer_of_vgg19():
     ],
     ids=["bgr minus mean", "-1 to 1", "normalised", "inside the network"],
 )
-def test_each_encoder_has_its_own_preprocessing(names, by_hand):
+def test_each_encoder_has_its_preprocessing(names, by_hand):
     images = pixels(2, 8)
     for name in names:
-        found = np.asarray(ApplicationPreprocessing(name)(images))
-        assert found.dtype == np.float32
+        outputs = np.asarray(ApplicationPreprocessing(name)(images))
+        assert outputs.dtype == np.float32
         np.testing.assert_allclose(
-            found, by_hand(images.astype(np.float64)), atol=1e-4
+            outputs, by_hand(images.astype(np.float64)), atol=1e-4
         )
 
 
@@ -106,11 +107,11 @@ def test_another_application_at_a_named_layer():
     encoder = build_encoder("mobilenetv2", "block_13_expand_relu", "none")
     assert (encoder.grid, encoder.depth) == ((14, 14), 576)
     images = pixels(2, 224)
-    found = run(encoder.model, images)
-    assert found.shape == (2, 196, 576)
+    outputs = run(encoder.model, images)
+    assert outputs.shape == (2, 196, 576)
     # Batch normalisation stays in inference mode, whatever is asked.
     trained = np.asarray(encoder.model(images, training=True))
-    np.testing.assert_allclose(trained, found, atol=2e-3)
+    np.testing.assert_allclose(trained, outputs, atol=2e-3)
     assert not encoder.model.trainable_weights
 
 
@@ -126,49 +127,30 @@ def test_scenes(scenes):
     )
 
 
-SIDE_BY_SIDE = (
-    "efficientnet_lite0+efficientnet_lite0",
-    "block5c_add+block7a_project_bn",
-)
-
-
-def test_side_by_side_a_location_has_the_annotations_of_all():
-    names, layers = (each.split("+") for each in SIDE_BY_SIDE)
-    fine, coarse = map(build_encoder, names, layers)
-    both = build_encoder(*SIDE_BY_SIDE)
-    assert (both.name, both.layer) == SIDE_BY_SIDE
-    assert (both.grid, both.depth) == ((14, 14), 112 + 320)
-    assert both.digest not in (fine.digest, coarse.digest)
-    images = pixels(2, 224)
-    first, second = run(fine.model, images), run(coarse.model, images)
-    found = run(both.model, images)
-    for row in range(14):
-        for column in range(14):
-            at = found[:, 14 * row + column]
-            inside = 7 * (row // 2) + column // 2
-            expected = 0.3 * first[:, 14 * row + column]
-            np.testing.assert_allclose(at[:, :112], expected, atol=1e-5)
-            expected = 0.3 * second[:, inside]
-            np.testing.assert_allclose(at[:, 112:], expected, atol=1e-5)
-
-
-def test_side_by_side_a_file_is_the_firsts(vgg16_weights, flickr8k_dir):
+def test_side_by_side_a_location_has_the_annotations_of_all(
+    vgg16_weights, flickr8k_dir, lite0
+):
     both = build_encoder("vgg16+efficientnet_lite0", None, vgg16_weights)
+    # The file is of the first.
+    vgg16 = build_encoder("vgg16", None, vgg16_weights)
+    assert both.name == "vgg16+efficientnet_lite0"
     assert both.layer == "block5_conv3+block7a_project_bn"
+    assert (both.grid, both.depth) == ((14, 14), 512 + 320)
+    assert both.digest not in (vgg16.digest, lite0.digest)
     images = photos(flickr8k_dir, 2)
-    parts = [
-        run(build_encoder(*each).model, images)
-        for each in (
-            ("vgg16", None, vgg16_weights),
-            ("efficientnet_lite0", None, "default"),
-        )
-    ]
-    found = run(both.model, images)
-    np.testing.assert_array_equal(found[..., :512], parts[0])
-    corner = 0.3 * parts[1][:, -1]
-    np.testing.assert_allclose(found[:, -1, 512:], corner, atol=1e-5)
+    annotations = run(both.model, images)
+    np.testing.assert_array_equal(
+        annotations[..., :512], run(vgg16.model, images)
+    )
+    # Each location of a coarser grid is in four of a finer one.
+    coarse = run(lite0.model, images).reshape(2, 7, 7, 320)
+    expected = 0.3 * coarse.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(
+        annotations[..., 512:], expected.reshape(2, 196, 320), atol=1e-5
+    )
     # On photos both vary alike.
-    assert 0.7 < found[..., 512:].std() / found[..., :512].std() < 1.4
+    spread = annotations[..., 512:].std() / annotations[..., :512].std()
+    assert 0.7 < spread < 1.4
 
 
 @pytest.mark.parametrize(
@@ -193,9 +175,9 @@ def test_pixels_are_the_annotations_of_an_encoder_that_learns():
     assert (encoder.image_size, encoder.depth) == (224, 3)
     assert encoder.grid == (224, 224) and not encoder.model.weights
     images = pixels(2, 224)
-    found = run(encoder.model, images)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, images.reshape(2, -1, 3))
+    outputs = run(encoder.model, images)
+    assert outputs.dtype == np.float32
+    np.testing.assert_array_equal(outputs, images.reshape(2, -1, 3))
     with pytest.raises(UserError, match="Expected an encoder"):
         build_encoder("vgg20", "pixels")
 
@@ -212,8 +194,8 @@ def test_no_weights_are_always_the_same(scenes):
     assert len(scenes.digest) == 64
     # He's rule: about half of a convolution's outputs are positive, and
     # their size neither vanishes nor explodes.
-    found = run(scenes.model, pixels(2, 112))
-    assert 0.2 < (found > 0).mean() < 0.8 and 0.01 < found.std() < 100
+    outputs = run(scenes.model, pixels(2, 112))
+    assert 0.2 < (outputs > 0).mean() < 0.8 and 0.01 < outputs.std() < 100
 
 
 def test_digest_follows_values_and_not_the_file(scenes, tmp_path):
@@ -254,7 +236,7 @@ def test_layers_without_locations(layer):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
-def test_hostile_weights(tmp_path, scenes):
+def test_malformed_weights(tmp_path, scenes):
     def refused(name, data, message):
         path = tmp_path / name
         path.write_bytes(data)

@@ -38,7 +38,7 @@ def test_what_may_be_mirrored(caption, mirrors):
 
 
 @pytest.mark.parametrize("kind", ["crop", "flip", "colour"])
-def test_all_chance_follows_from_seed_and_step(kind):
+def test_all_randomness_follows_from_seed_and_step(kind):
     images = images_of(8)
     first = augmented(images, 3, **{kind: True})
     np.testing.assert_array_equal(augmented(images, 3, **{kind: True}), first)
@@ -52,11 +52,11 @@ def test_flip_mirrors_half_of_those_that_may_be():
     images, mirrors = images_of(4), np.array([True, False, True, False])
     flipped = np.zeros(4)
     for step in range(200):
-        found = augmented(images, step, mirrors, flip=True)
+        result = augmented(images, step, mirrors, flip=True)
         for i in range(4):
-            turned = np.any(found[i] != images[i])
+            turned = np.any(result[i] != images[i])
             expected = images[i][:, ::-1] if turned else images[i]
-            np.testing.assert_array_equal(found[i], expected)
+            np.testing.assert_array_equal(result[i], expected)
             flipped[i] += turned
     assert (flipped[[1, 3]] == 0).all()
     # Six standard deviations of a fair coin thrown 200 times.
@@ -65,18 +65,18 @@ def test_flip_mirrors_half_of_those_that_may_be():
 
 def test_crop_takes_a_box_and_resizes_it():
     # Red is the column, green the row: a crop of it says where it is.
-    place = np.linspace(0, 1, SIZE, dtype=np.float32)
-    image = np.stack([*np.meshgrid(place, place), np.ones((SIZE, SIZE))], -1)
+    side = np.linspace(0, 1, SIZE, dtype=np.float32)
+    image = np.stack([*np.meshgrid(side, side), np.ones((SIZE, SIZE))], -1)
     areas = []
     for step in range(100):
-        (found,) = augmented(image[None].astype(np.float32), step, crop=True)
-        left, right = found[0, 0, 0], found[0, -1, 0]
-        top, bottom = found[0, 0, 1], found[-1, 0, 1]
-        columns = left + (right - left) * place
-        rows = top + (bottom - top) * place
+        (result,) = augmented(image[None].astype(np.float32), step, crop=True)
+        left, right = result[0, 0, 0], result[0, -1, 0]
+        top, bottom = result[0, 0, 1], result[-1, 0, 1]
+        columns = left + (right - left) * side
+        rows = top + (bottom - top) * side
         # The last channel is one: nothing comes from outside.
         expected = np.stack([*np.meshgrid(columns, rows), image[..., 2]], -1)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(result, expected, atol=1e-5)
         width, height = right - left, bottom - top
         assert 0.9 < width / height < 1.12
         areas.append(width * height)
@@ -87,18 +87,18 @@ def test_colour_by_hand():
     # Grey has no saturation, and an even image no contrast.
     even = np.full((1, SIZE, SIZE, 3), 100, np.float32)
     values = [augmented(even, step, colour=True) for step in range(100)]
-    for found in values:
-        np.testing.assert_allclose(found, found[0, 0, 0, 0], rtol=1e-5)
-    means = [found.mean() for found in values]
+    for result in values:
+        np.testing.assert_allclose(result, result[0, 0, 0, 0], rtol=1e-5)
+    means = [result.mean() for result in values]
     assert 79.9 < min(means) < 85 and 115 < max(means) < 120.1
     # Two greys keep their mean, and differ more or less: |c - 1| < 0.2.
     two = np.where(np.arange(SIZE)[None, :, None, None] % 2, 110.0, 90.0)
     two = np.broadcast_to(two, even.shape).astype(np.float32)
     ratios = []
     for step in range(100):
-        found = augmented(two, step, colour=True)
-        spread = found.max() - found.min()
-        ratios.append(spread / found.mean() / (20 / 100))
+        result = augmented(two, step, colour=True)
+        spread = result.max() - result.min()
+        ratios.append(spread / result.mean() / (20 / 100))
     assert 0.79 < min(ratios) < 0.85 and 1.15 < max(ratios) < 1.21
     # A colour keeps its hue: the order of its channels.
     red = np.broadcast_to(np.float32([150, 80, 60]), even.shape)

@@ -10,13 +10,14 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import (
     MAX_BYTES,
     decode_image,
     fit_image,
+    load_image,
     read_image_file,
     resized_shape,
 )
@@ -67,9 +68,9 @@ def test_lossless_formats_keep_every_pixel(kind):
 def test_jpeg_and_gif_keep_the_picture():
     pixels = picture()
     for kind in ("JPEG", "GIF"):
-        found = decode_image(encoded(Image.fromarray(pixels), kind))
-        assert found.shape == pixels.shape and found.dtype == np.uint8
-        assert np.abs(found.astype(int) - pixels).mean() < 8
+        decoded = decode_image(encoded(Image.fromarray(pixels), kind))
+        assert decoded.shape == pixels.shape and decoded.dtype == np.uint8
+        assert np.abs(decoded.astype(int) - pixels).mean() < 8
 
 
 def test_mpo_is_a_jpeg():
@@ -88,9 +89,9 @@ def test_one_pixel(kind):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP"])
 def test_grey_has_three_equal_channels(kind):
     grey = picture()[..., 0]
-    found = decode_image(encoded(Image.fromarray(grey), kind))
-    assert found.shape == (40, 60, 3)
-    np.testing.assert_array_equal(found[..., 0], found[..., 2])
+    decoded = decode_image(encoded(Image.fromarray(grey), kind))
+    assert decoded.shape == (40, 60, 3)
+    np.testing.assert_array_equal(decoded[..., 0], decoded[..., 2])
 
 
 def test_one_bit_is_black_and_white():
@@ -105,8 +106,8 @@ def test_sixteen_bits_become_the_higher_eight():
     grey = png(6, 1, 16, 0, rows)
     expected = [0, 0, 1, 127, 128, 255]
     for channel in range(3):
-        found = decode_image(grey)[0, :, channel]
-        np.testing.assert_array_equal(found, expected)
+        decoded = decode_image(grey)[0, :, channel]
+        np.testing.assert_array_equal(decoded, expected)
     rgb = png(2, 1, 16, 2, rows)
     np.testing.assert_array_equal(
         decode_image(rgb)[0], [[0, 0, 1], [127, 128, 255]]
@@ -137,9 +138,9 @@ def test_transparent_colour_of_a_palette():
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putpixel((1, 0), 1)
     for kind in ("PNG", "GIF"):
-        found = decode_image(encoded(image, kind, transparency=0))
+        decoded = decode_image(encoded(image, kind, transparency=0))
         expected = [[255, 255, 255], [200, 100, 50]]
-        np.testing.assert_array_equal(found[0], expected)
+        np.testing.assert_array_equal(decoded[0], expected)
 
 
 def test_transparent_colour_without_a_palette():
@@ -155,9 +156,9 @@ def test_cmyk():
     inks = np.zeros((8, 16, 4), np.uint8)
     inks[:, 8:] = 255, 0, 0, 0  # cyan alone
     data = encoded(Image.fromarray(inks, "CMYK"), "JPEG", quality=95)
-    found = decode_image(data)
-    np.testing.assert_allclose(found[:, 2], 255, atol=4)
-    np.testing.assert_allclose(found[:, 13], [[0, 255, 255]] * 8, atol=4)
+    decoded = decode_image(data)
+    np.testing.assert_allclose(decoded[:, 2], 255, atol=4)
+    np.testing.assert_allclose(decoded[:, 13], [[0, 255, 255]] * 8, atol=4)
 
 
 def test_first_frame_of_an_animation():
@@ -170,49 +171,48 @@ def test_first_frame_of_an_animation():
             append_images=frames[1:],
             lossless=True,
         )
-        found = decode_image(data)
-        np.testing.assert_array_equal(found, np.full((7, 9, 3), [255, 0, 0]))
+        decoded = decode_image(data)
+        np.testing.assert_array_equal(decoded, np.full((7, 9, 3), [255, 0, 0]))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_turns_the_image_upright(orientation):
-    image = Image.fromarray(picture())
+    # How a camera that was turned has stored the picture.
+    stored = {
+        1: lambda x: x,
+        2: lambda x: x[:, ::-1],
+        3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1],
+        5: lambda x: x.transpose(1, 0, 2),
+        6: lambda x: np.rot90(x, 1),
+        7: lambda x: np.rot90(x[:, ::-1], -1),
+        8: lambda x: np.rot90(x, -1),
+    }
+    pixels = picture()
+    image = Image.fromarray(np.ascontiguousarray(stored[orientation](pixels)))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    for kind in ("JPEG", "PNG", "WEBP"):
+    for kind in ("PNG", "WEBP", "TIFF"):
         data = encoded(image, kind, exif=exif, lossless=True)
-        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        np.testing.assert_array_equal(
-            decode_image(data), np.asarray(upright.convert("RGB"))
-        )
+        loaded = load_image(Image.open(io.BytesIO(data)))
+        np.testing.assert_array_equal(loaded, pixels)
+        if kind != "TIFF":
+            np.testing.assert_array_equal(decode_image(data), pixels)
 
 
-def test_orientation_six_by_hand():
-    # Stored with the top to the left: turn it clockwise to see it.
-    stored = np.array([[[1] * 3, [2] * 3], [[3] * 3, [4] * 3]], np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = encoded(Image.fromarray(stored), exif=exif)
-    np.testing.assert_array_equal(decode_image(data)[..., 0], [[3, 1], [4, 2]])
-
-
-@pytest.mark.parametrize(
-    "exif",
-    [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\xff" * 99],
-    ids=["empty", "far offset", "noise"],
-)
-def test_broken_exif_is_ignored(exif):
-    image = Image.fromarray(picture())
-    plain = decode_image(encoded(image, "JPEG"))
-    found = decode_image(encoded(image, "JPEG", exif=exif))
-    np.testing.assert_array_equal(found, plain)
-
-
-def test_an_orientation_that_is_none_is_ignored():
-    exif = Image.Exif()
-    exif[0x0112] = 77
-    image = Image.fromarray(picture())
-    assert decode_image(encoded(image, exif=exif)).shape == (40, 60, 3)
+def test_broken_exif_is_ignored():
+    unknown = Image.Exif()
+    unknown[0x0112] = 77
+    for exif in (
+        b"Exif\0\0",
+        b"Exif\0\0MM\0*\xff\xff\xff\xff",
+        b"\xff" * 99,
+        unknown,
+    ):
+        image = Image.fromarray(picture())
+        plain = decode_image(encoded(image, "JPEG"))
+        decoded = decode_image(encoded(image, "JPEG", exif=exif))
+        np.testing.assert_array_equal(decoded, plain)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
@@ -253,9 +253,6 @@ def test_damaged_bytes_give_pixels_or_a_clear_error():
 def test_what_is_no_image(data):
     with pytest.raises(UserError, match="(?s)JPEG, PNG.*page.html"):
         decode_image(data, "page.html")
-
-
-def test_empty():
     with pytest.raises(UserError, match="nothing.png, which is empty"):
         decode_image(b"", "nothing.png")
 
@@ -299,10 +296,10 @@ def test_a_hundred_and_eight_megapixels(kind):
     data = encoded(image, kind, compress_level=1)
     del image
     tracemalloc.start()
-    found = fit_image(decode_image(data), 224, "crop")
+    decoded = fit_image(decode_image(data), 224, "crop")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    np.testing.assert_array_equal(found, np.full((224, 224, 3), 99))
+    np.testing.assert_array_equal(decoded, np.full((224, 224, 3), 99))
     # NumPy holds the RGB array (324 MB) and little more.
     assert peak < 400e6
 
@@ -330,7 +327,7 @@ def test_a_file_too_large_is_not_read(tmp_path):
         read_image_file(path)
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+def test_a_pipe_is_refused_at_once(tmp_path):
     path = tmp_path / "pipe.jpg"
     os.mkfifo(path)
     errors = []
@@ -375,29 +372,27 @@ def tensorflow_fit(image, size, resize_mode):
         (224, 224),
         (256, 256),
         (1, 1),
-        (1, 7),
         (3, 2),
         (17, 1000),
         (613, 611),
-        (2000, 1501),
     ],
 )
 @pytest.mark.parametrize("size", [224, 112])
 def test_fit_is_tensorflows_resize(shape, size, resize_mode):
     generator = np.random.default_rng(shape)
     image = generator.integers(0, 256, (*shape, 3), np.uint8)
-    found = fit_image(image, size, resize_mode)
+    decoded = fit_image(image, size, resize_mode)
     expected = tensorflow_fit(image, size, resize_mode)
-    assert found.dtype == np.uint8 and found.shape == (size, size, 3)
+    assert decoded.dtype == np.uint8 and decoded.shape == (size, size, 3)
     # Rounded, and to within 1e-3 before that.
-    assert np.abs(found - expected).max() <= 0.5 + 1e-3
+    assert np.abs(decoded - expected).max() <= 0.5 + 1e-3
     clear = np.abs(expected - np.floor(expected) - 0.5) > 1e-3
     np.testing.assert_array_equal(
-        found[clear], np.rint(expected)[clear].astype(np.uint8)
+        decoded[clear], np.rint(expected)[clear].astype(np.uint8)
     )
 
 
-def test_fit_of_a_turned_view():
+def test_fit_of_a_view():
     image = picture(50, 70)
     turned = np.rot90(image)
     np.testing.assert_array_equal(
@@ -408,8 +403,8 @@ def test_fit_of_a_turned_view():
 def test_fit_by_hand():
     # Two pixels to four: centres at -1/4, 1/4, 3/4 and 5/4 of a pixel.
     image = np.array([[[0] * 3, [200] * 3]], np.uint8)
-    found = fit_image(image, 4, "squash")
-    np.testing.assert_array_equal(found[..., 0], [[0, 50, 150, 200]] * 4)
+    decoded = fit_image(image, 4, "squash")
+    np.testing.assert_array_equal(decoded[..., 0], [[0, 50, 150, 200]] * 4)
 
 
 def test_fit_rounds_half_to_even():
@@ -448,6 +443,6 @@ def test_real_photos(flickr8k_dir):
     folder = os.path.join(flickr8k_dir, "images")
     for name in sorted(os.listdir(folder))[:8]:
         data = read_image_file(os.path.join(folder, name))
-        found = decode_image(data, name).astype(int)
+        decoded = decode_image(data, name).astype(int)
         expected = tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE")
-        assert np.abs(found - expected).mean() < 1
+        assert np.abs(decoded - expected).mean() < 1

@@ -90,11 +90,16 @@ def images():
 def undecodable():
     """What servers do not read, by name."""
     rgb = Image.fromarray(picture())
-    whole = {kind: encoded(rgb, kind) for kind in ("JPEG", "PNG", "GIF", "BMP")}
+    complete = {
+        kind: encoded(rgb, kind) for kind in ("JPEG", "PNG", "GIF", "BMP")
+    }
     starts = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"GIF8", b"BM"
     return {
-        **{f"half a {k}": data[: len(data) // 2] for k, data in whole.items()},
-        **{f"{k}'s header": data[:20] for k, data in whole.items()},
+        **{
+            f"half a {k}": data[: len(data) // 2]
+            for k, data in complete.items()
+        },
+        **{f"{k}'s header": data[:20] for k, data in complete.items()},
         **{repr(start): start for start in starts},
         "nothing": b"",
         "words": b"no image at all",
@@ -106,9 +111,9 @@ def undecodable():
 @pytest.mark.parametrize("resize_mode", ["crop", "squash"])
 def test_pixels_are_those_of_the_python_path(squares, resize_mode):
     given = images()
-    found, valid = squares[resize_mode](tf.constant(list(given.values())))
+    decoded, valid = squares[resize_mode](tf.constant(list(given.values())))
     for name, data, square, good in zip(
-        given, given.values(), found.numpy(), valid.numpy(), strict=True
+        given, given.values(), decoded.numpy(), valid.numpy(), strict=True
     ):
         assert good, name
         expected = fit_image(decode_image(data), SIZE, resize_mode)
@@ -118,10 +123,10 @@ def test_pixels_are_those_of_the_python_path(squares, resize_mode):
 def test_what_cannot_be_decoded_leaves_the_others_alone(squares):
     good, bad = encoded(Image.fromarray(picture())), undecodable()
     mixed = [x for data in bad.values() for x in (data, good)]
-    found, valid = squares["crop"](tf.constant(mixed))
+    decoded, valid = squares["crop"](tf.constant(mixed))
     np.testing.assert_array_equal(valid, [False, True] * len(bad))
     expected = fit_image(decode_image(good), SIZE, "crop")
-    for undecoded, square in zip(found[::2], found[1::2], strict=True):
+    for undecoded, square in zip(decoded[::2], decoded[1::2], strict=True):
         assert not np.any(undecoded)
         np.testing.assert_array_equal(square, expected)
 
@@ -166,8 +171,8 @@ def test_bombs_are_refused_by_their_header(squares):
 
 def test_fifty_megapixels_are_read(squares):
     data = encoded(Image.new("L", (8000, 6250), 77), "JPEG")
-    found, valid = squares["squash"](tf.constant([data]))
-    assert valid[0] and np.all(found[0] == 77)
+    decoded, valid = squares["squash"](tf.constant([data]))
+    assert valid[0] and np.all(decoded[0] == 77)
 
 
 def test_damaged_bytes_never_raise(squares):
@@ -179,19 +184,19 @@ def test_damaged_bytes_never_raise(squares):
             copy[place] = rng.integers(256)
         damaged.append(bytes(copy))
     good = encoded(Image.fromarray(picture()))
-    found, valid = squares["crop"](tf.constant([*damaged, good]))
+    decoded, valid = squares["crop"](tf.constant([*damaged, good]))
     assert valid[-1]
     expected = fit_image(decode_image(good), SIZE, "crop")
-    np.testing.assert_array_equal(found[-1], expected)
+    np.testing.assert_array_equal(decoded[-1], expected)
 
 
 def test_real_photos_to_the_last_bit(squares, flickr8k_dir):
     folder = pathlib.Path(flickr8k_dir) / "originals"
     photos = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
     for resize_mode in ("crop", "squash"):
-        found, valid = squares[resize_mode](tf.constant(photos))
+        decoded, valid = squares[resize_mode](tf.constant(photos))
         assert np.all(valid)
-        for photo, square in zip(photos, found.numpy(), strict=True):
+        for photo, square in zip(photos, decoded.numpy(), strict=True):
             expected = fit_image(decode_image(photo), SIZE, resize_mode)
             np.testing.assert_array_equal(square, expected)
 

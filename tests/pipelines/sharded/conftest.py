@@ -1,4 +1,4 @@
-"""Photos as they come, and a place that only Beam can reach."""
+"""Photos with unusual names, and unreadable ones."""
 
 import io
 import os
@@ -23,7 +23,7 @@ BAD = ("truncated.png", "words.png", "empty.png", "pipe.png", "bomb.png")
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of 12 scenes, some with hostile names, and 6 that are bad."""
+    """A folder of 12 scenes, some with unusual names, and 6 that cannot be read."""
     return write_photos(tmp_path / "photos")
 
 

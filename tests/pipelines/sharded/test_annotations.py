@@ -56,20 +56,20 @@ def test_files_are_those_of_one_machine(photos, encoder, metadata, tmp_path):
     work = ShardedExtraction(str(many), metadata)
     summary = extract(work, photos / "*")
     assert dataclasses.astuple(summary) == (17, 12, 5, 5)
-    found = files_of(many)
-    assert found.keys() >= OF_BEAM
+    files = files_of(many)
+    assert files.keys() >= OF_BEAM
     expected = files_of(here)
     del expected[".lock"]
-    assert {n: found[n] for n in found.keys() - OF_BEAM} == expected
+    assert {n: files[n] for n in files.keys() - OF_BEAM} == expected
     again = AnnotationCache.open(many, metadata)
     np.testing.assert_array_equal(again.read(range(12)), cache.read(range(12)))
 
 
 def test_bad_images_are_set_aside_with_the_reason(photos, metadata, tmp_path):
-    out = tmp_path / "out"
-    summary = extract(ShardedExtraction(str(out), metadata), photos / "*")
+    output = tmp_path / "output"
+    summary = extract(ShardedExtraction(str(output), metadata), photos / "*")
     assert (summary.done, summary.skipped) == (12, 6)
-    lines = (out / "errors.jsonl").read_text().split("\n")[:-1]
+    lines = (output / "errors.jsonl").read_text().split("\n")[:-1]
     errors = {e["id"]: e["error"] for e in map(json.loads, lines)}
     assert errors.keys() == {*BAD, "\\udcff.png"}
     assert "damaged" in errors["truncated.png"]
@@ -78,12 +78,12 @@ def test_bad_images_are_set_aside_with_the_reason(photos, metadata, tmp_path):
     assert "not a regular file" in errors["pipe.png"]
     assert "60000 x 60000" in errors["bomb.png"]
     assert "Rename" in errors["\\udcff.png"]
-    assert {*UNUSUAL_NAMES} <= {*AnnotationCache.open(out).ids}
+    assert {*UNUSUAL_NAMES} <= {*AnnotationCache.open(output).ids}
 
 
 def test_a_failed_run_goes_on_where_it_stopped(photos, metadata, tmp_path):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    extract(ShardedExtraction(str(whole), metadata), photos / "*.png")
+    complete, stopped = tmp_path / "complete", tmp_path / "stopped"
+    extract(ShardedExtraction(str(complete), metadata), photos / "*.png")
     with pytest.raises(Exception, match="the disk is full"):
         extract(_Failing(str(stopped), metadata), photos / "*.png")
     assert not (stopped / "summary.json").exists()
@@ -92,7 +92,7 @@ def test_a_failed_run_goes_on_where_it_stopped(photos, metadata, tmp_path):
     half = stopped / "annotations-00004-of-00005.array_record.tmp-1"
     half.write_bytes(b"half")
     extract(ShardedExtraction(str(stopped), metadata), photos / "*.png")
-    assert files_of(stopped) == files_of(whole)
+    assert files_of(stopped) == files_of(complete)
     for name, written in finished.items():
         assert (stopped / name).stat().st_mtime_ns == written
 
@@ -105,23 +105,23 @@ class _Failing(ShardedExtraction):
 
 
 def test_what_is_damaged_or_mended_is_done_again(photos, metadata, tmp_path):
-    out = tmp_path / "out"
-    work = ShardedExtraction(str(out), metadata)
+    output = tmp_path / "output"
+    work = ShardedExtraction(str(output), metadata)
     scene = (photos / "scene1.png").read_bytes()
     (photos / "scene1.png").write_bytes(b"")
     assert extract(work, photos / "s*.png").skipped == 1
-    before = files_of(out)
+    before = files_of(output)
     (photos / "scene1.png").write_bytes(scene)
-    damaged = out / "annotations-00001-of-00002.array_record"
+    damaged = output / "annotations-00001-of-00002.array_record"
     data = bytearray(damaged.read_bytes())
     data[300] ^= 1
     damaged.write_bytes(data)
     assert extract(work, photos / "s*.png").skipped == 1
-    assert files_of(out) == before
+    assert files_of(output) == before
 
     again = dataclasses.replace(work, retry_errors=True)
     assert extract(again, photos / "s*.png").skipped == 0
-    assert len(AnnotationCache.open(out, metadata)) == 5
+    assert len(AnnotationCache.open(output, metadata)) == 5
 
 
 def test_far_folders_are_like_near_ones(
@@ -134,16 +134,16 @@ def test_far_folders_are_like_near_ones(
     for _ in range(2):
         summary = extract(far, "far://photos/s*.png")
         assert (summary.done, summary.shards) == (5, 2)
-        found = files_of(tmp_path / "there")
+        files = files_of(tmp_path / "there")
         expected = files_of(tmp_path / "near")
-        assert b"far://photos/scene0.png" in found.pop("images.jsonl")
+        assert b"far://photos/scene0.png" in files.pop("images.jsonl")
         del expected["images.jsonl"]
-        assert found == expected
+        assert files == expected
 
 
 def test_other_folders_and_settings_are_refused(photos, metadata, tmp_path):
-    out = tmp_path / "out"
-    work = ShardedExtraction(str(out), metadata)
+    output = tmp_path / "output"
+    work = ShardedExtraction(str(output), metadata)
     images = images_of_glob(str(photos / "s*.png"))
     work.begin(images, SHARD_SIZE)
     with pytest.raises(UserError, match="shard_size"):
@@ -152,7 +152,7 @@ def test_other_folders_and_settings_are_refused(photos, metadata, tmp_path):
         work.begin(images[:-1], SHARD_SIZE)
     with pytest.raises(UserError, match="metadata"):
         other = dataclasses.replace(metadata, resize_mode="crop")
-        ShardedExtraction(str(out), other).begin(images, SHARD_SIZE)
+        ShardedExtraction(str(output), other).begin(images, SHARD_SIZE)
     with pytest.raises(UserError, match="Expected a new folder"):
         ShardedExtraction(str(photos), metadata).begin(images, SHARD_SIZE)
     with pytest.raises(UserError, match="nothing matches"):
