@@ -32,8 +32,8 @@ class ExtractionConfig:
 
     name: str = option(
         "vgg19",
-        "vgg19, vgg16, efficientnet_lite0, scenes, resnet50, ...; or several "
-        "side by side, joined by +",
+        "vgg19, vgg16, efficientnet_lite0, scenes, resnet50, ..., "
+        "keras_hub:PRESET; or several side by side, joined by +",
         flag="encoder",
     )
     layer: str | None = option(
