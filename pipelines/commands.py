@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from absl import app, flags
 
 from pipelines.errors import UserError
-from pipelines.options import flag_name, value_type
+from pipelines.options import choices_of, flag_name, value_type
 
 flags.disclaim_key_flags()  # Its flags are those of the command that calls.
 
@@ -66,7 +66,7 @@ def define_flags(
     holders = {}
     for field in options:
         name, help = flag_name(field), field.metadata["help"]
-        choices = field.metadata["choices"]
+        choices = choices_of(field)
         if choices:
             holder = flags.DEFINE_enum(name, None, choices, help)
         else:

@@ -12,14 +12,10 @@ from pipelines.sources import SOURCES
 class SourceConfig:
     """Where captioned images come from, see `pipelines.sources.load_source`."""
 
-    dataset: str = option(
-        "scenes", "the source of captioned images", choices=SOURCES
-    )
+    dataset: str = option("scenes", "the source of captioned images", SOURCES)
     data_dir: str | None = option(None, "folder of the data set", is_path=True)
     captions: str | None = option(
-        None,
-        "file of the captions, where the data set takes one",
-        is_path=True,
+        None, "file of the captions, where the data set takes one", is_path=True
     )
 
     def __post_init__(self):
@@ -50,10 +46,10 @@ class ExtractionConfig:
     resize_mode: str = option(
         "crop",
         "crop (the paper's: shorter side to 256, centre 224) or squash",
-        choices=RESIZE_MODES,
+        RESIZE_MODES,
     )
     precision: str = option(
-        "sqrt8", "precision of the cached annotations", choices=PRECISIONS
+        "sqrt8", "precision of the cached annotations", PRECISIONS
     )
     annotations: str | None = option(
         None,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterable
 
 from pipelines.errors import UserError
 
@@ -10,9 +9,8 @@ from pipelines.errors import UserError
 def option(
     default,
     help: str,
+    allowed: str | tuple[str, ...] = "[0, inf)",
     *,
-    choices: Iterable[str] = (),
-    interval: str = "[0, inf)",
     flag: str | None = None,
     **metadata,
 ):
@@ -21,14 +19,19 @@ def option(
     Args:
         default: Its default value.
         help: What the flag's help says.
-        choices: The values of a string; empty for any.
-        interval: The range of a number, as in mathematics: `"(0, 1]"`.
+        allowed: The range of a number, as in mathematics: `"(0, 1]"`; or the
+            values of a string, where not every one is allowed.
         flag: The name of its flag, where that is not the field's.
         **metadata: More of the field's metadata.
     """
-    metadata |= {"help": help, "choices": tuple(choices)}
-    metadata |= {"interval": interval, "flag": flag}
+    metadata |= {"help": help, "allowed": allowed, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def choices_of(field: dataclasses.Field) -> tuple[str, ...]:
+    """Returns the values of an option; empty where it is not one of a few."""
+    allowed = field.metadata["allowed"]
+    return allowed if isinstance(allowed, tuple) else ()
 
 
 def flag_name(field: dataclasses.Field) -> str:
@@ -76,7 +79,7 @@ def check_options(config) -> None:
 
 def _mistake(field: dataclasses.Field, value) -> str:
     """Returns what was expected in place of a value; empty if it is right."""
-    kind, choices = value_type(field), field.metadata["choices"]
+    kind, choices = value_type(field), choices_of(field)
     if value is None and kind is not field.type:
         return ""
     accepted = (int, float) if kind is float else kind
@@ -86,8 +89,8 @@ def _mistake(field: dataclasses.Field, value) -> str:
         return f"be of type {kind.__name__}"
     if choices and value not in choices:
         return f"be one of {', '.join(choices)}"
-    if kind in (int, float) and not _lies_in(value, field.metadata["interval"]):
-        return f"lie in {field.metadata['interval']}"
+    if kind in (int, float) and not _lies_in(value, field.metadata["allowed"]):
+        return f"lie in {field.metadata['allowed']}"
     if kind is int and value >= 2**31:
         return "be below 2**31"
     return ""

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipelines.images.decoding import resized_shape
-from pipelines.sources.scenes_grammar import Box, Grounding
+from pipelines.sources.scenes.grammar import Box, Grounding
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,18 +16,18 @@ class DataConfig(SourceConfig):
     validation_images: int = option(0, "use this many for validation; 0: all")
     test_images: int = option(0, "use this many for the test; 0: all")
     vocabulary_size: int = option(
-        10000, "keep at most this many words", interval="[1, inf)"
+        10000, "keep at most this many words", "[1, inf)"
     )
     min_count: int = option(5, "keep words that occur this often")
     max_training_words: int = option(
-        50, "cut training captions here", interval="[1, inf)"
+        50, "cut training captions here", "[1, inf)"
     )
-    batch_size: int = option(64, "captions in a batch", interval="[1, inf)")
+    batch_size: int = option(64, "captions in a batch", "[1, inf)")
     batching: str = option(
         "image",
         "a batch holds images with all captions, or captions of one length",
-        choices=BATCHINGS,
+        BATCHINGS,
     )
     length_step: int = option(
-        4, "lengths are padded to multiples of this", interval="[1, inf)"
+        4, "lengths are padded to multiples of this", "[1, inf)"
     )

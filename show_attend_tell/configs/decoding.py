@@ -32,21 +32,19 @@ class Decoding:
     """
 
     method: str = option(
-        "beam", "how words are chosen; by default beam search", choices=METHODS
+        "beam", "how words are chosen; by default beam search", METHODS
     )
-    beam_width: int = option(
-        5, "hypotheses that beam search keeps", interval="[1, inf)"
-    )
+    beam_width: int = option(5, "hypotheses that beam search keeps", "[1, inf)")
     num_captions: int = option(
-        1, "captions of each image, the best first", interval="[1, inf)"
+        1, "captions of each image, the best first", "[1, inf)"
     )
     length_penalty: float = option(
         0.7,
         "hypotheses are ranked by log p / length ** this; with --consensus 1",
-        interval="[0, 10]",
+        "[0, 10]",
     )
     min_words: int = option(1, "least words of a caption")
-    max_words: int = option(30, "most words of a caption", interval="[1, 1000]")
+    max_words: int = option(30, "most words of a caption", "[1, 1000]")
     no_repeat_ngram_size: int = option(
         0, "no n-gram of this many words is repeated; 0: any may be"
     )
@@ -54,7 +52,7 @@ class Decoding:
         False, "whether captions may have the unknown word"
     )
     temperature: float = option(
-        1.0, "sampling divides log-probabilities by it", interval="(0, inf)"
+        1.0, "sampling divides log-probabilities by it", "(0, inf)"
     )
     top_k: int = option(
         0, "sampling is among this many of the likeliest words; 0: all"
@@ -62,13 +60,13 @@ class Decoding:
     top_p: float = option(
         1.0,
         "sampling is among the fewest words with this probability",
-        interval="(0, 1]",
+        "(0, 1]",
     )
     context_mode: str = option(
         "expected",
         "context of a word: the expected annotation, the one at the "
         "attention's peak, or one sampled by it",
-        choices=CONTEXT_MODES,
+        CONTEXT_MODES,
     )
     consensus: int = option(
         0,

@@ -16,27 +16,24 @@ class ModelConfig:
     """
 
     embedding_size: int = option(
-        512,
-        "E, size of a word's embedding",
-        interval="[1, inf)",
-        fixed_by_weights=True,
+        512, "E, size of a word's embedding", "[1, inf)", fixed_by_weights=True
     )
     units: int = option(
-        512, "U, size of the LSTM", interval="[1, inf)", fixed_by_weights=True
+        512, "U, size of the LSTM", "[1, inf)", fixed_by_weights=True
     )
     attention_units: int = option(
         512,
         "A, size of the attention's hidden layer",
-        interval="[1, inf)",
+        "[1, inf)",
         fixed_by_weights=True,
     )
     attention_temperature: float = option(
-        1.0, "divisor of the attention's energies", interval="(0, inf)"
+        1.0, "divisor of the attention's energies", "(0, inf)"
     )
     gate: str = option(
         "scalar",
         "gate on the context vector: the paper's scalar, a vector, or none",
-        choices=GATES,
+        GATES,
         fixed_by_weights=True,
     )
     initial_units: int = option(
@@ -47,10 +44,10 @@ class ModelConfig:
     activation: str = option(
         "tanh",
         "activation of the deep output layer",
-        choices=ACTIVATIONS,
+        ACTIVATIONS,
         fixed_by_weights=True,
     )
-    dropout: float = option(0.5, "dropout rate", interval="[0, 1)")
+    dropout: float = option(0.5, "dropout rate", "[0, 1)")
     annotation_scale: float = option(
         0.0,
         "factor of the annotations; 0: the one that gives the training "

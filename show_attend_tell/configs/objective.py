@@ -21,7 +21,7 @@ class ObjectiveConfig:
         "likelihood",
         "likelihood of the references; hard_attention, the same with sampled "
         "locations; or self_critical, the reward of sampled captions",
-        choices=OBJECTIVES,
+        OBJECTIVES,
         flag="objective",
     )
     regularizer_weight: float = option(
@@ -30,41 +30,41 @@ class ObjectiveConfig:
     regularizer_normalization: str = option(
         "sum",
         "the penalty's sum over locations (the paper's), or mean",
-        choices=NORMALIZATIONS,
+        NORMALIZATIONS,
     )
     label_smoothing: float = option(
         0.0,
         "part of a word's probability that is spread over all words",
-        interval="[0, 1)",
+        "[0, 1)",
     )
     scheduled_sampling: float = option(
         0.0,
         "probability at the last epoch that a previous word is sampled from "
         "the model",
-        interval="[0, 1]",
+        "[0, 1]",
     )
     soft_attention_probability: float = option(
         0.5,
         "hard_attention: probability that an image has the expected context "
         "in a training step",
-        interval="[0, 1]",
+        "[0, 1]",
     )
     reinforce_weight: float = option(0.1, "hard_attention: lambda_r")
     entropy_weight: float = option(0.002, "hard_attention: lambda_e")
     baseline_decay: float = option(
-        0.9, "hard_attention: decay of the moving baseline", interval="[0, 1]"
+        0.9, "hard_attention: decay of the moving baseline", "[0, 1]"
     )
     reinforce_scale: str = option(
         "caption",
         "hard_attention: the paper's loss of a caption, or the scale of the "
         "released code",
-        choices=REINFORCE_SCALES,
+        REINFORCE_SCALES,
     )
     attention_samples: int = option(
         1,
         "hard_attention: samples of each caption; from 2 on they are the "
         "baseline",
-        interval="[1, inf)",
+        "[1, inf)",
     )
     gumbel_temperature: float = option(
         0.0,
@@ -77,18 +77,16 @@ class ObjectiveConfig:
         0.0, "self_critical: weight of METEOR in the reward, beside CIDEr-D"
     )
     reward_samples: int = option(
-        5,
-        "self_critical: captions sampled for each image",
-        interval="[1, inf)",
+        5, "self_critical: captions sampled for each image", "[1, inf)"
     )
     reward_temperature: float = option(
-        1.0, "self_critical: temperature of the samples", interval="(0, inf)"
+        1.0, "self_critical: temperature of the samples", "(0, inf)"
     )
     reward_baseline: str = option(
         "others",
         "self_critical: baseline of a sample's reward, the image's other "
         "samples, or its greedy caption (the paper's)",
-        choices=REWARD_BASELINES,
+        REWARD_BASELINES,
     )
 
     def __post_init__(self):

@@ -20,31 +20,29 @@ class TrainingConfig:
         is_path=True,
     )
     epochs: int = option(
-        20, "at most this many passes over the captions", interval="[1, inf)"
+        20, "at most this many passes over the captions", "[1, inf)"
     )
     strategy: str = option(
         "none",
         "mirrored: on all GPUs of this machine, each with a part of a batch",
-        choices=STRATEGIES,
+        STRATEGIES,
     )
     dtype_policy: str = option(
-        "float32",
-        "Keras's dtype policy; weights stay float32",
-        choices=DTYPE_POLICIES,
+        "float32", "Keras's dtype policy; weights stay float32", DTYPE_POLICIES
     )
-    optimizer: str = option("adam", "the optimizer", choices=OPTIMIZERS)
+    optimizer: str = option("adam", "the optimizer", OPTIMIZERS)
     learning_rate: float = option(5e-4, "peak learning rate")
     schedule: str = option(
         "cosine",
         "of the learning rate: constant, or cosine to zero at the last epoch",
-        choices=SCHEDULES,
+        SCHEDULES,
     )
     clip_norm: float = option(5.0, "largest norm of the gradient; 0: any")
     ema: float = option(
         0.0,
         "momentum of the moving average of weights that generates captions; "
         "0: none",
-        interval="[0, 1)",
+        "[0, 1)",
     )
     patience: int = option(
         10,

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.files import read_json
 from pipelines.sources.scenes import scene_of
-from pipelines.sources.scenes_grammar import check_caption
+from pipelines.sources.scenes.grammar import check_caption
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.report import Entry, truth_tables, write_report

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.sources.scenes_grammar import Box, Grounding
+from pipelines.sources.scenes.grammar import Box, Grounding
 
 if TYPE_CHECKING:  # It brings TensorFlow, which nothing here needs.
     from show_attend_tell.inference.caption import Caption

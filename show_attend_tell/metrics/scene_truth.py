@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.captions import CaptionedImage
 from pipelines.sources.scenes import scene_of
-from pipelines.sources.scenes_grammar import (
+from pipelines.sources.scenes.grammar import (
     Grounding,
     Verdict,
     check_caption,

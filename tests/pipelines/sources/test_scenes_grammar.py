@@ -5,8 +5,9 @@ import re
 import pytest
 
 from pipelines.sources.scenes import load_scenes, scene_of
-from pipelines.sources.scenes_drawing import COLOURS, Scene, Thing
-from pipelines.sources.scenes_grammar import check_caption, parse_caption
+from pipelines.sources.scenes.grammar import check_caption, parse_caption
+from pipelines.sources.scenes.rendering import COLOURS
+from pipelines.sources.scenes.scene import Scene, Thing
 
 CUBE = Thing("cube", "red", "plain", "large", 60, 112, 90)
 BALL = Thing("ball", "blue", "striped", "small", 170, 120, 48)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipelines.sources.scenes_grammar import Grounding
+from pipelines.sources.scenes.grammar import Grounding
 from show_attend_tell.metrics.grounding import (
     attention_change,
     coverage,

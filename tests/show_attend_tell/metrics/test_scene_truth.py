@@ -34,7 +34,7 @@ def scenes():
 @pytest.fixture
 def two_things(monkeypatch):
     """A small red ball at the upper left, a large blue striped star below."""
-    from pipelines.sources.scenes_drawing import Scene, Thing
+    from pipelines.sources.scenes.scene import Scene, Thing
 
     things = (
         Thing("ball", "red", "plain", "small", 56, 56, 48),

@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.sources.scenes import make_scene
-from pipelines.sources.scenes_drawing import (
+from pipelines.sources.scenes.layout import make_scene
+from pipelines.sources.scenes.rendering import (
     COLOURS,
     SHAPES,
     TEXTURES,
-    Scene,
-    Thing,
     covered,
     encode_scene,
-    overlap,
     render_scene,
 )
+from pipelines.sources.scenes.scene import Scene, Thing, overlap
 
 
 def pixels(scene):

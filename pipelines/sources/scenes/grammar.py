@@ -1,4 +1,4 @@
-"""Reads captions of drawn scenes and checks every statement they make.
+"""Parses captions of scenes and checks every statement they make.
 
 The grammar, where `[ ]` may be left out and `{ }` may be repeated:
 
@@ -16,8 +16,9 @@ one writes, but at most six entities in a caption.
 
 import dataclasses
 import itertools
+import typing
 
-from pipelines.sources.scenes_drawing import SIDE, Scene, Thing, overlap
+from pipelines.sources.scenes.scene import SIDE, Scene, Thing, overlap
 
 Box = tuple[float, float, float, float]
 
@@ -63,24 +64,16 @@ _BE = ("is", "are")
 _MOST_ENTITIES = 6  # Bounds the ways to check; a scene has four things.
 
 
-@dataclasses.dataclass(frozen=True)
-class Entity:
-    """What one noun phrase says.
-
-    Attributes:
-        noun: Position of the noun and the shape that it names.
-        details: Position, kind (`"colour"`, `"texture"`, `"size"`), value.
-        number: Position and number where a number is said.
-    """
+class Entity(typing.NamedTuple):
+    """A noun phrase: the position of each word and what it means."""
 
     noun: tuple[int, str]
-    details: tuple[tuple[int, str, str], ...] = ()
-    number: tuple[int, int] | None = None
+    details: tuple[tuple[int, str, str], ...]  # Position, attribute, value.
+    number: tuple[int, int] | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Parsed:
-    """What a caption says.
+class ParsedCaption(typing.NamedTuple):
+    """The content of a caption.
 
     Attributes:
         words: The words of the caption.
@@ -114,7 +107,7 @@ class Statement:
 
 @dataclasses.dataclass(frozen=True)
 class Grounding:
-    """Where in the image lies what a word names.
+    """The boxes of what a word names.
 
     Attributes:
         position: Position of the word in the caption, from 0.
@@ -132,7 +125,7 @@ class Grounding:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What came of checking a caption.
+    """The result of checking a caption.
 
     Attributes:
         parsed: Whether the caption follows the grammar.
@@ -146,7 +139,7 @@ class Verdict:
 
     @property
     def true(self) -> bool:
-        """Whether it parsed, says something, and all it says is true."""
+        """Whether it parsed, states something, and all it states is true."""
         return bool(self.statements) and all(s.true for s in self.statements)
 
 
@@ -246,8 +239,8 @@ class _Parser:
         return word
 
 
-def parse_caption(text: str) -> Parsed | None:
-    """Returns what a caption says, or `None` outside the grammar.
+def parse_caption(text: str) -> ParsedCaption | None:
+    """Returns the content of a caption, or `None` outside the grammar.
 
     Args:
         text: Words parted by white space; a full stop at the end is allowed.
@@ -258,27 +251,17 @@ def parse_caption(text: str) -> Parsed | None:
         parser.caption()
     except _NotGrammatical:
         return None
-    return Parsed(
-        words,
-        tuple(parser.entities),
-        tuple(parser.relations),
-        tuple(parser.totals),
-    )
+    content = parser.entities, parser.relations, parser.totals
+    return ParsedCaption(words, *map(tuple, content))
 
 
 def holds(relation: str, a: Thing, b: Thing, scene: Scene) -> bool:
-    """Whether one thing lies to another one as a relation says.
+    """Whether a relation holds between two things of a scene.
 
     "left", "right", "above", "below": the centre lies on that side by at
     least a tenth of the image, and by at least 0.8 of the distance across.
     "front", "behind": the things' squares share at least 3 % of the smaller
-    one, and the right one of them was drawn last.
-
-    Args:
-        relation: One of the six names above.
-        a: The subject.
-        b: The object.
-        scene: The scene of both.
+    one, and the right one of them was rendered last.
     """
     if relation in ("front", "behind"):
         ahead = scene.things.index(a) > scene.things.index(b)
@@ -296,16 +279,12 @@ def check_caption(text: str, scene: Scene) -> Verdict:
     """Checks every statement of a caption against a scene.
 
     Each noun phrase is taken to mean one thing, or several where a number is
-    said, and no thing is meant twice. Of all ways to do so, the one that
+    stated, and no thing is meant twice. Of all ways to do so, the one that
     makes most statements true counts, and of those the one with most true
     nouns. Where several ways are equally good, a word has the boxes of all.
 
     A number is true if exactly so many things look as described. "a" and
     "the" state no number.
-
-    Args:
-        text: The caption.
-        scene: The scene it should tell of.
 
     Returns:
         Statements and groundings; neither where the caption does not parse.
@@ -364,9 +343,9 @@ def _statements(parsed, way, scene):
 
 def _entity_statements(entity, group, things):
     position, shape = entity.noun
-    says = [(position, "object", "shape", shape)]
-    says += [(at, kind, kind, value) for at, kind, value in entity.details]
-    for at, kind, attribute, value in says:
+    stated = [(position, "object", "shape", shape)]
+    stated += [(at, kind, kind, value) for at, kind, value in entity.details]
+    for at, kind, attribute, value in stated:
         true = [getattr(thing, attribute) == value for thing in group]
         yield Statement(kind, (at,), bool(true) and all(true))
     if entity.number:
@@ -374,7 +353,9 @@ def _entity_statements(entity, group, things):
         alike = [
             thing
             for thing in things
-            if all(getattr(thing, name) == value for _, _, name, value in says)
+            if all(
+                getattr(thing, name) == value for _, _, name, value in stated
+            )
         ]
         true = len(alike) == number and set(alike) == set(group)
         yield Statement("number", (at,), true)

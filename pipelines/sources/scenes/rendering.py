@@ -1,11 +1,9 @@
-"""Drawn scenes: what is in one, and how it becomes pixels.
+"""Renders a scene: a few things on a muted background with clutter.
 
-A scene is a few things on a muted background with clutter. Each thing is
-drawn in twice its size and halved, so that its edges are smooth.
+Each thing is rendered in twice its size and halved, so that edges are smooth.
 """
 
 import colorsys
-import dataclasses
 import functools
 import io
 import math
@@ -13,7 +11,8 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIDE = 224  # Side of a scene, in pixels.
+from pipelines.sources.scenes.scene import SIDE, Scene, Thing
+
 COLOURS = {
     "red": (216, 38, 38),
     "orange": (246, 134, 26),
@@ -29,57 +28,8 @@ WIDTHS = {"small": (46, 54), "large": (84, 96)}  # Least and most, in pixels.
 _MARK = (255, 253, 246)  # Stripes and spots.
 
 
-@dataclasses.dataclass(frozen=True)
-class Thing:
-    """One thing of a scene; it fills a square.
-
-    Attributes:
-        shape: A name in `SHAPES`.
-        colour: A name in `COLOURS`.
-        texture: A name in `TEXTURES`.
-        size: `"small"` or `"large"`.
-        x: Centre, in pixels from the left.
-        y: Centre, in pixels from the top.
-        width: Side of the square, in pixels; an even number.
-    """
-
-    shape: str
-    colour: str
-    texture: str
-    size: str
-    x: int
-    y: int
-    width: int
-
-    @property
-    def corners(self) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom, in pixels."""
-        half = self.width // 2
-        return self.x - half, self.y - half, self.x + half, self.y + half
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom, as fractions of the image's side."""
-        return tuple(edge / SIDE for edge in self.corners)
-
-
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """Things from back to front, and the seed of what lies behind them."""
-
-    things: tuple[Thing, ...]
-    background: int = 0
-
-
-def overlap(a: Thing, b: Thing) -> int:
-    """Returns how many pixels the squares of two things share."""
-    left, top, right, bottom = zip(a.corners, b.corners, strict=True)
-    wide, high = min(right) - max(left), min(bottom) - max(top)
-    return max(wide, 0) * max(high, 0)
-
-
 def covered(front: Thing, back: Thing) -> float:
-    """Returns the share of one thing's own area that another one hides."""
+    """Returns the share of a thing's area that another one hides."""
     hides, hidden = _silhouette(front.shape), _silhouette(back.shape)
     cells = len(hidden) - 2
     at = (np.arange(cells) + 0.5) * (back.width / cells)
@@ -193,7 +143,7 @@ def _outlines(shape, width):
 
 @functools.cache
 def _mask(shape, width):
-    """Returns where a shape is, twice its size, as an 8-bit mask."""
+    """Returns the 8-bit mask of a shape, twice its size."""
     mask = Image.new("L", (2 * width, 2 * width))
     draw = ImageDraw.Draw(mask)
     for points, light in _outlines(shape, 2 * width):
@@ -204,7 +154,7 @@ def _mask(shape, width):
 
 @functools.cache
 def _silhouette(shape):
-    """Returns where a shape is, in 24 cells a side and an empty border."""
+    """Returns the mask of a shape, in 24 cells a side and an empty border."""
     return np.pad(np.asarray(_mask(shape, 48).reduce(4)) > 127, 1)
 
 
@@ -280,7 +230,7 @@ def _background(rng):
 
 
 def _mixture(kind, rng):
-    """Returns an 8-bit mask: how much of the second tint is where."""
+    """Returns an 8-bit mask: the part of the second tint."""
     if kind == "gradient":
         turn = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180)
         mask = Image.linear_gradient("L").resize((SIDE, SIDE))
@@ -298,7 +248,7 @@ def _mixture(kind, rng):
 
 
 def _draw_clutter(draw, tint, rng):
-    """Draws a thin line, a speck or a small blob, all muted."""
+    """Renders a thin line, a speck or a small blob, all muted."""
     kind = rng.integers(3)
     x, y, a, b = rng.uniform(0, SIDE, 4)
     if kind == 0:
