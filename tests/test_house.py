@@ -72,6 +72,8 @@ CORE = {
 # What extras bring; only inside the function that needs it.
 OPTIONAL = {"ai_edge_litert", "ai_edge_quantizer", "grpc", "pycocoevalcap"}
 OPTIONAL |= {"tensorflow_serving", "torch"}
+# Required, but too slow for every command to wait for.
+OPTIONAL |= {"matplotlib"}
 
 # These stand on Apache Beam as a whole, and are themselves imported by others
 # only inside the function that needs them.
@@ -390,6 +392,7 @@ def test_requirements_are_those_that_code_counts_on():
         "importlib_resources",
         "keras",
         "keras-nlp",
+        "matplotlib",
         "numpy",
         "pillow",
         "tensorflow",

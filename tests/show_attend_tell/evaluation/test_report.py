@@ -1,6 +1,7 @@
-"""The report: what is in the file, and what a browser makes of it."""
+"""The report: the content of the file, and the page in a browser."""
 
 import base64
+import dataclasses
 import hashlib
 import html.parser
 import io
@@ -12,285 +13,182 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
-from pipelines.sources.scenes import load_scenes
-from pipelines.vocabulary import words_of
-from show_attend_tell.evaluation.report import (
-    Entry,
-    Share,
-    Table,
-    truth_tables,
-    write_report,
-)
+from show_attend_tell.evaluation.report import write_report
+from show_attend_tell.evaluation.split_evaluation import SplitEvaluation
+from show_attend_tell.inference.attention_figure import draw_attention
 from show_attend_tell.inference.caption import Caption
-from show_attend_tell.metrics.scene_truth import measure_scene_truth
+from show_attend_tell.metrics.caption_scores import Evaluation
 from tests.chromium import chromium, contrast, luminance, resize, until
 
 GRID = (14, 14)
-GREY = np.full((200, 300, 3), 150, np.uint8)
 HOSTILE = "</script><img src=x onerror=\"document.title='hacked'\"> & <!--"
+HISTORY = [{"BLEU-4": 0.1}, {"BLEU-4": 0.2}]
 
 
-def caption(words: str, locations=None, finished=True, others=()) -> Caption:
-    """A caption whose words look at one location each."""
-    words = tuple(words.split())
+def png(shape=(200, 300), value=150) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.full((*shape, 3), value, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def image(name: str, references=("a cat sits",), **options) -> CaptionedImage:
+    options = {"draw": png, **options}
+    return CaptionedImage(name, "test", tuple(references), **options)
+
+
+def caption(text: str, peaks=None, **options) -> Caption:
+    """A caption whose words attend to one location each."""
+    words = tuple(text.split())
     attention = np.zeros((len(words), *GRID), np.float32)
     for t in range(len(words)):
-        attention[t].flat[t if locations is None else locations[t]] = 1
-    return Caption(
-        words=words,
-        log_probability=-1.5 * len(words),
-        score=-1.0 * len(words),
-        finished=finished,
-        attention=attention,
-        gate=np.linspace(0, 1, len(words), dtype=np.float32),
-        alternatives=tuple(others),
+        attention[t].flat[t if peaks is None else peaks[t]] = 1
+    defaults = {
+        "words": words,
+        "log_probability": -1.5 * len(words),
+        "score": -1.0 * len(words),
+        "finished": True,
+        "attention": attention,
+        "gate": np.linspace(0, 1, len(words), dtype=np.float32),
+    }
+    return Caption(**{**defaults, **options})
+
+
+def evaluation(images, captions, cider=None, **changes) -> SplitEvaluation:
+    """A split with the given CIDEr of each image, else with no scores."""
+    per_image = {} if cider is None else {"CIDEr": np.array(cider)}
+    scores = Evaluation(
+        ids=tuple(i.id for i in images), scores={}, intervals={},
+        per_image=per_image, tokenizer="PTB", left_out={}, sums=(),
+    )  # fmt: skip
+    intervals = changes.pop("intervals", {})
+    left_out = changes.pop("left_out", {})
+    scores = dataclasses.replace(scores, intervals=intervals, left_out=left_out)
+    figures = changes.pop("figures", {})
+    assert not changes
+    return SplitEvaluation(
+        "test", tuple(images), tuple(captions), scores, figures
     )
 
 
-def entry(name: str, words: str = "a dog", score=None, **more) -> Entry:
-    scores = {} if score is None else {"CIDEr": score, "BLEU-4": 1 - score}
-    defaults = {
-        "photo": GREY,
-        "resize_mode": "crop",
-        "caption": caption(words),
-        "references": ("a cat sits",),
-        "scores": scores,
-    }
-    return Entry(id=name, **{**defaults, **more})
-
-
-def write(directory, entries, scores=None, intervals=None, **options) -> str:
-    path = write_report(
-        str(directory), "Report", scores or {}, intervals or {}, entries,
-        **options,
-    )  # fmt: skip
+def write(directory, split: SplitEvaluation, **options) -> str:
+    """Writes a report and reads it back."""
+    options = {"title": "Report", "about": {}, **options}
+    path = write_report(str(directory), evaluation=split, **options)
     with open(path, encoding="utf-8") as file:
         return file.read()
 
 
 def content(page: str) -> dict:
-    """What the page shows, as its own script reads it."""
+    """The data of the page, as its own script reads them."""
     (text,) = re.findall(
         '<script type="application/json" id="data">(.*?)</script>', page
     )
     return json.loads(text)
 
 
-def group(page: str, name: str) -> set[str]:
-    return {e["id"] for e in content(page)["entries"] if name in e["groups"]}
+def numbered(count: int, cider=None, **options) -> SplitEvaluation:
+    images = [image(f"{n}", **options) for n in range(count)]
+    return evaluation(images, [caption("a dog")] * count, cider)
 
 
 # ------------------------------------------------------------- The file
 
 
-def test_best_and_worst_are_found(tmp_path):
-    scores = [0.5, 0.1, 0.9, 0.3, 0.7, float("nan")]
-    entries = [entry(f"{n}", score=s) for n, s in enumerate(scores)]
-    entries.append(entry("without"))
-    page = write(tmp_path, entries, best=2, worst=1, random=0)
-    assert group(page, "best") == {"2", "4"}
-    assert group(page, "worst") == {"1"}
-    assert [e["id"] for e in content(page)["entries"]] == ["1", "2", "4"]
-    assert content(page)["total"] == 7
-
-
-def test_another_score_may_find_them(tmp_path):
-    entries = [entry(f"{n}", score=s) for n, s in enumerate([0.5, 0.1, 0.9])]
-    page = write(tmp_path, entries, by="BLEU-4", best=1, worst=1, random=0)
-    assert group(page, "best") == {"1"}
-    assert group(page, "worst") == {"2"}
-    with pytest.raises(ValueError, match="CIDEr, BLEU-4. Received: by='SPICE'"):
-        write(tmp_path, entries, by="SPICE")
-
-
-def test_best_and_worst_never_overlap(tmp_path):
-    entries = [entry(f"{n}", score=n / 5) for n in range(5)]
-    page = write(tmp_path, entries)
-    assert group(page, "best") == {"3", "4"}
-    assert group(page, "worst") == {"0", "1"}
-    assert group(page, "random") == {"0", "1", "2", "3", "4"}
-
-
-def test_random_ones_follow_the_seed(tmp_path):
-    entries = [entry(f"{n:02d}") for n in range(40)]
-    chosen = [
-        group(write(tmp_path, entries, random=5, seed=seed), "random")
-        for seed in (0, 0, 1)
-    ]
-    assert len(chosen[0]) == 5
-    assert chosen[0] == chosen[1] != chosen[2]
+def test_the_best_the_worst_and_random_captions_are_shown(tmp_path):
+    cider = [0.5, 0.1, 0.9, 0.3, 0.7, float("nan")]
+    groups = content(write(tmp_path, numbered(6, cider), shown=2))["groups"]
+    assert groups["best"] == [2, 4]
+    assert groups["worst"] == [1, 3]
+    assert len({*groups["random"]}) == 2
+    # Of few captions none is both of the best and of the worst.
+    groups = content(write(tmp_path, numbered(6, cider)))["groups"]
+    assert (groups["best"], groups["worst"]) == ([2, 4], [1, 3])
+    assert sorted(groups["random"]) == [*range(6)]
+    shown = content(write(tmp_path, numbered(40), shown=5))
+    assert (shown["groups"]["best"], shown["metric"]) == ([], None)
+    assert len(shown["captions"]) == 5
+    assert shown["total"] == 40
 
 
 def test_only_photos_that_are_shown_are_read(tmp_path):
     read = []
-
-    def photo(n):
-        file = io.BytesIO()
-        Image.fromarray(GREY).save(file, "PNG")
-        read.append(n)
-        return file.getvalue()
-
-    entries = [
-        entry(f"{n}", score=n / 9, photo=lambda n=n: photo(n)) for n in range(9)
+    images = [
+        image(f"{n}", draw=lambda n=n: read.append(n) or png())
+        for n in range(9)
     ]
-    write(tmp_path, entries, best=2, worst=1, random=0)
-    assert sorted(read) == [0, 7, 8]
+    cider = np.arange(9) / 9
+    split = evaluation(images, [caption("a dog")] * 9, cider)
+    groups = content(write(tmp_path, split, shown=1))["groups"]
+    assert {*read} == {8, 0, *groups["random"]}
+    assert len(read) == len({*read})
 
 
-def test_a_broken_photo_leaves_no_report(tmp_path):
+def test_a_damaged_photo_leaves_no_report(tmp_path):
+    split = numbered(1, draw=lambda: b"no photo")
     with pytest.raises(UserError, match="first bytes are b'no photo'"):
-        write(tmp_path, [entry("1", photo=b"no photo")])
+        write(tmp_path, split)
     assert os.listdir(tmp_path) == []
 
 
 def test_photos_are_small(tmp_path):
-    large = np.random.default_rng(0).integers(0, 255, (900, 600, 3), np.uint8)
-    page = write(
-        tmp_path, [entry("large", photo=large), entry("small")], photo_size=240
-    )
-    for shown, size in zip(
-        content(page)["entries"], [(160, 240), (240, 160)], strict=True
-    ):
-        with Image.open(io.BytesIO(base64.b64decode(shown["photo"]))) as photo:
+    images = [image("tall", draw=lambda: png((900, 600))), image("small")]
+    page = write(tmp_path, evaluation(images, [caption("a dog")] * 2))
+    shown = content(page)["captions"]
+    for n, size in (("0", [213, 320]), ("1", [300, 200])):
+        with Image.open(
+            io.BytesIO(base64.b64decode(shown[n]["photo"]))
+        ) as photo:
             assert photo.format == "JPEG"
-            assert photo.size == (shown["width"], shown["height"]) == size
-    page = write(tmp_path, [entry("small")], photo_size=500)
-    assert content(page)["entries"][0]["width"] == 300
+            assert [*photo.size] == shown[n]["size"] == size
 
 
-def test_attention_has_eight_bits(tmp_path):
-    said = caption("a dog runs")
-    attention = np.zeros((3, 2, 2))
-    attention[0] = [[0.1, 0.2], [0.3, 0.4]]
-    attention[1] = 0.25
-    said = Caption(("a", "dog", "runs"), -1, -1, True, attention, said.gate)
-    (shown,) = content(write(tmp_path, [entry("1", caption=said)]))["entries"]
-    assert shown["grid"] == [2, 2]
-    assert list(base64.b64decode(shown["attention"])) == [
-        *(64, 128, 191, 255),  # 0.1 / 0.4 * 255 = 63.75, and so on
-        *(255, 255, 255, 255),
-        *(0, 0, 0, 0),
-    ]
-    assert shown["peaks"] == [0.4, 0.25, 0]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"attention": np.ones((2, 196))},
-            r"attention.shape=\(2, 196\) of 'x'",
-        ),
-        ({"attention": np.ones((1, 2, 2))}, r"\(2, rows, columns\)"),
-        ({"attention": np.full((2, 2, 2), np.nan)}, "must be finite"),
-        ({"attention": np.full((2, 2, 2), -1.0)}, "not negative"),
-        ({"gate": np.ones(3)}, r"shape \(2,\).* of 'x'"),
-        ({"gate": np.array([0.5, 1.5])}, "Received: gate="),
-    ],
-)
-def test_a_caption_that_does_not_fit_is_named(tmp_path, change, message):
-    said = Caption(**{**vars(caption("a dog")), **change})
-    with pytest.raises(ValueError, match=message):
-        write(tmp_path, [entry("x", caption=said)])
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"resize_mode": "stretch"}, "resize_mode='stretch' of 'x'"),
-        ({"locations": (1,)}, r"2 words. Received: locations=\[1\] of 'x'"),
-        ({"locations": (1, 196)}, r"locations=\[1, 196\] of 'x'"),
-    ],
-)
-def test_an_entry_that_does_not_fit_is_named(tmp_path, change, message):
-    with pytest.raises(ValueError, match=message):
-        write(tmp_path, [entry("x", **change)])
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_row_has_a_cell_for_each_column(tmp_path):
-    table = Table("Truth", ("Kind", "True"), [("colour", Share(0.5), 3)])
-    with pytest.raises(ValueError, match="Received: .'colour'"):
-        write(tmp_path, [], tables=[table])
-
-
-def test_truth_becomes_tables():
-    statements, attention = truth_tables(
-        {
-            "by_statement": {"colour": {"count": 7, "true": 0.5}},
-            "by_word_class": {
-                "noun": {
-                    "count": 4,
-                    "pointing_accuracy": 0.75,
-                    "pointing_chance": 0.125,
-                    "attention_mass": 0.5,
-                    "attention_mass_chance": 0.25,
-                }
-            },
-        }
-    )
-    assert statements.rows == [("colour", 7, Share(0.5))]
-    assert attention.rows == [
-        ("noun", 4, Share(0.75, chance=0.125), Share(0.5, chance=0.25))
-    ]
-    assert truth_tables({"BLEU-4": 0.5}) == []
-
-
-def test_tables_take_what_truth_measures(tmp_path):
-    images = load_scenes(train=0, validation=0, test=3, novel=0).split("test")
-    # What people said is true.
-    said = [caption(" ".join(words_of(i.captions[0]))) for i in images]
-    tables = truth_tables(measure_scene_truth(said, images))
-    truth, attention = content(write(tmp_path, [], tables=tables))["tables"]
-    kinds = {row[0]: row for row in truth["rows"]}
-    assert kinds["object"][1] >= 6
-    assert {row[2]["value"] for row in truth["rows"]} == {1}
-    assert "noun" in {row[0] for row in attention["rows"]}
-
-
-def test_a_share_of_nothing_is_left_out(tmp_path):
-    table = Table("Truth", ("Kind", "True"), [("colour", Share(float("nan")))])
-    (shown,) = content(write(tmp_path, [], tables=[table]))["tables"]
-    assert shown["rows"] == [["colour", None]]
-
-
-def test_figures_are_told_as_people_write_them(tmp_path):
-    scores = {
+def test_scores_tables_and_remarks(tmp_path):
+    figures = {
         "split": "test",
         "CIDEr": 1.25,
         "BLEU-1": 0.5,
         "BLEU-1_no_penalty": 0.625,
-        "words": 9.5,
-        "vocabulary": 1234,
+        "images": 1234,
         "distinct": 0.75,
         "METEOR": float("nan"),
-        "by_statement": {},
+        "by_statement": {"colour": {"count": 7, "true": 0.5}},
+        "by_word_class": {
+            "noun": {"count": 4, "pointing_accuracy": 0.75},
+            "size": {"count": 0, "pointing_accuracy": float("nan")},
+        },
     }
-    shown = content(write(tmp_path, [], scores, {"CIDEr": (1.0, 1.5)}))
+    intervals = {"CIDEr": (1.0, 1.5), "distinct": (0.5, 1.0)}
+    split = evaluation(
+        [image("0")], [caption("a dog")], figures=figures,
+        intervals=intervals, left_out={"SPICE": "no Java"},
+    )  # fmt: skip
+    shown = content(write(tmp_path, split))
     assert shown["metrics"] == [
-        {"name": "BLEU-1", "value": 0.5, "low": None, "high": None,
-         "other": 0.625},
-        {"name": "CIDEr", "value": 1.25, "low": 1.0, "high": 1.5,
-         "other": None},
+        {"name": "BLEU-1", "value": 0.5, "interval": [], "no_penalty": 0.625},
+        {"name": "CIDEr", "value": 1.25, "interval": [1.0, 1.5],
+         "no_penalty": None},
     ]  # fmt: skip
     assert shown["facts"] == [
-        ["Words a caption", "9.50", ""],
-        ["Different words used", "1,234", ""],
-        ["Distinct captions", "75.0 %", ""],
+        ["Images", 1234, []],
+        ["Distinct", 0.75, [0.5, 1.0]],
     ]
+    assert [table["columns"] for table in shown["tables"]] == [
+        ["Count", "True"],
+        ["Count", "Pointing accuracy"],
+    ]
+    assert shown["tables"][0]["rows"] == [["colour", 7, 0.5]]
+    assert shown["tables"][1]["rows"] == [["noun", 4, 0.75], ["size", 0, None]]
+    assert shown["remarks"] == ["without SPICE: no Java"]
 
 
-def test_same_input_same_bytes(tmp_path):
-    entries = [entry(f"{n}", score=n / 9) for n in range(9)]
-    history = [{"epoch": 1, "BLEU-4": 0.1}, {"epoch": 2, "BLEU-4": 0.2}]
-    pages = [
-        write(tmp_path / name, entries, {"BLEU-4": 0.3}, history=history)
-        for name in ("a", "b")
-    ]
-    assert pages[0] == pages[1]
-    assert os.listdir(tmp_path / "a") == ["index.html"]
+def test_grounding_of_photos_has_a_table(tmp_path):
+    by_class = {"people": {"count": 2, "attention_mass": 0.5}}
+    figures = {"grounding": {"by_word_class": by_class}}
+    split = evaluation([image("0")], [caption("a dog")], figures=figures)
+    (table,) = content(write(tmp_path, split))["tables"]
+    assert table["rows"] == [["people", 2, 0.5]]
 
 
 class _Reader(html.parser.HTMLParser):
@@ -298,46 +196,49 @@ class _Reader(html.parser.HTMLParser):
 
     def __init__(self, page: str):
         super().__init__()
-        self.elements, self.references = [], []
+        self.elements, self.references, self.styles = [], [], []
         self.policy = None
         self.feed(page)
 
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
         self.elements.append(tag)
         self.references += [
             attributes[name]
-            for name in ("src", "href", "srcset", "action", "data")
+            for name in ("src", "href", "xlink:href", "srcset", "action")
             if name in attributes
         ]
-        assert not [n for n in attributes if n.startswith("on") or n == "style"]
+        self.styles += [attributes["style"]] if "style" in attributes else []
+        assert not [name for name in attributes if name.startswith("on")]
         if attributes.get("http-equiv") == "Content-Security-Policy":
             self.policy = attributes["content"]
 
 
+def digests(texts) -> str:
+    hashes = (hashlib.sha256(text.encode()).digest() for text in texts)
+    return " ".join(f"'sha256-{base64.b64encode(h).decode()}'" for h in hashes)
+
+
 def test_the_file_needs_nothing_else_and_may_do_nothing_else(tmp_path):
-    page = write(
-        tmp_path, [entry("1")], history=[{"BLEU-4": 0.1}, {"BLEU-4": 0.2}]
-    )
+    page = write(tmp_path / "a", numbered(3), history=HISTORY)
+    assert page == write(tmp_path / "b", numbered(3), history=HISTORY)
+    assert os.listdir(tmp_path / "a") == ["index.html"]
     reader = _Reader(page)
-    assert reader.references == []
+    assert all(reference[0] == "#" for reference in reader.references)
     assert reader.elements.count("script") == 2
     assert reader.elements.count("svg") == 1
     assert not {"link", "iframe", "object", "base", "img"} & {*reader.elements}
     rules = dict(rule.split(" ", 1) for rule in reader.policy.split("; "))
-    script = re.findall("<script>(.*?)</script>", page, re.DOTALL)
-    styles = re.findall("<style>(.*?)</style>", page, re.DOTALL)
-    assert len(script) == 1 and len(styles) == 2
-    digests = [
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for text in script + styles
-    ]
-    digests = [f"'sha256-{digest}'" for digest in digests]
+    (script,) = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    styles = re.findall("<style[^>]*>(.*?)</style>", page, re.DOTALL)
+    assert len(styles) == 2
     assert rules == {
         "default-src": "'none'",
         "img-src": "data:",
-        "script-src": digests[0],
-        "style-src": " ".join(digests[1:]),
+        "script-src": digests([script]),
+        "style-src": digests(styles),
+        "style-src-attr": "'unsafe-hashes' "
+        + digests(dict.fromkeys(reader.styles)),
         "base-uri": "'none'",
         "form-action": "'none'",
     }
@@ -345,32 +246,21 @@ def test_the_file_needs_nothing_else_and_may_do_nothing_else(tmp_path):
 
 
 def test_text_from_data_is_never_html(tmp_path):
-    hostile = entry(
-        HOSTILE,
-        caption=caption(HOSTILE + " {data} {title} \ud800 \u2028"),
-        references=(HOSTILE,),
-        scores={HOSTILE: 0.5},
-        notes=(HOSTILE,),
-    )
-    path = write_report(
-        str(tmp_path),
-        HOSTILE + "{data}{curves}",
-        {HOSTILE: 0.5},
-        {},
-        [hostile],
-        about={HOSTILE: HOSTILE},
-        remarks=[HOSTILE],
-        tables=[Table(HOSTILE, (HOSTILE,), [(HOSTILE,)], HOSTILE)],
-        history=[{"BLEU-4": 0.5, "epoch": 1}],
-    )
-    with open(path, encoding="utf-8") as file:
-        page = file.read()
+    text = HOSTILE + " {data} {title} \ud800 \u2028"
+    split = evaluation(
+        [image(HOSTILE, (HOSTILE,))], [caption(text)],
+        figures={HOSTILE: 0.5}, left_out={"SPICE": HOSTILE},
+    )  # fmt: skip
+    page = write(
+        tmp_path, split, title=HOSTILE + "{data}{curves}", history=HISTORY,
+        about={HOSTILE: HOSTILE}, notes=[[HOSTILE]],
+    )  # fmt: skip
     assert "<img" not in page
     assert page.count("</script>") == 2
     assert "<!--" not in page
-    (shown,) = content(page)["entries"]
+    (shown,) = content(page)["captions"].values()
     assert shown["references"] == [HOSTILE]
-    assert shown["words"][-1] == "\ud800"  # What split() left of the line.
+    assert shown["words"][-1] == "\ud800"
 
 
 # ---------------------------------------------------------- In a browser
@@ -385,64 +275,37 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> str:
     """The address of a report on a few captions."""
-    directory = tmp_path_factory.mktemp("report")
-    scenes = load_scenes(train=0, validation=0, test=2, novel=0)
-    other = caption("a worse guess")
-    entries = [
-        entry(
-            "img10",
-            score=0.2,
-            # By rows: the 4th of the first row, and the 13th of the 12th.
-            caption=caption("two dogs run", [3, 11 * 14 + 12, 0]),
-            references=("Two Dogs play", "dogs running"),
-        ),
-        entry(
-            "img9",
-            score=0.8,
-            caption=caption("a kitten", finished=False, others=[other]),
-            resize_mode="squash",
-            notes=("not true: kitten",),
-            locations=(None, 100),
-        ),
-        *(
-            entry(
-                image.id,
-                caption=caption("a red ball"),
-                photo=image.read,
-                resize_mode="squash",
-                references=image.captions,
-                score=0.5,
-            )
-            for image in scenes.split("test")
-        ),
-        entry("wordless", "", score=0.0, references=()),
-        entry(
-            HOSTILE,
-            score=0.4,
-            caption=caption(HOSTILE),
-            references=(HOSTILE,),
-            notes=(HOSTILE,),
-        ),
+    images = [
+        image("img10", ("Two Dogs play", "dogs running")),
+        image("img9"),
+        image("wordless", ()),
+        image(HOSTILE, (HOSTILE,)),
     ]
+    captions = [
+        # Row by row: the 4th of the first row, and the 13th of the 12th.
+        caption("two dogs run", [3, 11 * 14 + 12, 0]),
+        caption(
+            "a kitten", finished=False, locations=(None, 100),
+            resize_mode="squash", alternatives=(caption("a worse guess"),),
+        ),
+        caption(""),
+        caption(HOSTILE),
+    ]  # fmt: skip
+    split = evaluation(
+        images, captions, [0.2, 0.8, 0.0, 0.4],
+        figures={
+            "BLEU-4": 0.25, "BLEU-4_no_penalty": 0.5, "CIDEr": 2.5,
+            "images": 1234, HOSTILE: 0.5,
+            "by_statement": {HOSTILE: {"count": 7, HOSTILE: 0.5}},
+        },
+        intervals={"BLEU-4": (0.2, 0.3)}, left_out={"SPICE": HOSTILE},
+    )  # fmt: skip
+    directory = tmp_path_factory.mktemp("report")
+    notes = [[], ["not true: kitten"], [], [HOSTILE]]
     path = write_report(
-        str(directory),
-        f"Report {HOSTILE}",
-        {"BLEU-4": 0.25, "BLEU-4_no_penalty": 0.5, "CIDEr": 2.5, "words": 3},
-        {"BLEU-4": (0.2, 0.3)},
-        entries,
-        about={"Split": HOSTILE},
-        remarks=[HOSTILE],
-        tables=[
-            Table(
-                HOSTILE,
-                ("Kind", "Number", "True", HOSTILE),
-                [("colour", 1234, Share(0.5, chance=0.1), HOSTILE)],
-            )
-        ],
-        history=[{"BLEU-4": 0.1}, {"BLEU-4": 0.2}],
-        best=1,
-        worst=1,
-    )
+        str(directory), f"Report {HOSTILE}", split, {"Split": HOSTILE}, notes,
+        HISTORY,
+    )  # fmt: skip
     return f"file://{path}"
 
 
@@ -471,285 +334,193 @@ def card(page, name: str):
 
 
 def words(page, name: str) -> list:
-    return card(page, name).find_elements("css selector", ".word")
+    return elements(card(page, name), ".word")
 
 
-def pixels(page, name: str) -> np.ndarray:
-    """What is drawn over a photo, `(H, W, 3)`, once it is lit."""
-    picture = card(page, name)
-    until(page, lambda: picture.find_elements("css selector", "canvas.lit"))
-    address = page.execute_script(
-        "return arguments[0].querySelector('canvas').toDataURL()", picture
-    )
-    png = base64.b64decode(address.removeprefix("data:image/png;base64,"))
-    with Image.open(io.BytesIO(png)) as image:
-        return np.asarray(image.convert("RGB")).astype(int)
+def overlay(page, name: str) -> np.ndarray:
+    """The pixels of a photo under its overlay, `(200, 300, 3)`."""
+    frame = card(page, name)
+    until(page, lambda: elements(frame, ".frame.lit"))
+    (frame,) = elements(frame, ".frame")
+    with Image.open(io.BytesIO(frame.screenshot_as_png)) as shot:
+        pixels = np.array(shot.convert("RGB").resize((300, 200))).astype(int)
+    for y in (slice(4), slice(-4, None)):  # the rounded corners
+        pixels[y, :4] = pixels[y, -4:] = 0
+    return pixels
 
 
-def peak(lit: np.ndarray) -> tuple[float, float]:
-    light = lit.sum(axis=-1)
+def peak(pixels: np.ndarray) -> tuple[float, float]:
+    light = pixels.sum(axis=-1)
     y, x = np.nonzero(light >= light.max() - 3)
     return x.mean() + 0.5, y.mean() + 0.5
 
 
 def is_plain(page, name: str) -> bool:
-    return not card(page, name).find_elements("css selector", "canvas.lit")
+    return not elements(card(page, name), ".frame.lit")
 
 
-def press(page, element, key: str) -> None:
+def press(element, key: str) -> None:
     from selenium.webdriver import Keys
 
     element.send_keys(getattr(Keys, key))
 
 
-def choose_group(page, value: str) -> None:
-    elements(page, f"input[value={value}]")[0].click()
-
-
-def find(page, text: str) -> None:
-    box = page.find_element("id", "find")
-    box.clear()
-    if text:
-        box.send_keys(text)
-
-
-# Photos of 300 x 200. Of the shorter side at 256 the network saw the middle
+# Photos of 300 x 200. Of the shorter side at 256 the model saw the middle
 # 224: 175 pixels, from (62.5, 12.5) on; each cell is 12.5 wide and high.
 CELL, LEFT, TOP = 12.5, 62.5, 12.5
 
 
-@pytest.mark.parametrize(
-    ("word", "row", "column"), [(0, 0, 3), (1, 11, 12), (2, 0, 0)]
-)
-def test_a_click_lights_where_the_model_looked(page, word, row, column):
-    words(page, "img10")[word].click()
-    lit = pixels(page, "img10")
-    assert lit.shape == (200, 300, 3)
-    x, y = peak(lit)
-    assert abs(x - (LEFT + (column + 0.5) * CELL)) < CELL
-    assert abs(y - (TOP + (row + 0.5) * CELL)) < CELL
+@pytest.fixture
+def still(page):
+    """The page without transitions and scrolling, for screenshots."""
+    resize(page, 1280, 3000, prefers_reduced_motion="reduce")
+    return page
 
 
-def test_lit_pixels_are_as_in_the_other_pictures(page):
-    words(page, "img10")[1].click()
-    lit = pixels(page, "img10")
-    # Grey 150. Far from the peak 36 % of it, outside of the crop 15 %.
-    assert np.abs(lit[60, 100] - 54).max() <= 2
-    assert np.abs(lit[100, 20] - 22).max() <= 2
-    assert np.abs(lit[5, 150] - 22).max() <= 2
-    # At the peak its colour under a glow of (1, 0.95, 0.8) by 35 %:
-    # 255 - (255 - 150) * (1 - 0.35 * glow).
-    brightest = lit[round(TOP + 11.5 * CELL), round(LEFT + 12.5 * CELL)]
-    assert np.abs(brightest - (186.75, 184.9, 179.4)).max() <= 3
+def test_a_word_shows_its_attention_like_the_figure(still):
+    for word, row, column in ((0, 0, 3), (1, 11, 12), (2, 0, 0)):
+        words(still, "img10")[word].click()
+        pixels = overlay(still, "img10")
+        x, y = peak(pixels)
+        assert abs(x - (LEFT + (column + 0.5) * CELL)) < CELL
+        assert abs(y - (TOP + (row + 0.5) * CELL)) < CELL
+    words(still, "img10")[1].click()
+    pixels = overlay(still, "img10")
+    # The panel of the figure, cut out of it by its margins.
+    attention = caption("two dogs run", [3, 11 * 14 + 12, 0]).attention[1:2]
+    photo = np.full((200, 300, 3), 150, np.uint8)
+    figure = draw_attention(photo, ["dogs"], attention, panel_size=300)
+    figure = np.asarray(figure).astype(int)
+    panel = figure[-230:-30, -330:-30]
+    middle = np.s_[20:-20, 20:-20]
+    assert np.abs(pixels[middle] - panel[middle]).mean() < 2
+    assert np.abs(pixels[middle] - panel[middle]).max() < 40
 
 
 def test_a_second_click_shows_the_photo_again(page):
     dogs = words(page, "img10")[1]
     dogs.click()
-    pixels(page, "img10")
+    until(page, lambda: not is_plain(page, "img10"))
     assert dogs.get_attribute("aria-pressed") == "true"
+    assert "gate 0.50" in card(page, "img10").text
     dogs.click()
-    assert is_plain(page, "img10")
+    until(page, lambda: is_plain(page, "img10"))
     assert dogs.get_attribute("aria-pressed") == "false"
 
 
-def test_hovering_shows_for_as_long(page):
+def test_hovering_shows_another_word_as_long_as_it_lasts(page):
     from selenium.webdriver import ActionChains
 
     two, dogs, _ = words(page, "img10")
     two.click()
     mouse = ActionChains(page, duration=0)
     mouse.move_to_element(dogs).perform()
-    assert peak(pixels(page, "img10"))[1] > 100
-    mouse.move_to_element(page.find_element("tag name", "h1")).perform()
-    # What was clicked is lit again.
+    until(page, lambda: "lit" in dogs.get_attribute("class"))
+    mouse.move_to_element(elements(page, "h1")[0]).perform()
     until(page, lambda: "lit" in two.get_attribute("class"))
-    assert peak(pixels(page, "img10"))[1] < 40
 
 
-def test_the_keyboard_does_all(page):
+def test_the_keyboard_suffices(page):
     two, dogs, run = words(page, "img10")
-    assert [w.get_attribute("tabindex") for w in (two, dogs, run)] == [
-        "0", "-1", "-1"
-    ]  # fmt: skip
-    press(page, two, "ARROW_RIGHT")
+    press(two, "ARROW_RIGHT")
     assert page.switch_to.active_element == dogs
-    assert peak(pixels(page, "img10"))[1] > 100
-    assert dogs.get_attribute("tabindex") == "0"
+    until(page, lambda: "lit" in dogs.get_attribute("class"))
     assert dogs.accessible_name == "dogs, gate 0.50"
-    press(page, dogs, "END")
-    press(page, run, "ARROW_RIGHT")
+    press(dogs, "TAB")
     assert page.switch_to.active_element == run
-    press(page, run, "HOME")
-    assert page.switch_to.active_element == two
-    press(page, two, "ENTER")
-    assert two.get_attribute("aria-pressed") == "true"
-    press(page, two, "ESCAPE")
-    assert is_plain(page, "img10")
-    assert two.get_attribute("aria-pressed") == "false"
+    press(run, "ENTER")
+    assert run.get_attribute("aria-pressed") == "true"
+    press(run, "ESCAPE")
+    until(page, lambda: is_plain(page, "img10"))
+    assert run.get_attribute("aria-pressed") == "false"
 
 
-def test_playing_goes_through_the_words(page):
-    page.execute_script(
-        "window.seen = [];"
-        "new MutationObserver(() => {"
-        "  const word = document.querySelector('.word.lit');"
-        "  const text = word ? word.textContent : '';"
-        "  if (text !== seen.at(-1)) seen.push(text);"
-        "}).observe(document.getElementById('list'),"
-        "  {subtree: true, attributeFilter: ['class']});"
-    )
-    play = card(page, "img9").find_element("css selector", ".play")
-    play.click()
-    assert play.text == "Stop"
-    until(page, lambda: play.text == "Play")
-    assert page.execute_script("return seen") == ["a", "kitten", ""]
-    assert is_plain(page, "img9")
-    # Another click stops it.
-    play.click()
-    play.click()
-    assert play.text == "Play"
+def test_the_sampled_location_has_a_ring(still):
+    def orange(word):
+        words(still, "img9")[word].click()
+        pixels = overlay(still, "img9")
+        return (pixels[..., 0] > 200) & (pixels[..., 2] < 90)
 
-
-def test_gates_are_bars_under_words(page):
-    lengths = page.execute_script(
-        "return [...arguments[0].querySelectorAll('.gate')].map(gate =>"
-        " parseFloat(getComputedStyle(gate, '::before').width)"
-        " / gate.clientWidth)",
-        card(page, "img10"),
-    )
-    assert lengths == pytest.approx([0, 0.5, 1], abs=0.02)
-
-
-def test_the_sampled_place_has_a_ring(page):
-    words(page, "img9")[1].click()
-    lit = pixels(page, "img9")
-    orange = (lit[..., 0] > 200) & (lit[..., 2] < 90)
-    y, x = np.nonzero(orange)
-    # Place 100 is the third of the eighth row, of 300 x 200 in 14 x 14.
+    y, x = np.nonzero(orange(1))
+    # Location 100 is the third of the eighth row, of 300 x 200 in 14 x 14.
     assert x.mean() + 0.5 == pytest.approx(2.5 * 300 / 14, abs=2)
     assert y.mean() + 0.5 == pytest.approx(7.5 * 200 / 14, abs=2)
-    words(page, "img9")[0].click()
-    until(page, lambda: "lit" in words(page, "img9")[0].get_attribute("class"))
-    lit = pixels(page, "img9")
-    assert not ((lit[..., 0] > 200) & (lit[..., 2] < 90)).any()
+    assert not orange(0).any()
 
 
-def test_captions_are_found(page):
-    find(page, "DOGS two")
+def test_captions_are_found_by_group_and_text(page):
+    from selenium.webdriver.support.select import Select
+
+    group = Select(page.find_element("id", "group"))
+    assert [option.text for option in group.options] == [
+        "Random (4)", "Best by CIDEr (2)", "Worst by CIDEr (2)",
+        "With remarks (2)", "Unfinished (1)", "All of these (4)",
+    ]  # fmt: skip
+    group.select_by_value("Best by CIDEr")
+    assert names(page) == ["img9", HOSTILE]
+    group.select_by_value("Worst by CIDEr")
+    assert names(page) == ["wordless", "img10"]
+    group.select_by_value("Unfinished")
+    assert names(page) == ["img9"]
+    group.select_by_value("All of these")
+    page.find_element("id", "find").send_keys("DOGS two")
     assert names(page) == ["img10"]
-    assert page.find_element("id", "status").text == "1 of 6 captions"
-    # Marked are two words of the caption, and three in references.
-    marked = "return CSS.highlights.get('found').size"
-    assert page.execute_script(marked) == 5
-    find(page, "img")
-    assert set(names(page)) == {"img9", "img10", HOSTILE}
-    find(page, "zebra")
-    assert names(page) == []
-    assert page.find_element("id", "none").is_displayed()
-    page.find_element("id", "reset").click()
-    assert len(names(page)) == 6
+    status = "1 of 4 captions; 4 were evaluated"
+    assert page.find_element("id", "status").text == status
 
 
-def test_unfinished_ones_and_remarks_are_found(page):
-    page.find_element("id", "unfinished").click()
-    assert names(page) == ["img9"]
-    assert card(page, "img9").find_element("css selector", ".cut").text == (
-        "unfinished"
-    )
-    page.find_element("id", "unfinished").click()
-    page.find_element("id", "wrong").click()
-    assert set(names(page)) == {"img9", HOSTILE}
-
-
-def test_groups_are_chosen_and_sorted(page):
-    choose_group(page, "best")
-    assert names(page) == ["img9"]
-    choose_group(page, "worst")
-    assert names(page) == ["wordless"]
-    choose_group(page, "all")
-    assert len(names(page)) == 6
-    # Numbers in names count as numbers.
-    found = names(page)
-    assert found.index("img9") < found.index("img10")
-
-
-def test_sorting_goes_both_ways(page):
-    from selenium.webdriver.support.select import Select
-
-    choose_group(page, "all")
-    sort = Select(page.find_element("id", "sort"))
-    sort.select_by_visible_text("CIDEr")
-    assert names(page)[0] == "img9"
-    assert names(page)[-1] == "wordless"
-    page.find_element("id", "turn").click()
-    assert names(page)[0] == "wordless"
-    sort.select_by_visible_text("BLEU-4")
-    assert names(page)[0] == "wordless"
-    sort.select_by_visible_text("log-probability")
-    # -1.5 a word, the lowest first.
-    assert names(page)[0] == HOSTILE
-    sort.select_by_visible_text("random")
-    lots = page.execute_script("return data.entries.map(e => [e.lot, e.id])")
-    assert names(page) == [name for _, name in sorted(lots)]
-
-
-def test_a_range_of_scores(page):
-    from selenium.webdriver.support.select import Select
-
-    choose_group(page, "all")
-    assert not page.find_element("id", "range").is_displayed()
-    Select(page.find_element("id", "sort")).select_by_visible_text("CIDEr")
-    page.find_element("id", "least").send_keys("0.2")
-    page.find_element("id", "most").send_keys("0.45")
-    assert set(names(page)) == {"img10", HOSTILE}
-
-
-def test_what_is_told_of_a_caption(page):
-    text = card(page, "img9").text
-    for told in ("a cat sits", "not true: kitten", "0.800", "-3.00", "-2.00"):
-        assert told in text
-    details = card(page, "img9").find_element("css selector", "summary")
-    details.click()
-    assert "a worse guess" in card(page, "img9").text
-    assert "a caption without words" in card(page, "wordless").text
-
-
-def test_scores_are_shown(page):
+def test_scores_and_captions_are_shown(page):
     rows = {
-        row.find_element("css selector", "th").text: row
+        elements(row, "th")[0].text: row
         for row in elements(page, "#metrics tbody tr")
     }
     assert rows["BLEU-4"].text.split() == [
         "BLEU-4", "0.250", "0.200\u20130.300", "0.500"
     ]  # fmt: skip
-    plot = rows["BLEU-4"].find_element("css selector", ".plot")
-    dot, whisker = (
-        plot.find_element("css selector", selector).rect
-        for selector in (".dot", ".whisker")
+    line, dot, whisker = (
+        elements(rows["BLEU-4"], selector)[0].rect
+        for selector in (".plot", ".dot", ".whisker")
     )
-    line = plot.rect
-    middle = dot["x"] + dot["width"] / 2 - line["x"]
-    assert middle / line["width"] == pytest.approx(0.25, abs=0.01)
-    left, width = whisker["x"] - line["x"], whisker["width"]
-    assert left / line["width"] == pytest.approx(0.2, abs=0.01)
-    assert width / line["width"] == pytest.approx(0.1, abs=0.01)
-    # Of a score beyond one the line is longer, and says so.
+
+    def part(x):
+        return (x - line["x"]) / line["width"]
+
+    assert part(dot["x"] + dot["width"] / 2) == pytest.approx(0.25, abs=0.01)
+    assert part(whisker["x"]) == pytest.approx(0.2, abs=0.01)
+    right = whisker["x"] + whisker["width"]
+    assert part(right) == pytest.approx(0.3, abs=0.01)
+    # Of a score beyond one the line is longer.
     assert "CIDEr 0 to 3" in rows
-    assert "1,234" in page.find_element("id", "tables").text
-    assert "50.0 %" in page.find_element("id", "tables").text
-    assert len(elements(page, "#training svg")) == 1
+    assert "1,234" in page.find_element("id", "facts").text
+    assert "BLEU-4" in elements(page, "#training svg")[0].text
+    kitten = card(page, "img9")
+    elements(kitten, "summary")[0].click()
+    for text in (
+        *("a cat sits", "not true: kitten", "0.800", "-3", "-2"),
+        *("unfinished", "a worse guess (-3)"),
+    ):
+        assert text in kitten.text
+    assert "a caption without words" in card(page, "wordless").text
+    gates = page.execute_script(
+        "return [...arguments[0].querySelectorAll('.gate')].map(gate =>"
+        " getComputedStyle(gate).backgroundSize.split(' ')[0])",
+        card(page, "img10"),
+    )
+    assert gates == ["0%", "50%", "100%"]
 
 
 def test_hostile_text_is_only_text(page):
     assert page.title.startswith(f"Report {HOSTILE[:9]}")
-    assert page.title != "hacked"
     assert elements(page, "h1")[0].text == f"Report {HOSTILE}"
     assert len(elements(page, "script")) == 2
     assert elements(page, "img[onerror]") == []
-    shown = card(page, HOSTILE)
-    assert HOSTILE in shown.text
-    assert len(shown.find_elements("css selector", "img")) == 1
+    assert HOSTILE in page.find_element("id", "tables").text
+    assert HOSTILE in card(page, HOSTILE).text
+    assert len(elements(card(page, HOSTILE), "img")) == 1
+    resources = page.execute_script(
+        "return performance.getEntriesByType('resource').map(e => e.name)"
+    )
+    assert [name for name in resources if not name.startswith("data:")] == []
 
 
 def test_the_policy_is_in_force(browser, report):
@@ -762,28 +533,22 @@ def test_the_policy_is_in_force(browser, report):
         "  element.textContent = text;"
         "  document.body.append(element);"
         "}"
+        "document.querySelector('h1').setAttribute("
+        "    'style', 'color: rgb(1, 2, 3)');"
     )
     assert browser.execute_script("return window.ran ?? null") is None
     assert browser.execute_script(
         "return getComputedStyle(document.querySelector('h1')).color"
     ) != ("rgb(1, 2, 3)")
-    assert len(browser.get_log("browser")) == 2
-
-
-def test_nothing_is_fetched(page):
-    fetched = page.execute_script(
-        "return performance.getEntriesByType('resource').map(e => e.name)"
-    )
-    assert [name for name in fetched if not name.startswith("data:")] == []
+    assert len(browser.get_log("browser")) == 3
 
 
 def test_it_fits_a_phone(page):
     resize(page, 390, 844)
     width = page.execute_script("return document.documentElement.scrollWidth")
     assert width == 390
-    picture = card(page, "img10")
     photo, caption_ = (
-        picture.find_element("css selector", selector).rect
+        elements(card(page, "img10"), selector)[0].rect
         for selector in (".frame", ".words")
     )
     assert photo["width"] > 340
@@ -791,7 +556,7 @@ def test_it_fits_a_phone(page):
     word = words(page, "img10")[1]
     assert word.rect["height"] >= 36
     word.click()
-    assert peak(pixels(page, "img10"))[1] > 100
+    until(page, lambda: not is_plain(page, "img10"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -806,8 +571,7 @@ def test_text_is_legible_by_day_and_night(page, scheme):
         "  }"
         "};"
         "return [...document.querySelectorAll('h1, dt, dd, th, td, caption,"
-        " label span, legend, .word, .play, .references li, .wrong li, .cut,"
-        " .soft, summary, input, select')].map(e =>"
+        " label, .word, li, .soft, small, summary, input, select')].map(e =>"
         " [paint(e, 'backgroundColor'), getComputedStyle(e).color,"
         "  e.tagName + '.' + e.className])"
     )
@@ -820,15 +584,3 @@ def test_text_is_legible_by_day_and_night(page, scheme):
     assert not faint
     ground = luminance(pairs[0][0])
     assert ground > 0.8 if scheme == "light" else ground < 0.05
-
-
-def test_motion_is_left_out_where_it_disturbs(page):
-    words(page, "img10")[0].click()
-    pixels(page, "img10")
-    fading = (
-        "return getComputedStyle(document.querySelector('canvas'))"
-        ".transitionDuration"
-    )
-    assert page.execute_script(fading) == "0.15s"
-    resize(page, 1280, prefers_reduced_motion="reduce")
-    assert page.execute_script(fading) == "0s"
