@@ -5,12 +5,14 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from pipelines.errors import UserError
 
 LOCK_NAME = ".lock"
 
-_LARGEST_JSON = 1 * 2**30  # bytes
+# Karpathy's JSON for COCO, the largest in use, has 144 MB.
+MAX_FILE_BYTES = 2**30
 
 
 def write_atomically(path: str, data: bytes) -> None:
@@ -35,20 +37,83 @@ def write_json(path: str, value) -> None:
     write_atomically(path, text.encode())
 
 
-def read_json(path: str):
+def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
+    """Reads UTF-8 text, with or without a byte-order mark.
+
+    Args:
+        path: The file.
+        mend: What to do where it is missing, for the message.
+        max_bytes: The largest size; by default a gigabyte.
+
+    Raises:
+        UserError: It is missing, too large, or of another encoding.
+    """
+    path, max_bytes = os.fspath(path), max_bytes or MAX_FILE_BYTES
+    if not os.path.isfile(path):
+        raise UserError(
+            f"Expected a file that can be read{mend and f'; {mend}'}. "
+            f"Received: {path!r}"
+        )
+    try:
+        size = os.path.getsize(path)
+        if size > max_bytes:
+            raise UserError(
+                f"Expected at most {max_bytes} bytes in {path}; split "
+                f"the file. Received: {size} bytes"
+            )
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
+        raise UserError(
+            f"Expected UTF-8 in {path}. Received: UTF-16 or UTF-32; save the "
+            "file as UTF-8"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"Expected UTF-8 in {path}, line {line}; save the file as UTF-8. "
+            f"Received: byte 0x{data[error.start]:02x}"
+        ) from error
+
+
+def read_json(path: str, mend: str = "") -> Any:
     """Reads JSON.
+
+    Args:
+        path: The file.
+        mend: What to do where it is missing, for the message.
 
     Raises:
         UserError: The file is missing, too large, or not JSON.
     """
+    return parse_json(read_text(path, mend), path)
+
+
+def parse_json(text: str, path: str, line: int = 1) -> Any:
+    """Returns the value of JSON text.
+
+    Args:
+        text: The JSON.
+        path: The file that it is from, for messages.
+        line: The line of the file where it begins.
+
+    Raises:
+        UserError: It is not JSON; the message names the line.
+    """
     try:
-        if os.path.getsize(path) > _LARGEST_JSON:
-            raise UserError(f"{path} is too large")
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    # Deep nesting overflows the parser's stack.
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line, column = line + error.lineno - 1, error.colno
+        where, problem = f"line {line}, column {column}", error.msg
+    except RecursionError:
+        where, problem = f"line {line}", "brackets that are nested too deeply"
+    except ValueError as error:  # Such as a number of 5,000 digits.
+        where, problem = f"line {line}", str(error)
+    raise UserError(f"Expected JSON in {path}, {where}. Received: {problem}")
 
 
 @contextlib.contextmanager

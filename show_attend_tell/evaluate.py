@@ -4,14 +4,15 @@ r"""Captions a split with a trained captioner, and scores the captions.
 
 prints BLEU, METEOR, ROUGE-L, CIDEr and SPICE, each with its 95 % interval,
 and writes scores.json and captions_SPLIT.json (COCO's results form) into the
-workdir, or into --output=DIR. --report=DIR writes a page to look at. Anybody's
-captions are scored without a model:
+workdir, or into --output=DIR. --report=DIR writes a web page. Captions of any
+model are scored by
 
     python -m show_attend_tell.evaluate --predictions=captions.json \
         --references=captions_val2014.json
 
-where references are COCO's annotations, Flickr's token file or Karpathy's
-split JSON. --compare=OTHER, captions of the same images, tells the difference.
+where references are any file that `train --captions` takes: COCO's
+annotations, Karpathy's split JSON, Flickr's token file, CSV or JSON Lines.
+--compare=OTHER, captions of the same images, adds the differences.
 """
 
 import os
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from pipelines.captions import summarize_skipped
 from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.files import write_json
@@ -76,8 +78,8 @@ _PREDICTIONS = flags.DEFINE_string(
 _REFERENCES = flags.DEFINE_string(
     "references",
     None,
-    "their references: COCO's annotations, Flickr's token file, or "
-    "Karpathy's split JSON",
+    "their references: COCO's annotations, Karpathy's split JSON, Flickr's "
+    "token file, CSV, or JSON Lines",
 )
 _COMPARE = flags.DEFINE_string(
     "compare", None, "other captions of the same images, to compare with"
@@ -176,8 +178,10 @@ def _score_predictions() -> None:
     evaluation = _evaluated(paired)
     other = _evaluated(others) if others else None
     differences = compare(evaluation, other) if other else None
-    for line in (*left_out_lines(evaluation), *paired.warnings):
-        print(f"note: {line}", file=sys.stderr)
+    skipped = summarize_skipped(references.skipped)
+    notes = [*left_out_lines(evaluation), *paired.warnings, skipped]
+    for note in filter(None, notes):
+        print(f"note: {note}", file=sys.stderr)
     count = sum(len(texts) for texts in paired.references)
     print(
         f"{len(paired.ids)} images with {count} references, matched by "

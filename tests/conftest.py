@@ -1,12 +1,15 @@
 """What tests share: where real data lies, and quiet TensorFlow."""
 
+import io
 import os
 import pathlib
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -32,3 +35,18 @@ def flickr8k_dir() -> str:
 def vgg16_weights() -> str:
     """ImageNet weights of VGG16 without its top, in Keras layout."""
     return _data("weights/vgg16_imagenet_notop.weights.h5")
+
+
+@pytest.fixture
+def write_images() -> Callable[..., None]:
+    """Writes the same tiny JPEG under each of the names in a folder."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 6), (200, 30, 30)).save(file, "JPEG")
+
+    def write(folder: pathlib.Path, *names: str) -> None:
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.getvalue())
+
+    return write

@@ -62,6 +62,7 @@ CORE = {
     "array_record",
     "google",  # protobuf, which TensorFlow brings
     "h5py",  # which Keras brings
+    "ijson",
     "keras",
     "keras_hub",
     "keras_nlp",
@@ -389,6 +390,7 @@ def test_requirements_are_those_that_code_counts_on():
     assert required == {
         "absl-py",
         "array-record",
+        "ijson",
         "importlib_resources",
         "keras",
         "keras-nlp",

@@ -20,12 +20,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from pipelines.boxes.coco_words import find_names, lexicon
-from pipelines.boxes.json_records import read_records
 from pipelines.boxes.photo_boxes import Box, Named, Names, cut_box
 from pipelines.errors import UserError
+from pipelines.sources.annotation_files import read_json_records
 from pipelines.vocabulary import words_of
 
-_LISTS = ("images", "annotations", "categories")
+_FIELDS = {
+    "images": ("id", "file_name", "width", "height"),
+    "annotations": ("image_id", "category_id", "bbox"),
+    "categories": ("id", "name", "supercategory"),
+}
 _LARGEST_NUMBER = 10**6  # pixels
 _LARGEST_ID = 2**63
 _MOST_RECORDS = 2_000_000  # that are kept; COCO has 900,000 boxes
@@ -127,7 +131,7 @@ class _File:
 
     def _read(self):
         listed, seen = False, set()
-        for name, number, record in read_records(self._path, _LISTS):
+        for name, number, record in read_json_records(self._path, _FIELDS):
             where = f"{self._path} {name}[{number}]"
             if not isinstance(record, dict):
                 raise UserError(

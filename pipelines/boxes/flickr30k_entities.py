@@ -32,6 +32,7 @@ from collections.abc import Iterable, Iterator
 
 from pipelines.boxes.photo_boxes import Box, Named, Names, cut_box
 from pipelines.errors import UserError
+from pipelines.files import read_text
 from pipelines.vocabulary import words_of
 
 _LARGEST_FILE = 2**20  # bytes; those of the data set have at most some 20,000
@@ -106,7 +107,9 @@ def _photo(chains: dict[str, list[Box]], sentences: str) -> Names:
 
 def _read_phrases(path: str) -> Iterator[tuple[str, list[str], str]]:
     """Yields chain, types and text of each phrase of a file."""
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(
+        read_text(path, max_bytes=_LARGEST_FILE).splitlines(), start=1
+    ):
         phrases = _PHRASE.findall(line)
         if len(phrases) != line.count("[/EN#"):
             raise UserError(
@@ -119,7 +122,7 @@ def _read_phrases(path: str) -> Iterator[tuple[str, list[str], str]]:
 
 def _read_chains(path: str) -> dict[str, list[Box]]:
     """Returns the boxes of each chain that has some."""
-    root = _parse(_read_text(path), path)
+    root = _parse(read_text(path, max_bytes=_LARGEST_FILE), path)
     width, height = _numbers(root.find("size"), ("width", "height"), path)
     if width < 1 or height < 1:
         raise UserError(
@@ -183,18 +186,3 @@ def _numbers(
             )
         numbers.append(number)
     return numbers
-
-
-def _read_text(path: str) -> str:
-    try:
-        if not os.path.isfile(path):
-            raise UserError(f"Expected the file {path}, which is missing.")
-        if os.path.getsize(path) > _LARGEST_FILE:
-            raise UserError(
-                f"Expected at most {_LARGEST_FILE} bytes in {path}. "
-                f"Received: {os.path.getsize(path)} bytes"
-            )
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Expected UTF-8 text in {path}: {error}") from error

@@ -1,26 +1,29 @@
-"""Reading text that others wrote: lines, JSON, JSON Lines and CSV.
+"""Reads annotations that others wrote: lines, CSV, JSON Lines, large JSON.
 
-Each reader checks the size before it reads and names the file, and the line
-where there is one, in its errors.
+Files may be damaged or malicious: sizes and depths are limited, and errors
+name the file and the line or record.
 """
 
 import csv
-import json
+import io
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import ijson
 
 from pipelines.errors import UserError
+from pipelines.files import parse_json, read_text
 
-# Karpathy's JSON for COCO, the largest in use, is 144 MB.
-MAX_ANNOTATION_BYTES = 2**30
+MEND = "name it with --captions=FILE, or its folder with --data_dir=FOLDER"
+
+_MAX_RECORDS_BYTES = 2 * 2**30  # of a file that is read record by record
+_MAX_VALUE_BYTES = 2**22  # of one record
+_MAX_DEPTH = 100
 
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
     """Yields the lines of a UTF-8 file, with or without a byte-order mark.
-
-    Args:
-        path: The file.
 
     Yields:
         The number of the line, from 1, and the line with its newline.
@@ -28,28 +31,8 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
     Raises:
         UserError: The file is missing, too large, or not UTF-8.
     """
-    _check_file(path)
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            try:
-                yield number, line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"Expected UTF-8 text in {path}, line {number}: {error}; "
-                    "save the file as UTF-8."
-                ) from error
-
-
-def read_json(path: str) -> Any:
-    """Returns what a JSON file holds.
-
-    Raises:
-        UserError: The file is missing, too large, or not JSON in UTF-8.
-    """
-    text = "".join(line for _, line in read_lines(path))
-    return _parse_json(text, path)
+    # Of the characters that end lines for Python, only the newline does here.
+    yield from enumerate(io.StringIO(read_text(path, MEND)), start=1)
 
 
 def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -61,7 +44,7 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         if not line.strip():
             continue
-        record = _parse_json(line, path, number)
+        record = parse_json(line.rstrip(), path, number)
         if not isinstance(record, dict):
             raise UserError(
                 f"Expected a JSON object in {path}, line {number}. "
@@ -96,26 +79,120 @@ def read_csv(path: str) -> Iterator[tuple[int, dict[str, str]]]:
         ) from error
 
 
-def _check_file(path):
-    if not os.path.isfile(path) or not os.access(path, os.R_OK):
-        raise UserError(
-            "Expected a file with captions or splits that can be read; name "
-            f"it with --captions=FILE, or its folder with --data_dir=FOLDER. "
-            f"Received: {path!r}"
-        )
-    size = os.path.getsize(path)
-    if size > MAX_ANNOTATION_BYTES:
-        raise UserError(
-            f"Expected at most {MAX_ANNOTATION_BYTES} bytes in {path}; split "
-            f"the file. Received: {size} bytes"
-        )
+def read_json_records(
+    path: str, fields: Mapping[str, Collection[str]]
+) -> Iterator[tuple[str, int, Any]]:
+    """Yields the records of some lists of a JSON file, in the file's order.
 
+    COCO's instances are some 450 MB in a file, nearly all of it outlines.
+    Read completely they take gigabytes; record by record a few megabytes.
 
-def _parse_json(text, path, line=None):
+    Args:
+        path: A file such as `{"images": [{...}, ...], "categories": [...]}`.
+        fields: For each list wanted the fields wanted of its records.
+
+    Yields:
+        The name of the list, the number of the record in it, from 0, and the
+        record: an object with no other fields than those wanted, or a value.
+
+    Raises:
+        UserError: The file is missing, too large or no such JSON, or a value
+            has more than four million bytes or is nested too deeply.
+    """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        where = line or getattr(error, "lineno", 1)
+        size = os.path.getsize(path)
+        if size > _MAX_RECORDS_BYTES:
+            raise UserError(
+                f"Expected at most {_MAX_RECORDS_BYTES} bytes in {path}; "
+                f"split the file. Received: {size} bytes"
+            )
+        with open(path, "rb") as file:
+            if file.read(3) != b"\xef\xbb\xbf":
+                file.seek(0)
+            yield from _Records(file, path).read(fields)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+class _LimitedFile(io.RawIOBase):
+    """Passes bytes on until one value takes too many."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.value_bytes = file, 0
+
+    def readinto(self, buffer) -> int:
+        count = self._file.readinto(buffer)
+        self.value_bytes += count
+        if self.value_bytes > _MAX_VALUE_BYTES:
+            raise ValueError(f"more than {_MAX_VALUE_BYTES} bytes")
+        return count
+
+
+class _Records:
+    """Builds records from the events of a JSON parser."""
+
+    def __init__(self, file: BinaryIO, path: str):
+        self._file, self._path = _LimitedFile(file), path
+        self._where = "the beginning"
+
+    def read(self, fields):
+        events = ijson.basic_parse(self._file, use_float=True)
+        try:
+            if next(events)[0] != "start_map":
+                self._fail("a value in place of an object")
+            yield from self._lists(events, fields)
+        except (ijson.JSONError, ValueError, SystemError) as error:
+            if isinstance(error, UserError):
+                raise
+            self._fail(str(error).strip().partition("\n")[0])
+
+    def _lists(self, events, fields):
+        for event, name in events:
+            if event == "end_map":
+                self._where = "the end"
+                continue
+            self._start(f"{name!r:.100}")
+            event, value = next(events)
+            if event != "start_array":
+                self._value(event, value, events, None)
+                continue
+            for number, (event, value) in enumerate(events):
+                self._start(f"{name:.100}[{number}]")
+                if event == "end_array":
+                    break
+                wanted = fields.get(name)
+                record = self._value(event, value, events, wanted)
+                if wanted is not None:
+                    yield name, number, record
+
+    def _start(self, where):
+        self._where, self._file.value_bytes = where, 0
+
+    def _value(self, event, value, events, fields):
+        """Returns a value; of an object the `fields`, of others nothing."""
+        if not event.startswith("start"):
+            return value
+        builder, depth = ijson.ObjectBuilder(), 1
+        builder.event(event, value)
+        kept = fields is not None
+        for event, value in events:
+            if event == "number" and not kept:
+                continue  # Outlines, nearly all of the file.
+            if depth == 1 and event == "map_key":
+                kept = fields is not None and value in fields
+            if event.startswith("start"):
+                depth += 1
+                if depth > _MAX_DEPTH:
+                    self._fail("brackets that are nested too deeply")
+            elif event.startswith("end"):
+                depth -= 1
+            if kept or not depth:
+                builder.event(event, value)
+            if not depth:
+                return builder.value
+
+    def _fail(self, problem):
         raise UserError(
-            f"Expected JSON in {path}, line {where}: {error}"
-        ) from error
+            f"Expected JSON with lists of records in {self._path}. Received "
+            f"at {self._where}: {problem}"
+        )

@@ -1,10 +1,5 @@
 """COCO's caption annotations with a folder of images.
 
-The form of `annotations/captions_train2014.json`, less what is not used:
-
-    {"images": [{"id": 9, "file_name": "000000000009.jpg"}],
-     "annotations": [{"image_id": 9, "caption": "A dog runs."}]}
-
 The folder holds such a file for train and for val, and the images of each.
 """
 
@@ -12,7 +7,9 @@ import os
 
 from pipelines.captions import Source
 from pipelines.errors import UserError
-from pipelines.sources.annotation_files import read_json
+from pipelines.files import read_json
+from pipelines.sources.annotation_files import MEND
+from pipelines.sources.caption_files import add_coco
 from pipelines.sources.gathering import Gathering, canonical_split
 from pipelines.sources.image_folder import (
     ImageFolder,
@@ -65,7 +62,8 @@ def load_coco(
         files = _official_files(data_dir, year)
     gathering = Gathering("coco", f"Complete {data_dir!r} with {_EXPECTED}.")
     for named, path, folder in files:
-        _add_file(gathering, path, named, ImageFolder(folder))
+        content = read_json(path, MEND)
+        add_coco(gathering, content, path, named, ImageFolder(folder))
     if captions is None and len(files) == 1:
         gathering.note(os.path.basename(files[0][1]), "the only split here")
     return gathering.source()
@@ -95,37 +93,3 @@ def _official_files(data_dir, year):
         f"one JSON file with --captions=FILE. Received: data_dir={data_dir!r},"
         f" year={year}"
     )
-
-
-def _add_file(gathering, path, split, folder):
-    content = read_json(path)
-    parts = content if isinstance(content, dict) else {}
-    images, annotations = parts.get("images"), parts.get("annotations")
-    if not isinstance(images, list) or not isinstance(annotations, list):
-        raise UserError(
-            f'Expected {{"images": [...], "annotations": [...]}} in {path}; '
-            "give COCO's caption annotations with --captions=FILE. Received: "
-            f"{sorted(map(str, parts))[:10] or type(content).__name__}"
-        )
-    names = {}
-    for number, image in enumerate(images):
-        key = _integer(image, "id")
-        if key is None or key in names:
-            where = f"{os.path.basename(path)} images[{number}]"
-            gathering.doubt("image", where, "no id of its own")
-            continue
-        name = image.get("file_name")
-        usable = gathering.add_image(name, split, folder)
-        names[key] = name if usable else None
-    for number, annotation in enumerate(annotations):
-        key = _integer(annotation, "image_id")
-        if key not in names:
-            where = f"{os.path.basename(path)} annotations[{number}]"
-            gathering.doubt("caption", where, "of an image that is not named")
-        elif names[key] is not None:
-            gathering.add_caption(names[key], annotation.get("caption"))
-
-
-def _integer(record, key):
-    value = record.get(key) if isinstance(record, dict) else None
-    return value if isinstance(value, int) else None

@@ -12,7 +12,11 @@ from collections.abc import Iterator
 
 from pipelines.captions import Source
 from pipelines.errors import UserError
-from pipelines.sources.annotation_files import read_csv, read_lines
+from pipelines.sources.annotation_files import read_lines
+from pipelines.sources.caption_files import (
+    table_rows,
+    token_captions,
+)
 from pipelines.sources.gathering import Gathering
 from pipelines.sources.image_folder import (
     ImageFolder,
@@ -168,32 +172,13 @@ def _captions(path, gathering) -> Iterator[tuple[str, str, str]]:
     """Yields image, caption, and the name of the caption in messages."""
     _, first = next(read_lines(path), (1, ""))
     if "\t" in first:
-        yield from _token_captions(path, gathering)
-    else:
-        yield from _csv_captions(path, gathering)
-
-
-def _token_captions(path, gathering):
-    for number, line in read_lines(path):
-        if not line.strip():
-            continue
-        key, tab, caption = line.partition("\t")
-        name, _, index = key.rpartition("#")
-        if tab and name and index.isdecimal():
-            yield name, caption, key
+        yield from token_captions(gathering, path)
+        return
+    for row in table_rows(path):
+        if row.problem:
+            gathering.doubt("caption", row.where, row.problem)
         else:
-            where = f"{os.path.basename(path)} line {number}"
-            gathering.doubt("caption", where, "not NAME.jpg#k<TAB>caption")
-
-
-def _csv_captions(path, gathering):
-    for number, row in read_csv(path):
-        name, caption = row.get("image"), row.get("caption")
-        where = f"{os.path.basename(path)} line {number}"
-        if name is None or caption is None or None in row:
-            gathering.doubt("caption", where, "not a row of image,caption")
-        else:
-            yield name.strip(), caption, where
+            yield row.id, row.captions[0], row.where
 
 
 def _tell_unlisted(gathering, names):

@@ -6,7 +6,8 @@ out and named; where more than a small share is doubtful, it is an error.
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pipelines.captions import CaptionedImage, Skipped, Source
@@ -36,11 +37,12 @@ SPLIT_NAMES = {
 
 @dataclasses.dataclass
 class _Named:
-    """An image that a list named; left out if it has no path and no draw."""
+    """An image that a list named; left out if it needs a file and has none."""
 
-    split: str
+    split: str | None
     path: str | None = None
     draw: Callable[[], bytes] | None = None
+    needs_file: bool = True
     captions: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -50,16 +52,19 @@ class Gathering:
     Call `add_image` for every image, `add_caption` for every caption, and
     `source` at the end.
 
+    Attributes:
+        numbers: Other names of images, where no folder was given.
+
     Args:
         name: The name of the source.
         hint: What mends a wrong folder or list, for the error messages.
     """
 
     def __init__(self, name: str, hint: str):
-        """Starts with nothing gathered."""
         self._name = name
         self._hint = hint
         self._images = {}
+        self.numbers = {}
         self._skipped = []
         self._named = {"image": 0, "caption": 0}
         self._doubtful = {"image": [], "caption": []}
@@ -73,21 +78,31 @@ class Gathering:
         return self._images[id].split
 
     def add_image(
-        self, id: Any, split: str, folder: ImageFolder, *files: str
+        self,
+        id: Any,
+        split: str | None,
+        folder: ImageFolder | None,
+        *files: str,
+        numbers: Mapping[str, int | str] = MappingProxyType({}),
     ) -> bool:
         """Takes an image file that a list names; leaves out a doubtful one.
 
         Args:
             id: The name that the list gives.
             split: The split that it belongs to.
-            folder: Where the image file is.
+            folder: Where the image file is; `None` where captions alone are
+                of interest; an image without any is then no mistake.
             *files: Names of the file to try in turn; `id` if none is given.
+            numbers: Other names of the image, kept in `numbers`.
 
         Returns:
             Whether the image is usable, so that its captions count.
         """
         if not self._is_new(id, split):
             return False
+        if folder is None:
+            self.numbers[id] = numbers
+            return self._add(id, _Named(split, needs_file=False))
         for file in files or (id,):
             try:
                 path, reason = folder.find(file), None
@@ -112,7 +127,7 @@ class Gathering:
                 it is not given.
         """
         where = where or id
-        if not isinstance(text, str) or not _is_encodable(text):
+        if not isinstance(text, str) or not is_encodable(text):
             return self.doubt("caption", where, "the caption is not text")
         text = text.strip()
         if not text:
@@ -136,7 +151,7 @@ class Gathering:
 
     def note(self, name: str, reason: str) -> None:
         """Names something that is unused but not doubtful."""
-        self._skipped.append(Skipped(_printable(name), reason))
+        self._skipped.append(Skipped(printable(name), reason))
 
     def source(self) -> Source:
         """Returns the images that have a file and a caption.
@@ -146,10 +161,13 @@ class Gathering:
         """
         images = []
         for id, image in self._images.items():
-            if image.path is None and image.draw is None:
+            if image.needs_file and image.path is None and image.draw is None:
                 continue
             if not image.captions:
-                self._leave_out("image", id, "no caption")
+                if image.needs_file:
+                    self._leave_out("image", id, "no caption")
+                else:
+                    self.note(id, "no caption")
                 continue
             captions = tuple(image.captions)
             images.append(
@@ -183,7 +201,7 @@ class Gathering:
         return reason is None
 
     def _leave_out(self, kind, name, reason):
-        skipped = Skipped(_printable(name), reason)
+        skipped = Skipped(printable(name), reason)
         self._doubtful[kind].append(skipped)
         self._skipped.append(skipped)
 
@@ -215,6 +233,8 @@ def canonical_split(name: Any) -> str | None:
 
 
 def _repeated(image, split):
+    if split is None:
+        return "named twice; the first counts"
     if image.split == split:
         return f"named twice in {split}; the first counts"
     return f"named in {image.split} and again in {split}; the first counts"
@@ -224,12 +244,12 @@ def _is_clean(name):
     return (
         0 < len(name) <= MAX_NAME_CHARACTERS
         and not _CONTROL_CHARACTERS.search(name)
-        and _is_encodable(name)
+        and is_encodable(name)
     )
 
 
-def _is_encodable(text):
-    # JSON can hold half a surrogate pair, which no file can.
+def is_encodable(text: str) -> bool:
+    """Whether text can be written: JSON can hold half a surrogate pair."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -237,9 +257,9 @@ def _is_encodable(text):
     return True
 
 
-def _printable(name):
+def printable(name):
     """A name for messages, which may come from a hostile list."""
     text = name if isinstance(name, str) else repr(name)
-    doubtful = _CONTROL_CHARACTERS.search(text) or not _is_encodable(text)
+    doubtful = _CONTROL_CHARACTERS.search(text) or not is_encodable(text)
     text = ascii(text) if doubtful else text
     return text if len(text) <= 200 else f"{text[:200]}..."

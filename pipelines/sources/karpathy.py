@@ -1,10 +1,5 @@
 """Karpathy's split JSON: images, splits and captions in one file.
 
-The form, less what is not used:
-
-    {"images": [{"filename": "a.jpg", "filepath": "val2014", "split": "train",
-                 "sentences": [{"raw": "A dog runs."}]}], "dataset": "coco"}
-
 Karpathy and Fei-Fei (2015) published such files for Flickr8k, Flickr30k and
 COCO, as `dataset_flickr8k.json` and so on. The split `restval`, the rest of
 COCO's validation images, counts as train.
@@ -12,8 +7,10 @@ COCO's validation images, counts as train.
 
 from pipelines.captions import Source
 from pipelines.errors import UserError
-from pipelines.sources.annotation_files import read_json
-from pipelines.sources.gathering import Gathering, canonical_split
+from pipelines.files import read_json
+from pipelines.sources.annotation_files import MEND
+from pipelines.sources.caption_files import add_karpathy
+from pipelines.sources.gathering import Gathering
 from pipelines.sources.image_folder import ImageFolder, check_data_dir
 
 
@@ -23,8 +20,7 @@ def load_karpathy(
     """Loads a split JSON.
 
     Args:
-        data_dir: The image folder. An image is looked for as
-            `filepath/filename`, then as `filename`.
+        data_dir: The image folder.
         captions: The JSON file.
         name: The name of the source.
 
@@ -41,46 +37,11 @@ def load_karpathy(
             "Expected Karpathy's split JSON; give it with "
             "--captions=dataset_coco.json. Received: captions=None"
         )
-    content = read_json(captions)
-    images = content.get("images") if isinstance(content, dict) else None
-    if not isinstance(images, list):
-        raise UserError(
-            f'Expected {{"images": [...]}} in {captions}; give Karpathy\'s '
-            f"split JSON with --captions=dataset_coco.json. Received: "
-            f"{type(content).__name__}"
-        )
     gathering = Gathering(
         name,
         f"Give the image folder with --data_dir. Received: "
         f"data_dir={data_dir!r}, captions={captions!r}",
     )
-    folder = ImageFolder(data_dir)
-    for number, image in enumerate(images):
-        if isinstance(image, dict):
-            _add(gathering, folder, image)
-        else:
-            gathering.doubt("image", f"images[{number}]", "not an object")
+    content = read_json(captions, MEND)
+    add_karpathy(gathering, content, captions, ImageFolder(data_dir))
     return gathering.source()
-
-
-def _add(gathering, folder, image):
-    id = image.get("filename")
-    split = canonical_split(image.get("split"))
-    if split is None:
-        return gathering.doubt("image", id, "no split")
-    files = [id]
-    if isinstance(image.get("filepath"), str) and isinstance(id, str):
-        files.insert(0, f"{image['filepath']}/{id}")
-    if gathering.add_image(id, split, folder, *files):
-        sentences = image.get("sentences")
-        for sentence in sentences if isinstance(sentences, list) else ():
-            gathering.add_caption(id, _text(sentence))
-
-
-def _text(sentence):
-    if not isinstance(sentence, dict):
-        return None
-    tokens = sentence.get("tokens")
-    if "raw" not in sentence and isinstance(tokens, list):
-        return " ".join(token for token in tokens if isinstance(token, str))
-    return sentence.get("raw")

@@ -6,15 +6,13 @@ Results name images by number, file name, or what is left of a file name.
 import collections
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from pipelines.errors import UserError
-from show_attend_tell.metrics.prediction_files import checked_caption
 from show_attend_tell.metrics.reference_files import (
     FILE_NAME,
     ID,
     POSITION,
-    ReferenceImage,
     References,
 )
 
@@ -32,7 +30,7 @@ class Paired:
         references: All references of each.
         matched_by: How names were compared.
         unpredicted: How many images with references have no prediction.
-        warnings: What a reader of the scores must know.
+        warnings: What limits the scores.
     """
 
     ids: tuple[int | str, ...]
@@ -43,10 +41,6 @@ class Paired:
     warnings: tuple[str, ...]
 
 
-def _exact(name: int | str) -> str:
-    return str(name)
-
-
 def _stem(name: int | str) -> str:
     """`"val2014/a.jpg"` and `"a"` are the same."""
     file = str(name).replace("\\", "/").rpartition("/")[2]
@@ -55,41 +49,21 @@ def _stem(name: int | str) -> str:
 
 def _number(name: int | str) -> str | None:
     """`"COCO_val2014_000000000042.jpg"` and `42` are the same."""
-    found = _NUMBER.fullmatch(_stem(name))
-    return found and found[1]
+    match = _NUMBER.fullmatch(_stem(name))
+    return match and match[1]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Way:
-    """A way to compare names."""
-
-    told: str
-    field: str
-    form: Callable[[int | str], str | None]
-
-    def table(self, images: Sequence[ReferenceImage]) -> dict[str, int]:
-        """Returns the image of each name that only one image has."""
-        positions = collections.defaultdict(list)
-        for place, image in enumerate(images):
-            name = image.names.get(self.field)
-            form = None if name is None else self.form(name)
-            if form is not None:
-                positions[form].append(place)
-        return {
-            k: found[0] for k, found in positions.items() if len(found) == 1
-        }
-
-
-# In this order; the first that finds every predicted image is taken for all,
-# so that no file is matched half by one way and half by another.
-_WAYS = (
-    _Way("id", ID, _exact),
-    _Way("file name", FILE_NAME, _exact),
-    _Way("file name without folder and ending", FILE_NAME, _stem),
-    _Way("imgid", POSITION, _exact),
-    _Way("number in the id", ID, _number),
-    _Way("number in the file name", FILE_NAME, _number),
-)
+# How names are compared, in this order; the first way that finds every
+# predicted image is taken for all, so that no file is matched half by one way
+# and half by another. Each has the field and the form of it to compare.
+_WAYS = {
+    "id": (ID, str),
+    "file name": (FILE_NAME, str),
+    "file name without folder and ending": (FILE_NAME, _stem),
+    "imgid": (POSITION, str),
+    "number in the id": (ID, _number),
+    "number in the file name": (FILE_NAME, _number),
+}
 
 
 def pair(
@@ -110,61 +84,62 @@ def pair(
 
     Raises:
         UserError: An image has no reference, two predictions are of the same
-            image, or a reference cannot be used; the message names the entry.
+            image; the message names the entry.
     """
-    way, positions = _positions(predictions, path, references)
-    images = [references.images[place] for place in positions]
+    way, indices = _match(predictions, path, references)
+    images = [references.images[index] for index in indices]
     return Paired(
         tuple(image.name for image in images),
         tuple(predictions.values()),
-        tuple(_checked(image, references.path) for image in images),
-        way.told,
-        sum(bool(i.captions) for i in references.images) - len(images),
+        tuple(image.captions for image in images),
+        way,
+        len(references.images) - len(images),
         tuple(_incomplete(images, references)),
     )
 
 
-def _positions(predictions, path, references) -> tuple[_Way, list[int]]:
-    """Returns the place of each predicted image among the references."""
+def _match(predictions, path, references) -> tuple[str, list[int]]:
+    """Returns the way, and the index of each prediction's references."""
     ids, best = list(predictions), None
-    for way in _WAYS:
-        table = way.table(references.images)
-        positions = [table.get(way.form(id)) for id in ids]
-        missing = positions.count(None)
+    for way, (field, form) in _WAYS.items():
+        table = _table(references.images, field, form)
+        indices = [table.get(form(id)) for id in ids]
+        missing = indices.count(None)
         if not missing:
-            _check_once(ids, positions, path)
-            return way, positions
+            _check_once(ids, indices, path)
+            return way, indices
         if best is None or missing < best[0]:
-            best = missing, way, positions.index(None)
+            best = missing, way, indices.index(None)
     missing, way, number = best
     split = f" in the split {references.split}" if references.split else ""
     raise UserError(
         f"Expected references of every predicted image in {references.path}"
         f"{split}. Received: none, or those of several images, for "
         f"{path}[{number}] (image_id {ids[number]!r}), the first of {missing} "
-        f"of {len(ids)}, comparing by {way.told}"
+        f"of {len(ids)}, comparing by {way}"
     )
 
 
-def _check_once(ids, positions, path):
+def _table(images, field, form) -> dict[str, int]:
+    """Returns the image of each name that only one image has."""
+    indices = collections.defaultdict(list)
+    for index, image in enumerate(images):
+        if field in image.names:
+            indices[form(image.names[field])].append(index)
+    indices.pop(None, None)
+    return {name: all_[0] for name, all_ in indices.items() if len(all_) == 1}
+
+
+def _check_once(ids, indices, path):
     first = {}
-    for number, place in enumerate(positions):
-        before = first.setdefault(place, number)
+    for number, index in enumerate(indices):
+        before = first.setdefault(index, number)
         if before != number:
             raise UserError(
                 f"Expected one caption for each image. Received: {path}"
                 f"[{number}] (image_id {ids[number]!r}) is the image of "
                 f"[{before}] (image_id {ids[before]!r})"
             )
-
-
-def _checked(image: ReferenceImage, path: str) -> tuple[str, ...]:
-    if not image.captions:
-        raise UserError(
-            f"Expected a reference or more of the image {image.name!r} in "
-            f"{path}. Received: none"
-        )
-    return tuple(checked_caption(text, where) for where, text in image.captions)
 
 
 def _incomplete(images, references):

@@ -106,8 +106,10 @@ def test_a_missing_file_and_a_folder(tmp_path):
 def test_too_large_a_file_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "file.json"
     path.write_text(json.dumps("x" * 100))
-    monkeypatch.setattr(files, "_LARGEST_JSON", 101)
-    with pytest.raises(UserError, match="too large"):
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 101)
+    with pytest.raises(
+        UserError, match="at most 101 bytes.*Received: 102 bytes"
+    ):
         read_json(path)
-    monkeypatch.setattr(files, "_LARGEST_JSON", 102)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 102)
     assert read_json(path) == "x" * 100

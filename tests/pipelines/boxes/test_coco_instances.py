@@ -125,9 +125,7 @@ def test_a_photo_without_things_has_no_boxes(instances):
         [10, 10, 5, -5],
         [500, 10, 5, 5],
         [10, -20, 5, 10],
-        [float("nan"), 0, 1, 1],
-        [0, 0, float("inf"), 1],
-        [0, 0, 10**400, 1],
+        [0, 0, 10**18, 1],
         [0, 0, True, 1],
         [0, 0, "5", 1],
         [0, 0, 1],
@@ -144,6 +142,14 @@ def test_impossible_boxes(instances, bbox):
     assert load_instances([path], [TEN])[0] == {TEN: {}}
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_numbers_that_json_or_64_bits_have_not(instances, value):
+    annotations = [ANNOTATIONS[0], boxed(9, 18, 0, 0, value, 1)]
+    path = instances(IMAGES, annotations, CATEGORIES)
+    with pytest.raises(UserError, match=r"val2014.json.*annotations\[1\]"):
+        load_instances([path], [NINE])
+
+
 def changed(records, **values):
     return [records[0], {**records[1], **values}]
 
@@ -157,7 +163,7 @@ def changed(records, **values):
         ({"images": changed(IMAGES, width=0)}, "width=0, height=100"),
         ({"images": changed(IMAGES, height=10**7)}, "height=10000000"),
         ({"images": changed(IMAGES, height=None)}, r"height in .*images\[1\]"),
-        ({"images": changed(IMAGES, width=10**400)}, r"width in .*images\[1\]"),
+        ({"images": changed(IMAGES, width=2.5)}, r"width in .*images\[1\]"),
         ({"annotations": [[]]}, r"annotations\[0\]. Received: \[\]"),
         (
             {"annotations": changed(ANNOTATIONS, image_id=[1])},

@@ -2,11 +2,10 @@
 
 import pytest
 
+from pipelines import files
 from pipelines.errors import UserError
-from pipelines.sources import annotation_files
 from pipelines.sources.annotation_files import (
     read_csv,
-    read_json,
     read_json_lines,
     read_lines,
 )
@@ -30,7 +29,7 @@ def test_lines_with_and_without_byte_order_mark(write):
 
 def test_wrong_encoding_names_file_and_line(write):
     path = write("a\ncafé\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"UTF-8 text in .*list\.txt, line 2"):
+    with pytest.raises(UserError, match=r"UTF-8 in .*list\.txt, line 2"):
         list(read_lines(path))
 
 
@@ -39,28 +38,10 @@ def test_a_missing_or_huge_file_is_an_error(write, tmp_path, monkeypatch):
         list(read_lines(str(tmp_path / "nowhere")))
     with pytest.raises(UserError, match="--captions=FILE"):
         list(read_lines(str(tmp_path)))
-    monkeypatch.setattr(annotation_files, "MAX_ANNOTATION_BYTES", 3)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 3)
     assert list(read_lines(write(b"abc"))) == [(1, "abc")]
     with pytest.raises(UserError, match="at most 3 bytes.*Received: 4 bytes"):
         list(read_lines(write(b"abcd")))
-
-
-def test_json(write):
-    assert read_json(write(b'\xef\xbb\xbf{"a":\n [1]}')) == {"a": [1]}
-
-
-@pytest.mark.parametrize(
-    "content, line",
-    [
-        (b'{"a":\n 1,\n}', 3),
-        (b"", 1),
-        (b"[" * 100_000, 1),
-        (b'{"id": ' + b"9" * 5000 + b"}", 1),
-    ],
-)
-def test_bad_json_names_file_and_line(write, content, line):
-    with pytest.raises(UserError, match=rf"list\.txt, line {line}"):
-        read_json(write(content))
 
 
 def test_json_lines(write):

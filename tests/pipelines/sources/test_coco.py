@@ -110,7 +110,7 @@ def test_each_doubtful_entry_is_named(tmp_path, write_images):
     path = tmp_path / "c.json"
     captions = [(number, "x") for number in range(200)]
     captions += [(0, ""), (999, "of nothing"), (201, "of what is missing")]
-    images = {**names, 200: "bare.jpg", 201: "gone.jpg", "key": "0.jpg"}
+    images = {**names, 200: "bare.jpg", 201: "gone.jpg", None: "0.jpg"}
     _write(path, images, [*captions, ("0", "wrong type")])
     source = load_source("coco", str(tmp_path), captions=str(path))
     assert len(source.images) == 200

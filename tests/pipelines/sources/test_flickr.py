@@ -110,7 +110,10 @@ def test_rows_of_csv_that_are_doubtful(flickr8k):
     )
     assert source.images[1].captions == ("A dog .",)
     assert source.skipped == (
-        Skipped("captions.txt line 3", "not a row of image,caption"),
+        Skipped(
+            "captions.txt line 3",
+            "more fields than the header; quote what holds a comma",
+        ),
     )
 
 

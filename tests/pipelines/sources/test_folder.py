@@ -7,7 +7,7 @@ import pytest
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
 from pipelines.sources import load_source
-from pipelines.sources.folder import hash_split
+from pipelines.sources.caption_files import hash_split
 
 
 @pytest.fixture

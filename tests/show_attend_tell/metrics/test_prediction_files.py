@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from pipelines import files
 from pipelines.errors import UserError
-from show_attend_tell.metrics import prediction_files as caption_files
 from show_attend_tell.metrics.prediction_files import (
     read_predictions,
     write_predictions,
@@ -15,7 +15,7 @@ from show_attend_tell.metrics.prediction_files import (
 @pytest.fixture
 def write(tmp_path):
     def write(content) -> str:
-        path = tmp_path / "said.json"
+        path = tmp_path / "predictions.json"
         if not isinstance(content, bytes):
             content = json.dumps(content).encode()
         path.write_bytes(content)
@@ -29,7 +29,7 @@ def entry(id="a", caption="a dog"):
 
 
 def test_written_and_read_again(tmp_path):
-    path = str(tmp_path / "said.json")
+    path = str(tmp_path / "predictions.json")
     odd = "caf\u00e9 \U0001f600\nכלב \u202e\x00\u2028end"
     write_predictions(path, [42, "b.jpg"], ["a dog", odd])
     assert read_predictions(path) == {42: "a dog", "b.jpg": odd}
@@ -47,10 +47,10 @@ def test_byte_order_mark_and_more_keys(write):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], r"list .* in .*said\.json. Received: \[\]"),
+        ([], r"list .* in .*predictions\.json. Received: \[\]"),
         ({"images": []}, "Received: an object with the keys 'images'"),
         ("text", "Received: 'text'"),
-        ([entry(), None], r"said\.json\[1\]. Received: None"),
+        ([entry(), None], r"predictions\.json\[1\]. Received: None"),
         ([entry(), {"caption": "x"}], r"\[1\]. Received: no image_id"),
         ([{"image_id": "a"}], r"\[0\] \(image_id 'a'\).*caption=None"),
         ([entry(None)], r"\[0\]. Received: image_id=None"),
@@ -72,12 +72,15 @@ def test_byte_order_mark_and_more_keys(write):
         ([entry(7, "a \ud83d dog")], r"\(image_id 7\).*half a surrogate"),
         (b"", "line 1, column 1"),
         (b'[{"image_id": 1,\n "caption": "x",}]', "line 2, column 1[67]"),
-        (b'{"image_id": 1}\n{"image_id": 2}', "line 2, column 1: Extra data"),
+        (
+            b'{"image_id": 1}\n{"image_id": 2}',
+            "line 2, column 1. Received: Extra data",
+        ),
         (b"[" * 100_000, "nested too deeply"),
         (b"[" + b"9" * 5000 + b"]", "Expected JSON in .*limit"),
         (
             '[\n{"image_id": 1, "caption": "caf\u00e9"}]'.encode("latin-1"),
-            r"UTF-8 in .*said\.json.*byte 0xe9 in line 2",
+            r"UTF-8 in .*predictions\.json.*line 2.*byte 0xe9",
         ),
         (json.dumps([entry()]).encode("utf-16"), "UTF-16"),
         (json.dumps([entry()]).encode("utf-16-le"), "UTF-16"),
@@ -97,7 +100,7 @@ def test_missing_and_huge_files(write, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="Expected a file"):
         read_predictions("/dev/zero")
     path = write([entry()])
-    monkeypatch.setattr(caption_files, "MAX_FILE_BYTES", 5)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 5)
     with pytest.raises(UserError, match="at most 5 bytes .* Received: 39"):
         read_predictions(path)
 
