@@ -1,8 +1,8 @@
-"""Batches: annotations and captions, side by side.
+"""Batches of annotations and captions.
 
-The order of an epoch is computed from the seed and the number of the epoch
-alone, so that a run that was stopped goes on with the very batch it would
-have seen. Nothing is shuffled in a buffer; records are read where they lie.
+The order of an epoch follows from the seed and the number of the epoch, so
+that a run that was stopped continues with the very batch it would have had.
+Nothing is shuffled in a buffer; records are read by their positions.
 """
 
 import dataclasses
@@ -11,21 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipelines.cache.annotation_cache import AnnotationCache
+from pipelines.cache.extraction import AnnotationCache
 from pipelines.images.augmentation import Augmentation
 from pipelines.vocabulary import PADDING
-
-BATCHINGS = ("image", "length")
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionedAnnotation:
-    """An image by its place in the cache, and its captions as numbers.
+    """An image by its position in the cache, and its captions as tokens.
 
     Attributes:
         position: Where the cache keeps its annotations.
         captions: Each from start to end token, int32 `(words + 2,)`.
-        mirrors: Whether they are as true of the image's mirror image.
+        mirrors: Whether they also hold for the mirrored image.
     """
 
     position: int
@@ -37,23 +35,22 @@ class CaptionedAnnotation:
 class TrainingBatches:
     """All batches of all epochs, by number.
 
-    Every batch of one caption length has one shape, so that a compiled
-    training step is compiled once a length. Places that stay empty hold
-    captions of padding alone, which count nothing.
+    Every batch of one caption length has one shape, so that a training step
+    is compiled once for each length. Empty rows are padding and not counted.
 
     With batching by `"image"` a batch holds images with all their captions:
     annotations are read and projected once for all of them. With batching
     by `"length"` it holds single captions of one length, as in the paper.
 
     Attributes:
-        cache: Where annotations are read.
+        cache: The annotations.
         examples: The training images.
         batch_size: Captions in a batch, at most.
         batching: `"image"` or `"length"`.
         length_step: Lengths are rounded up to a multiple of this.
         max_words: Longer captions are cut here, and then have no end token.
-        seed: Of the order.
-        augmentation: What is done to the images, where the cache holds
+        seed: Seed of the order.
+        augmentation: The augmentation of the images, where the cache holds
             pixels.
     """
 
@@ -67,9 +64,9 @@ class TrainingBatches:
     augmentation: Augmentation | None = None
 
     def __post_init__(self):
-        if self.batching not in BATCHINGS:
+        if self.batching not in ("image", "length"):
             raise ValueError(
-                f"`batching` must be one of {BATCHINGS}. "
+                "`batching` must be 'image' or 'length'. "
                 f"Received: batching={self.batching!r}"
             )
         for name in ("batch_size", "length_step", "max_words"):
@@ -96,38 +93,34 @@ class TrainingBatches:
     def plan(self, epoch: int) -> list[tuple[int, list[tuple[int, int]]]]:
         """Returns the batches of an epoch.
 
-        Each is the padded number of steps T, and pairs of an example's
-        number and a caption's (-1: all captions of the image).
+        Each is the padded number of steps T, and pairs of the numbers of an
+        example and of its caption (-1: all captions of the image).
         """
         lengths, rows = self._rows()
         rng = np.random.default_rng([self.seed, epoch])
         size = self.images_per_batch()
         batches = []
         for length in np.unique(lengths):
-            chosen = rng.permutation(np.flatnonzero(lengths == length))
-            for start in range(0, len(chosen), size):
-                batch = [rows[i] for i in chosen[start : start + size]]
+            order = rng.permutation(np.flatnonzero(lengths == length))
+            for start in range(0, len(order), size):
+                batch = [rows[i] for i in order[start : start + size]]
                 batches.append((int(length), batch))
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _rows(self):
+        """Returns the padded number of steps of each row, and the rows."""
+        captions = [example.captions for example in self.examples]
         if self.batching == "image":
-            rows = [(i, -1) for i in range(len(self.examples))]
-            longest = [
-                max(len(caption) for caption in example.captions)
-                for example in self.examples
-            ]
+            rows = [(i, -1) for i in range(len(captions))]
+            longest = [max(map(len, each)) for each in captions]
         else:
             rows = [
-                (i, k)
-                for i, example in enumerate(self.examples)
-                for k in range(len(example.captions))
+                (i, k) for i, c in enumerate(captions) for k in range(len(c))
             ]
-            longest = [len(self.examples[i].captions[k]) for i, k in rows]
+            longest = [len(captions[i][k]) for i, k in rows]
         # One step predicts one word: a caption of n tokens takes n - 1.
         steps = np.minimum(np.array(longest) - 1, self.max_words + 1)
-        step = self.length_step
-        return (steps + step - 1) // step * step, rows
+        return -(-steps // self.length_step) * self.length_step, rows
 
     def arrays(self, steps: int, rows) -> tuple[np.ndarray, np.ndarray]:
         """Returns positions `(N,)` and tokens `(N, K, T + 1)` of a batch."""
@@ -136,25 +129,14 @@ class TrainingBatches:
         # Empty rows read the first image again: cheap, and never counted.
         positions = np.full(n, self.examples[rows[0][0]].position, np.int64)
         for row, (i, which) in enumerate(rows):
-            example = self.examples[i]
-            positions[row] = example.position
-            captions = example.captions
+            captions = self.examples[i].captions
+            positions[row] = self.examples[i].position
             captions = captions if which < 0 else (captions[which],)
             for column, caption in enumerate(captions):
                 if len(caption) > self.max_words + 2:
                     caption = caption[: self.max_words + 1]
                 tokens[row, column, : len(caption)] = caption
         return positions, tokens
-
-    def _mirrors(self, rows) -> np.ndarray:
-        mirrors = np.zeros(self.images_per_batch(), bool)
-        mirrors[: len(rows)] = [self.examples[i].mirrors for i, _ in rows]
-        return mirrors
-
-    def _augmented(self, pixels, mirrors, step):
-        shape = (-1, *self.cache.metadata.grid, 3)
-        images = self.augmentation(tf.reshape(pixels, shape), mirrors, step)
-        return tf.reshape(images, tf.shape(pixels))
 
     def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
         """Returns the batches of an epoch from number `start` on.
@@ -171,26 +153,21 @@ class TrainingBatches:
             positions, tokens = self.arrays(steps, rows)
             examples = np.full(n, -1, np.int32)
             examples[: len(rows)] = [example for example, _ in rows]
+            mirrors = np.zeros(n, bool)
+            mirrors[: len(rows)] = [self.examples[i].mirrors for i, _ in rows]
             records = np.array(self.cache.records(positions), object)
-            return records, tokens, examples
+            return records, tokens, examples, mirrors
 
         def load(number):
-            kinds = (tf.string, tf.int32, tf.int32)
-            records, tokens, examples = tf.numpy_function(
+            kinds = (tf.string, tf.int32, tf.int32, tf.bool)
+            records, tokens, examples, mirrors = tf.numpy_function(
                 read, [number], kinds, stateful=False
             )
-            records.set_shape((n,))
+            for array in (records, examples, mirrors):
+                array.set_shape((n,))
             tokens.set_shape((n, k, None))
-            examples.set_shape((n,))
             annotations = self.cache.decode(records)
             if self.augmentation:
-                (mirrors,) = tf.numpy_function(
-                    lambda number: [self._mirrors(plan[number][1])],
-                    [number],
-                    (tf.bool,),
-                    stateful=False,
-                )
-                mirrors.set_shape((n,))
                 step = epoch * len(plan) + number
                 annotations = self._augmented(annotations, mirrors, step)
             return {
@@ -201,6 +178,11 @@ class TrainingBatches:
 
         numbers = tf.data.Dataset.range(start, len(plan))
         return numbers.map(load, num_parallel_calls=2).prefetch(4)
+
+    def _augmented(self, pixels, mirrors, step):
+        shape = (-1, *self.cache.metadata.grid, 3)
+        images = self.augmentation(tf.reshape(pixels, shape), mirrors, step)
+        return tf.reshape(images, tf.shape(pixels))
 
 
 def evaluation_batches(

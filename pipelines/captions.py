@@ -1,4 +1,4 @@
-"""A captioned image, and what every source of them gives."""
+"""Captioned images and their sources."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -12,15 +12,15 @@ class CaptionedImage:
         id: Name of the image, unique in its source and stable between runs.
         split: `"train"`, `"validation"`, `"test"`, or another named split.
         captions: The captions as their authors wrote them.
-        path: The image file, or `None` where `draw` gives the image.
-        draw: A picklable function that returns the encoded image.
+        path: The image file, or `None` where `load` returns the image.
+        load: A picklable function that returns the encoded image.
     """
 
     id: str
     split: str
     captions: tuple[str, ...]
     path: str | None = None
-    draw: Callable[[], bytes] | None = None
+    load: Callable[[], bytes] | None = None
 
     def read(self) -> bytes:
         """Returns the encoded image (JPEG, PNG, ...).
@@ -28,15 +28,15 @@ class CaptionedImage:
         Raises:
             OSError: The file cannot be read.
         """
-        if self.draw is not None:
-            return self.draw()
+        if self.load is not None:
+            return self.load()
         with open(self.path, "rb") as file:
             return file.read()
 
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """Something that a source or an extraction left out, and why."""
+    """What a source or an extraction skipped, and why."""
 
     name: str
     reason: str
@@ -44,12 +44,12 @@ class Skipped:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Captioned images, in a stable order, and what was left out.
+    """Captioned images of all splits, in a stable order.
 
     Attributes:
-        name: The name that chose the source, such as `"flickr8k"`.
+        name: One of `pipelines.sources.SOURCES`, such as `"flickr8k"`.
         images: Every usable image of every split.
-        skipped: What was left out, with the reason, in the order found.
+        skipped: What was skipped, with the reason.
     """
 
     name: str
@@ -67,15 +67,14 @@ class Source:
 
 
 def summarize_skipped(skipped: Iterable[Skipped], limit: int = 5) -> str:
-    """Tells in a few lines what was left out, most frequent reason first.
+    """Formats what was skipped in a few lines, most frequent reason first.
 
     Args:
-        skipped: What a source or an extraction left out.
-        limit: How many reasons, and how many names for each, are spelled out.
+        skipped: What a source or an extraction skipped.
+        limit: How many reasons, and how many names for each, are listed.
 
     Returns:
-        A few lines without a newline at the end; empty if nothing was left
-        out.
+        Lines without a newline at the end; empty if nothing was skipped.
     """
     names = {}
     for item in skipped:

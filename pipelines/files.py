@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes, JSON, and the lock of a folder."""
 
 import contextlib
 import fcntl
@@ -16,23 +16,23 @@ MAX_FILE_BYTES = 2**30
 
 
 def write_atomically(path: str, data: bytes) -> None:
-    """Writes beside the file, then renames, so that no half is ever seen."""
+    """Writes to a temporary file and renames it: complete or not at all."""
     path = os.fspath(path)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    beside = f"{path}.tmp-{os.getpid()}"
+    temporary = f"{path}.tmp-{os.getpid()}"
     try:
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     finally:
-        if os.path.exists(beside):
-            os.remove(beside)
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 def write_json(path: str, value) -> None:
-    """Writes JSON for people: indented, UTF-8, whole or not at all."""
+    """Writes indented JSON, UTF-8, complete or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode())
 
@@ -117,19 +117,15 @@ def parse_json(text: str, path: str, line: int = 1) -> Any:
 
 
 @contextlib.contextmanager
-def locked(directory: str, otherwise: str) -> Iterator[None]:
-    """Holds a folder for this process, until it leaves or ends.
-
-    Args:
-        directory: The folder, which is there.
-        otherwise: What to tell if another process holds it.
+def locked(directory: str, message: str) -> Iterator[None]:
+    """Locks an existing folder for this process.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process has locked it; with the message given.
     """
     with open(os.path.join(directory, LOCK_NAME), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(otherwise) from error
+            raise UserError(message) from error
         yield

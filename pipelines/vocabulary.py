@@ -1,8 +1,7 @@
-"""Words and their numbers."""
+"""The vocabulary: words and their ids."""
 
 import collections
 import hashlib
-import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -10,13 +9,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipelines.errors import UserError
-from pipelines.files import write_atomically
+from pipelines.files import read_text, write_atomically
 
 PADDING, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 
-# Vowel signs, accents and the like: many scripts write no word without. Not
-# those that choose how the sign before looks, such as an emoji.
+# Vowel signs, accents and the like, without which many scripts write no word;
+# not the selectors of an emoji's variant.
 _MARKS = "".join(
     chr(code)
     for code in range(0x20000)
@@ -27,7 +26,7 @@ _MARKS = "".join(
 # only inside.
 _WORD = re.compile(rf"[^\W_]+(?:['-][^\W_]+|[{_MARKS}][^\W_]*)*")
 _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
-_LARGEST_FILE = 64 * 2**20  # bytes
+_MAX_BYTES = 64 * 2**20
 
 
 def words_of(text: str) -> list[str]:
@@ -42,19 +41,25 @@ def words_of(text: str) -> list[str]:
 
 
 class Vocabulary:
-    """The words that a captioner knows.
+    """Words by id, the most frequent first.
 
-    Those of one training are the most frequent first. Numbers 0 to 3 are
-    padding, start, end and unknown.
+    Ids 0 to 3 are padding, start, end and unknown.
 
     Args:
         words: Every word once, without the four special ones.
+
+    Example:
+    ```python
+    vocabulary = Vocabulary.build(["A dog runs.", "A cat sleeps."])
+    tokens = vocabulary.encode("a dog sleeps")
+    vocabulary.decode(tokens)  # ["a", "dog", "sleeps"]
+    ```
     """
 
     def __init__(self, words: Sequence[str]):
         self.words = (*SPECIAL, *words)
-        self._numbers = {word: i for i, word in enumerate(self.words)}
-        if len(self._numbers) != len(self.words):
+        self._ids = {word: i for i, word in enumerate(self.words)}
+        if len(self._ids) != len(self.words):
             raise UserError("a vocabulary must hold every word once")
         if any(word.split() != [word] for word in words):
             raise UserError("a word of a vocabulary is empty or has spaces")
@@ -66,10 +71,10 @@ class Vocabulary:
         size: int | None = None,
         min_count: int = 1,
     ) -> "Vocabulary":
-        """Counts the words of (training) captions.
+        """Builds the vocabulary of captions.
 
         Args:
-            captions: As their authors wrote them.
+            captions: The training captions.
             size: The most words to keep, or `None` for all.
             min_count: How often a word must occur to be kept.
         """
@@ -80,13 +85,8 @@ class Vocabulary:
         return cls([w for w, n in ranked if n >= min_count][:size])
 
     def extended(self, words: Iterable[str]) -> "Vocabulary":
-        """Returns these words, at their numbers, and behind them others.
-
-        Args:
-            words: In their order; those that are known already, special
-                ones among them, are passed over.
-        """
-        new = [word for word in words if word not in self._numbers]
+        """Returns a vocabulary with new words appended, in their order."""
+        new = [word for word in words if word not in self._ids]
         return Vocabulary([*self.words[len(SPECIAL) :], *new])
 
     @classmethod
@@ -97,24 +97,15 @@ class Vocabulary:
             UserError: It is missing, too large, not UTF-8, or does not begin
                 with the special words.
         """
-        try:
-            if os.path.getsize(path) > _LARGEST_FILE:
-                raise UserError(f"{path} is too large for a vocabulary")
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"cannot read the vocabulary {path}: {error}"
-            ) from error
-        return cls.from_text(text, path)
+        return cls.from_text(read_text(path, max_bytes=_MAX_BYTES), path)
 
     @classmethod
     def from_text(cls, text: str, name: str) -> "Vocabulary":
-        """Takes what `save` wrote.
+        """Parses the text of a vocabulary file.
 
         Args:
             text: One word a line.
-            name: What error messages call the file.
+            name: The file's name in error messages.
 
         Raises:
             UserError: It does not begin with the special words.
@@ -128,12 +119,12 @@ class Vocabulary:
         return cls(words[len(SPECIAL) :])
 
     def save(self, path: str) -> None:
-        """Writes one word a line, UTF-8, in the order of their numbers."""
+        """Writes one word a line, UTF-8, in the order of their ids."""
         write_atomically(path, self.text.encode())
 
     @property
     def text(self) -> str:
-        """What `save` writes: one word a line."""
+        """One word a line."""
         return "".join(f"{word}\n" for word in self.words)
 
     @property
@@ -144,14 +135,14 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
-    def numbers(self, words: Iterable[str]) -> list[int]:
-        """Returns the number of each word, as it is spelled."""
-        return [self._numbers.get(word, UNKNOWN) for word in words]
+    def ids_of(self, words: Iterable[str]) -> list[int]:
+        """Returns the id of each word, as it is spelled."""
+        return [self._ids.get(word, UNKNOWN) for word in words]
 
     def encode(self, caption: str) -> np.ndarray:
         """Returns start, the words, end, as int32 `(words + 2,)`."""
-        numbers = self.numbers(words_of(caption))
-        return np.array([START, *numbers, END], np.int32)
+        ids = self.ids_of(words_of(caption))
+        return np.array([START, *ids, END], np.int32)
 
     def decode(self, tokens: Iterable[int]) -> list[str]:
         """Returns the words up to the end token; padding and start dropped."""

@@ -31,7 +31,7 @@ def prepare(
         uint8 (size, size, 3); or, as a string, why there is none.
     """
     try:
-        if image.draw is None and image.path is not None:
+        if image.load is None and image.path is not None:
             name, data = image.path, read_image_file(image.path)
         else:
             name, data = image.id, image.read()
@@ -66,7 +66,7 @@ def prepared_ahead(
         What `prepare` returns for each image.
     """
     taken = 0
-    rendered = sum(image.draw is not None for image in images)
+    rendered = sum(image.load is not None for image in images)
     if rendered >= RENDER_PROCESSES_FROM:
         try:
             processes = concurrent.futures.ProcessPoolExecutor(

@@ -41,7 +41,7 @@ class _Named:
 
     split: str | None
     path: str | None = None
-    draw: Callable[[], bytes] | None = None
+    load: Callable[[], bytes] | None = None
     needs_file: bool = True
     captions: list[str] = dataclasses.field(default_factory=list)
 
@@ -111,11 +111,11 @@ class Gathering:
                 path, reason = None, str(error)
         return self._add(id, _Named(split, path=path), reason)
 
-    def add_record(self, id: Any, split: str, draw: Callable) -> bool:
-        """Takes an image that `draw` returns; as `add_image` otherwise."""
+    def add_record(self, id: Any, split: str, load: Callable) -> bool:
+        """Takes an image that `load` returns; as `add_image` otherwise."""
         if not self._is_new(id, split):
             return False
-        return self._add(id, _Named(split, draw=draw))
+        return self._add(id, _Named(split, load=load))
 
     def add_caption(self, id: str, text: Any, where: str | None = None) -> None:
         """Takes a caption of an image that was added.
@@ -161,7 +161,7 @@ class Gathering:
         """
         images = []
         for id, image in self._images.items():
-            if image.needs_file and image.path is None and image.draw is None:
+            if image.needs_file and image.path is None and image.load is None:
                 continue
             if not image.captions:
                 if image.needs_file:
@@ -172,7 +172,7 @@ class Gathering:
             captions = tuple(image.captions)
             images.append(
                 CaptionedImage(
-                    id, image.split, captions, image.path, image.draw
+                    id, image.split, captions, image.path, image.load
                 )
             )
         for kind in ("image", "caption"):

@@ -149,7 +149,7 @@ class _Result:
     @classmethod
     def of_caption(cls, caption, vocabulary) -> "_Result":
         return cls(
-            tokens=tuple(vocabulary.numbers(caption.words)),
+            tokens=tuple(vocabulary.ids_of(caption.words)),
             finished=caption.finished,
             attention=caption.attention.reshape(len(caption.words), -1),
             log_probability=caption.log_probability,

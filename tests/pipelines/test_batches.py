@@ -29,7 +29,7 @@ LENGTHS = [(3, 5), (4, 2, 3), (9, 1), (2,), (5, 5, 6), (15, 8), (3, 0)]
 MAX_WORDS = 10
 
 
-def drawing(seed):
+def encoded_image(seed):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (9, 9, 3), np.uint8)
     file = io.BytesIO()
@@ -37,25 +37,22 @@ def drawing(seed):
     return file.getvalue()
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
+def extracted(encoder, folder):
     images = [
         CaptionedImage(
-            id=f"image{i}",
-            split="train",
-            captions=("a caption",),
-            draw=functools.partial(drawing, i),
+            f"{i}", "train", (), load=functools.partial(encoded_image, i)
         )
         for i in range(IMAGES)
     ]
     return extract_annotations(
-        images,
-        build_encoder("scenes", weights="none"),
-        "squash",
-        tmp_path_factory.mktemp("annotations"),
-        shard_size=3,
-        verbose=False,
+        images, encoder, "squash", folder, shard_size=3, verbose=False
     )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    encoder = build_encoder("scenes", weights="none")
+    return extracted(encoder, tmp_path_factory.mktemp("annotations"))
 
 
 def examples_of():
@@ -84,9 +81,8 @@ def elements(dataset):
     return list(dataset.as_numpy_iterator())
 
 
-def assert_same(found, expected):
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
+def assert_same(actual, expected):
+    for one, other in zip(actual, expected, strict=True):
         for name in ("annotations", "tokens"):
             np.testing.assert_array_equal(one[name], other[name])
 
@@ -141,22 +137,22 @@ def test_every_caption_once_with_its_image(cache, epochs, batching, epoch):
 
 
 @pytest.mark.parametrize("batching", ["image", "length"])
-def test_rows_tell_whose_they_are(cache, epochs, batching):
-    images, examples, told = cache.read(range(IMAGES)), examples_of(), set()
+def test_rows_name_their_examples(cache, epochs, batching):
+    images, examples, numbers = cache.read(range(IMAGES)), examples_of(), set()
     for batch in epochs[batching][1]:
         assert batch["examples"].dtype == np.int32
         for row, number in enumerate(batch["examples"]):
             if number < 0:
                 assert (batch["tokens"][row] == PADDING).all()
                 continue
-            told.add(number)
+            numbers.add(number)
             np.testing.assert_array_equal(
                 batch["annotations"][row], images[examples[number].position]
             )
             first = tuple(batch["tokens"][row, 0, :2].tolist())
             captions = examples[number].captions
             assert first in {tuple(c[:2].tolist()) for c in captions}
-    assert told == set(range(len(examples)))
+    assert numbers == set(range(len(examples)))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +194,7 @@ def test_a_batch_holds_captions_of_one_length(cache, length_step):
             )
 
 
-def test_places_that_stay_empty_are_padding(cache):
+def test_empty_rows_are_padding(cache):
     batches = batches_of(cache, batching="length")
     for steps, rows in batches.plan(0):
         positions, tokens = batches.arrays(steps, rows)
@@ -222,11 +218,11 @@ def test_order_is_a_function_of_seed_and_epoch(cache, epochs, batching):
 
 
 @pytest.mark.parametrize("batching", ["image", "length"])
-def test_an_epoch_can_be_taken_up_in_the_middle(cache, epochs, batching):
+def test_an_epoch_continues_in_the_middle(cache, epochs, batching):
     batches = batches_of(cache, batching=batching)
     for start in (0, 1, batches.steps() - 1, batches.steps()):
-        found = elements(batches.epoch(1, start=start))
-        assert_same(found, epochs[batching][1][start:])
+        actual = elements(batches.epoch(1, start=start))
+        assert_same(actual, epochs[batching][1][start:])
 
 
 def test_records_are_decoded_in_the_graph_as_by_read(cache, epochs):
@@ -243,20 +239,15 @@ def test_records_are_decoded_in_the_graph_as_by_read(cache, epochs):
 
 @pytest.fixture(scope="module")
 def pixel_cache(tmp_path_factory):
-    images = [
-        CaptionedImage(f"{i}", "train", (), draw=functools.partial(drawing, i))
-        for i in range(IMAGES)
-    ]
     encoder = build_encoder("scenes", "pixels")
-    folder = tmp_path_factory.mktemp("pixels")
-    return extract_annotations(images, encoder, "squash", folder, verbose=False)
+    return extracted(encoder, tmp_path_factory.mktemp("pixels"))
 
 
 def test_pixels_are_cached_exactly(pixel_cache):
     assert pixel_cache.metadata.precision == "uint8"
-    for i, found in enumerate(pixel_cache.read(range(IMAGES))):
-        expected = np.asarray(Image.open(io.BytesIO(drawing(i))))
-        np.testing.assert_array_equal(found.reshape(112, 112, 3), expected)
+    for i, pixels in enumerate(pixel_cache.read(range(IMAGES))):
+        expected = np.asarray(Image.open(io.BytesIO(encoded_image(i))))
+        np.testing.assert_array_equal(pixels.reshape(112, 112, 3), expected)
 
 
 @pytest.mark.parametrize("batching", ["image", "length"])
@@ -276,9 +267,9 @@ def test_augmented_batches(pixel_cache, batching):
     originals = pixel_cache.read(range(IMAGES)).reshape(-1, 112, 112, 3)
     epochs = [elements(batches.epoch(epoch)) for epoch in range(3)]
     turned = collections.Counter()
-    for epoch, found in enumerate(epochs):
+    for epoch, actual in enumerate(epochs):
         for (steps, rows), batch in zip(
-            batches.plan(epoch), found, strict=True
+            batches.plan(epoch), actual, strict=True
         ):
             positions, tokens = batches.arrays(steps, rows)
             np.testing.assert_array_equal(batch["tokens"], tokens)
@@ -307,15 +298,19 @@ def test_a_damaged_record_stops_the_epoch(cache, monkeypatch):
         elements(batches.epoch(0))
 
 
-def test_wrong_batching(cache):
-    with pytest.raises(ValueError, match="Received: batching='word'"):
-        batches_of(cache, batching="word")
-
-
-@pytest.mark.parametrize("name", ["batch_size", "length_step", "max_words"])
-def test_sizes_must_be_positive(cache, name):
-    with pytest.raises(ValueError, match=f"Received: {name}=0"):
-        batches_of(cache, **{name: 0})
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batching": "word"},
+        {"batch_size": 0},
+        {"length_step": 0},
+        {"max_words": 0},
+    ],
+)
+def test_wrong_options(cache, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"Received: {name}={value!r}"):
+        batches_of(cache, **wrong)
 
 
 @pytest.mark.parametrize(
@@ -323,13 +318,13 @@ def test_sizes_must_be_positive(cache, name):
     [([5, 0, 3, 1, 6], 2), ([2, 4], 2), ([6], 4), ([1, 1, 0], 2), ([], 3)],
 )
 def test_evaluation_is_in_order(cache, order, size):
-    found = elements(evaluation_batches(cache, order, size))
-    assert len(found) == -(-len(order) // size)
-    assert all(batch.shape == (size, L, D) for batch in found)
+    batches = elements(evaluation_batches(cache, order, size))
+    assert len(batches) == -(-len(order) // size)
+    assert all(batch.shape == (size, L, D) for batch in batches)
     if order:
-        missing = len(found) * size - len(order)
+        missing = len(batches) * size - len(order)
         np.testing.assert_array_equal(
-            np.concatenate(found), cache.read(order + order[-1:] * missing)
+            np.concatenate(batches), cache.read(order + order[-1:] * missing)
         )
     spec = evaluation_batches(cache, order, size).element_spec
     assert spec.shape.as_list() == [size, L, D]

@@ -35,9 +35,9 @@ def test_many_reasons_are_cut_short():
 def test_a_source_by_split_and_an_image_by_path_or_drawing(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"abc")
     images = (
-        CaptionedImage("b", "test", ("x",), draw=lambda: b"drawn"),
+        CaptionedImage("b", "test", ("x",), load=lambda: b"drawn"),
         CaptionedImage("a", "train", ("y",), path=str(tmp_path / "a.jpg")),
-        CaptionedImage("c", "test", ("z",), draw=lambda: b"drawn"),
+        CaptionedImage("c", "test", ("z",), load=lambda: b"drawn"),
     )
     source = Source("mine", images)
     assert source.splits == ("test", "train")

@@ -151,8 +151,8 @@ def test_a_missing_file_a_folder_and_a_huge_one(tmp_path, monkeypatch):
         Vocabulary.load(tmp_path)
     path = tmp_path / "vocabulary.txt"
     Vocabulary(["a"]).save(path)
-    monkeypatch.setattr(vocabulary, "_LARGEST_FILE", 10)
-    with pytest.raises(UserError, match="too large"):
+    monkeypatch.setattr(vocabulary, "_MAX_BYTES", 10)
+    with pytest.raises(UserError, match="at most 10 bytes"):
         Vocabulary.load(path)
 
 

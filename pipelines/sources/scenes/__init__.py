@@ -64,8 +64,8 @@ def _captioned_image(split, index, seed):
         make_scene(split, index, seed),
         scene_rng(split, index, seed, "captions"),
     )
-    draw = functools.partial(encode_scene_of, name)
-    return CaptionedImage(name, split, captions, draw=draw)
+    load = functools.partial(encode_scene_of, name)
+    return CaptionedImage(name, split, captions, load=load)
 
 
 def encode_scene_of(name: str) -> bytes:

@@ -49,7 +49,7 @@ def picture(seed, height=50, width=70):
 
 def pictures(count, read=picture):
     return [
-        CaptionedImage(f"image {i}", "train", ("a",), draw=lambda i=i: read(i))
+        CaptionedImage(f"image {i}", "train", ("a",), load=lambda i=i: read(i))
         for i in range(count)
     ]
 
@@ -188,7 +188,7 @@ def test_many_pictures_are_rendered_by_processes(killed):
     # `fromhex` is of the standard library, so another process can import it.
     images = [
         CaptionedImage(
-            str(i), "train", (), draw=functools.partial(bytes.fromhex, data)
+            str(i), "train", (), load=functools.partial(bytes.fromhex, data)
         )
         for i, data in enumerate(
             [picture(i % 3).hex() for i in range(RENDER_PROCESSES_FROM)]

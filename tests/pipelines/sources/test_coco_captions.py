@@ -126,8 +126,8 @@ def test_splits_ids_captions_and_bytes(data_dir):
 def test_an_image_keeps_its_place_and_no_bytes(data_dir):
     for image in load_source("coco_captions", data_dir).images:
         # A public function and plain arguments, so that it can be pickled.
-        assert image.draw.func is read_image
-        path, offset, length = image.draw.args
+        assert image.load.func is read_image
+        path, offset, length = image.load.args
         assert os.path.dirname(path).startswith(data_dir)
         assert offset + length <= os.path.getsize(path)
 
