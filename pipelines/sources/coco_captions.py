@@ -53,9 +53,9 @@ def load_coco_captions(data_dir: str | None = None) -> Source:
     for name, split in builder.info.splits.items():
         for path in split.filepaths:
             for place, file_name, captions in _records(path, builder):
-                draw = functools.partial(read_image, str(path), *place)
+                load = functools.partial(read_image, str(path), *place)
                 named = canonical_split(name)
-                if gathering.add_record(file_name, named, draw):
+                if gathering.add_record(file_name, named, load):
                     for caption in captions:
                         gathering.add_caption(file_name, caption)
     return gathering.source()

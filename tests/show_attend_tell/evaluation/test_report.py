@@ -115,7 +115,7 @@ def test_the_best_the_worst_and_random_captions_are_shown(tmp_path):
 def test_only_photos_that_are_shown_are_read(tmp_path):
     read = []
     images = [
-        image(f"{n}", draw=lambda n=n: read.append(n) or png())
+        image(f"{n}", load=lambda n=n: read.append(n) or png())
         for n in range(9)
     ]
     cider = np.arange(9) / 9
@@ -126,14 +126,14 @@ def test_only_photos_that_are_shown_are_read(tmp_path):
 
 
 def test_a_damaged_photo_leaves_no_report(tmp_path):
-    split = numbered(1, draw=lambda: b"no photo")
+    split = numbered(1, load=lambda: b"no photo")
     with pytest.raises(UserError, match="first bytes are b'no photo'"):
         write(tmp_path, split)
     assert os.listdir(tmp_path) == []
 
 
 def test_photos_are_small(tmp_path):
-    images = [image("tall", draw=lambda: png((900, 600))), image("small")]
+    images = [image("tall", load=lambda: png((900, 600))), image("small")]
     page = write(tmp_path, evaluation(images, [caption("a dog")] * 2))
     shown = content(page)["captions"]
     for n, size in (("0", [213, 320]), ("1", [300, 200])):
