@@ -9,7 +9,7 @@ Transformers of keras-hub cannot be counted.
 import keras
 from absl import app, flags
 
-from pipelines.encoders.multiply_adds import multiply_adds
+from benchmarks.multiply_adds import multiply_adds
 from pipelines.encoders.registry import build_encoder
 
 _ENCODER = flags.DEFINE_string("encoder", None, "One more encoder.")

@@ -18,10 +18,10 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from benchmarks.multiply_adds import multiply_adds
 from pipelines.cache.extraction import extract_annotations
 from pipelines.captions import CaptionedImage
 from pipelines.commands import run
-from pipelines.encoders.multiply_adds import multiply_adds
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from pipelines.images.decoding import fit_image, load_image, photos_in

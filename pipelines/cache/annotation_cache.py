@@ -140,20 +140,11 @@ class AnnotationCache:
 
         To hand them to TensorFlow, make them an array of dtype `object`:
         NumPy's own type of bytes drops zeros at their end.
-
-        Raises:
-            IndexError: There is no such position.
-            UserError: A record is damaged.
         """
         return [self._record(int(position)) for position in positions]
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Reads annotations in NumPy, float32 `(N, L, D)`.
-
-        Raises:
-            IndexError: There is no such position.
-            UserError: A record is damaged.
-        """
+        """Reads annotations in NumPy, float32 `(N, L, D)`."""
         shape = (len(positions), self.metadata.locations, self.metadata.depth)
         annotations = np.empty(shape, np.float32)
         for row, record in enumerate(self.records(positions)):

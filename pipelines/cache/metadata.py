@@ -60,11 +60,7 @@ class Metadata:
     precision: str
 
     def __post_init__(self) -> None:
-        """Checks every field; they may come from a file that is hostile.
-
-        Raises:
-            UserError: A field is not what it should be.
-        """
+        """Checks every field; they may come from any file."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not _CHECKS.get(field.name, _is_text)(value):
@@ -94,21 +90,14 @@ class Metadata:
     def describe(
         cls, encoder: Encoder, resize_mode: str, precision: str = "sqrt8"
     ) -> "Metadata":
-        """Describes the annotations of an encoder; pixels are stored exactly.
-
-        Raises:
-            UserError: The resize_mode or the precision is unknown.
-        """
+        """Describes the annotations of an encoder; pixels are stored exactly."""
+        names = ("layer", "digest", "preprocessing", "image_size", "depth")
         return cls(
             encoder=encoder.name,
-            layer=encoder.layer,
-            digest=encoder.digest,
-            preprocessing=encoder.preprocessing,
-            resize_mode=resize_mode,
-            image_size=encoder.image_size,
             grid=tuple(encoder.grid),
-            depth=encoder.depth,
+            resize_mode=resize_mode,
             precision=EXACT if encoder.layer == PIXELS else precision,
+            **{name: getattr(encoder, name) for name in names},
         )
 
     def to_dict(self) -> dict:
@@ -117,11 +106,7 @@ class Metadata:
 
     @classmethod
     def from_dict(cls, values: object) -> "Metadata":
-        """Reads what `to_dict` gave.
-
-        Raises:
-            UserError: A field is missing, unknown, or not what it should be.
-        """
+        """Reads what `to_dict` gave."""
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
             raise UserError(
@@ -129,29 +114,19 @@ class Metadata:
                 f"{sorted(names)}. Received: {_short(values)}."
             )
         grid = values["grid"]
-        if isinstance(grid, list):
-            grid = tuple(grid)
+        grid = tuple(grid) if isinstance(grid, list) else grid
         return cls(**{**values, "grid": grid})
 
     def differences(self, other: "Metadata") -> tuple[str, ...]:
         """Names each difference to what is there, where `self` is expected."""
-        pairs = {
-            "encoder": (
-                f"{self.encoder}/{self.layer}",
-                f"{other.encoder}/{other.layer}",
-            )
-        }
-        for field in dataclasses.fields(self):
-            if field.name not in ("encoder", "layer"):
-                pairs[field.name] = (
-                    getattr(self, field.name),
-                    getattr(other, field.name),
-                )
-        pairs["weights' digest"] = pairs.pop("digest")
+        mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
+        for values in (mine, others):
+            values["encoder"] += f"/{values.pop('layer')}"
+            values["weights' digest"] = values.pop("digest")
         return tuple(
-            f"expected {name} {expected}, found {actual}"
-            for name, (expected, actual) in pairs.items()
-            if expected != actual
+            f"expected {name} {expected}, found {others[name]}"
+            for name, expected in mine.items()
+            if expected != others[name]
         )
 
 
@@ -184,19 +159,11 @@ class Manifest:
 
     def to_dict(self) -> dict:
         """Returns what is written to the file."""
-        values = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-        }
-        return {**values, "metadata": self.metadata.to_dict()}
+        return {**vars(self), "metadata": self.metadata.to_dict()}
 
     @classmethod
     def read(cls, directory: str | os.PathLike[str]) -> "Manifest":
-        """Reads the file of a folder of annotations.
-
-        Raises:
-            UserError: There is none, it is of another version, or damaged.
-        """
+        """Reads the file of a folder of annotations."""
         path = os.path.join(directory, FILE_NAME)
         if not os.path.isfile(path):
             raise UserError(
@@ -205,12 +172,11 @@ class Manifest:
                 f"them: {extract_command(directory)}"
             )
         values = _read_object(path)
-        version = values.get("version")
-        if version != VERSION:
+        if values.get("version") != VERSION:
             raise UserError(
                 f"Expected annotations of version {VERSION}. Received: "
-                f"version={_short(version)} in {path}. Extract them anew: "
-                f"{extract_command('OTHER_DIR')}"
+                f"version={_short(values.get('version'))} in {path}. Extract "
+                f"them anew: {extract_command('OTHER_DIR')}"
             )
         try:
             names = {field.name for field in dataclasses.fields(cls)}
@@ -218,9 +184,9 @@ class Manifest:
                 raise UserError(f"Received the fields {_short(set(values))}.")
             metadata = Metadata.from_dict(values.pop("metadata"))
             manifest = cls(metadata=metadata, **values)
-            counts = (manifest.images, manifest.shard_size)
-            if not all(_is_count(count, _MAX_IMAGES) for count in counts):
-                raise UserError(f"Received {counts} images.")
+            for count in (manifest.images, manifest.shard_size):
+                if not _is_count(count, _MAX_IMAGES):
+                    raise UserError(f"Received {_short(count)} images.")
             if not _is_text(manifest.ids_digest):
                 raise UserError("Received no digest of the ids.")
         except UserError as error:
@@ -234,11 +200,7 @@ class Manifest:
 def check_equal(
     directory: str | os.PathLike[str], expected: Metadata, actual: Metadata
 ) -> None:
-    """Checks that a folder's annotations mean what is expected.
-
-    Raises:
-        UserError: They do not; the message names every difference.
-    """
+    """Checks that a folder's annotations mean what is expected."""
     differences = expected.differences(actual)
     if differences:
         raise UserError(

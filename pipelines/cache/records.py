@@ -93,11 +93,7 @@ def decode_annotations(record: bytes, metadata: Metadata) -> np.ndarray:
 def decode_annotations_batch(
     records: tf.Tensor, metadata: Metadata
 ) -> tf.Tensor:
-    """Decodes records `(B,)` by graph operations, to float32 `(B, L, D)`.
-
-    Raises:
-        tf.errors.OpError: A record is damaged or of another shape.
-    """
+    """Decodes records `(B,)` by graph operations, to float32 `(B, L, D)`."""
     batch = tf.shape(records)[0]
     depth, locations = metadata.depth, metadata.locations
     if metadata.precision == EXACT:
@@ -138,11 +134,7 @@ def deflate(data: bytes) -> bytes:
 
 
 def inflate(data: bytes, limit: int) -> bytes:
-    """Decompresses one zlib stream of at most `limit` bytes.
-
-    Raises:
-        UserError: It is damaged, longer, or something follows it.
-    """
+    """Decompresses one zlib stream of at most `limit` bytes."""
     stream = zlib.decompressobj()
     try:
         inflated = stream.decompress(data, limit + 1)

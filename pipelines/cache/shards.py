@@ -56,11 +56,7 @@ class Shard:
     """
 
     def __init__(self, path: str) -> None:
-        """Opens a shard.
-
-        Raises:
-            UserError: It is missing or damaged, or holds something else.
-        """
+        """Opens a shard."""
         self.path = path
         try:
             self._reader = ArrayRecordReader(
@@ -99,11 +95,7 @@ class Shard:
             ) from error
 
     def read(self, row: int) -> bytes:
-        """Returns the record of the image `ids[row]`.
-
-        Raises:
-            UserError: It is damaged.
-        """
+        """Returns the record of the image `ids[row]`."""
         try:
             return self._reader.read([row])[0]
         except RuntimeError as error:
@@ -112,11 +104,7 @@ class Shard:
             ) from error
 
     def verify(self) -> None:
-        """Reads every record, which checks its hash.
-
-        Raises:
-            UserError: One is damaged.
-        """
+        """Reads every record, which checks its hash."""
         for row in range(len(self.ids)):
             self.read(row)
 

@@ -31,11 +31,7 @@ _NORMALIZATION = ("weight", "bias", "running_mean", "running_var")
 
 
 def read_checkpoint(path: str) -> dict[str, np.ndarray]:
-    """Reads the tensors of a PyTorch checkpoint, and runs nothing from it.
-
-    Raises:
-        UserError: It is no such file, or PyTorch is not installed.
-    """
+    """Reads the tensors of a PyTorch checkpoint, and runs nothing from it."""
     try:
         import torch
     except ImportError as error:
@@ -59,11 +55,7 @@ def read_checkpoint(path: str) -> dict[str, np.ndarray]:
 def assign_checkpoint(
     network: keras.Model, tensors: Mapping[str, np.ndarray]
 ) -> None:
-    """Gives the network the weights of a checkpoint, but for its top.
-
-    Raises:
-        UserError: A tensor is missing or of another shape.
-    """
+    """Gives the network the weights of a checkpoint, but for its top."""
     weighted = [layer for layer in network.layers if layer.weights]
     blocks: list[str] = []  # PyTorch numbers them through all stages.
     for layer in weighted:
@@ -81,11 +73,7 @@ def assign_checkpoint(
 
 
 def save_compressed(network: keras.Model, path: str) -> None:
-    """Writes the weights as Keras reads them, compressed.
-
-    Raises:
-        OSError: They cannot be written.
-    """
+    """Writes the weights as Keras reads them, compressed."""
     with tempfile.TemporaryDirectory() as folder:
         plain = os.path.join(folder, "plain.weights.h5")
         small = os.path.join(folder, "small.weights.h5")

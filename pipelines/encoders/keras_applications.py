@@ -46,11 +46,7 @@ class ApplicationPreprocessing(keras.layers.Layer):
     """
 
     def __init__(self, application: str, **kwargs: object) -> None:
-        """Creates the layer, for such as `"vgg19"`.
-
-        Raises:
-            UserError: There is no such application.
-        """
+        """Creates the layer, for such as `"vgg19"`."""
         super().__init__(**kwargs)
         self.application = application
         module = sys.modules[_application(application).__module__]
@@ -108,11 +104,7 @@ def load_application(name: str, weights: str) -> Network:
 
 
 def application_image_size(name: str) -> int:
-    """Returns the side of an application's images in pixels.
-
-    Raises:
-        UserError: There is no such application.
-    """
+    """Returns the side of an application's images in pixels."""
     _application(name)
     return IMAGE_SIZES.get(name, 224)
 

@@ -109,11 +109,7 @@ def build_encoder(
 
 
 def load_network(name: str, weights: str) -> Network:
-    """Builds one network without its top; arguments as of `build_encoder`.
-
-    Raises:
-        UserError: The name or the weights cannot be had.
-    """
+    """Builds one network without its top; arguments as of `build_encoder`."""
     if name.startswith(keras_hub_backbones.PREFIX):
         return keras_hub_backbones.load_backbone(name, weights)
     if name not in _PACKAGED:

@@ -21,9 +21,6 @@ def split_names(
     """Returns name, layer and weights of each of several encoders.
 
     A file of weights is of the first network; others have their default.
-
-    Raises:
-        UserError: There is not a layer for each.
     """
     names = name.split(JOIN)
     layers = layer.split(JOIN) if layer else [None] * len(names)
@@ -44,9 +41,6 @@ def side_by_side(parts: list[Encoder]) -> Encoder:
 
     At each location of the first they are concatenated. A coarser grid is
     repeated: a location has the annotation of the one it lies in.
-
-    Raises:
-        UserError: Their images or grids do not go together.
     """
     first, *_ = parts
     images = keras.Input(first.model.input_shape[1:], dtype="uint8")

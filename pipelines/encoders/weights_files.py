@@ -20,11 +20,7 @@ def packaged_weights(name: str) -> str:
 
 
 def check_weights_file(name: str, path: str) -> None:
-    """Checks that a file, which may be anything, can hold weights.
-
-    Raises:
-        UserError: It cannot.
-    """
+    """Checks that a file, which may be anything, can hold weights."""
     try:
         size = os.stat(path).st_size if os.path.isfile(path) else -1
         if size > 0:
@@ -50,11 +46,7 @@ def check_weights_file(name: str, path: str) -> None:
 
 
 def load_weights(network: keras.Model, name: str, path: str) -> None:
-    """Loads a file of weights, which may be those of another network.
-
-    Raises:
-        UserError: They do not fit.
-    """
+    """Loads a file of weights, which may be those of another network."""
     try:
         network.load_weights(path)
     except Exception as error:  # Keras and h5py raise many kinds.

@@ -61,9 +61,7 @@ def read_image_file(path: str | os.PathLike[str]) -> bytes:
     name = os.fspath(path)
     try:
         status = os.stat(name)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(status.st_mode):
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise OSError(errno.EINVAL, "not a regular file")
         _check_bytes(status.st_size, name)
         with open(name, "rb") as file:
@@ -298,19 +296,17 @@ def _opener(data: bytes) -> type | None:
 def _as_pillow(array: np.ndarray) -> Image.Image:
     """Returns pixels as a Pillow image, if that is what they are."""
     shape = array.shape
-    layers = shape[2] if len(shape) == 3 else 1
+    channels = (*shape[2:], 1)[0]
     if (
         array.dtype != np.uint8
         or len(shape) not in (2, 3)
-        or (layers not in (1, 3, 4))
+        or channels not in (1, 3, 4)
     ):
         raise UserError(
             "Expected an image of uint8 (H, W, 3), or a list of such. "
             f"Received: dtype={array.dtype}, shape={shape}."
         )
-    if layers == 1:
-        array = array.reshape(shape[:2])
-    return Image.fromarray(array)
+    return Image.fromarray(array.reshape(shape[:2]) if channels == 1 else array)
 
 
 def _rgb_array(image: Image.Image) -> np.ndarray:
@@ -320,10 +316,10 @@ def _rgb_array(image: Image.Image) -> np.ndarray:
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        strip = image
-        if (top, bottom) != (0, height):
-            strip = image.crop((0, top, width, bottom))
-        array[top:bottom] = _rgb(strip)
+        complete = bottom - top == height
+        array[top:bottom] = _rgb(
+            image if complete else image.crop((0, top, width, bottom))
+        )
     return array
 
 

@@ -51,11 +51,7 @@ class ShardedExtraction(ShardWork):
         )
 
     def load(self) -> Encoder:
-        """Builds the encoder.
-
-        Raises:
-            UserError: Its weights here are others.
-        """
+        """Builds the encoder."""
         expected = self.metadata
         encoder = build_encoder_anywhere(
             expected.encoder, expected.layer, self.weights

@@ -25,11 +25,7 @@ def is_local(path: str) -> bool:
 
 
 def absolute(path: str) -> str:
-    """Returns a path that means the same on every worker.
-
-    Raises:
-        UserError: Beam has no file system for it here.
-    """
+    """Returns a path that means the same on every worker."""
     if is_local(path):
         return os.path.abspath(os.path.expanduser(path))
     try:
@@ -54,9 +50,6 @@ def matching(pattern: str) -> list[str]:
     """Returns the files that match a glob, sorted.
 
     `*` stays within a folder, `**` does not.
-
-    Raises:
-        UserError: They cannot be listed.
     """
     try:
         (match,) = FileSystems.match([pattern])
@@ -66,12 +59,7 @@ def matching(pattern: str) -> list[str]:
 
 
 def read_image(path: str) -> bytes:
-    """Reads an image file, without decoding it.
-
-    Raises:
-        UserError: It is local, and cannot be read or is no file.
-        OSError: It is elsewhere, and cannot be read.
-    """
+    """Reads an image file, without decoding it."""
     if is_local(path):
         return read_image_file(path)
     return _read(path, MAX_BYTES + 1)

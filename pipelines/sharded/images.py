@@ -85,11 +85,7 @@ def images_of_glob(pattern: str) -> list[ListedImage]:
 
 
 def images_of_source(images: Sequence[CaptionedImage]) -> list[ListedImage]:
-    """Lists the images of a data set.
-
-    Raises:
-        UserError: They are rendered, and no files.
-    """
+    """Lists the images of a data set."""
     if any(image.path is None for image in images):
         raise UserError(
             "Expected a data set of files. Received: a rendered one. Take "

@@ -76,9 +76,6 @@ def pipeline_options(arguments: Sequence[str]) -> PipelineOptions:
     """Reads flags of Beam and of its runner, by default this machine.
 
     File systems such as hdfs:// need them before they are used.
-
-    Raises:
-        UserError: These are no flags.
     """
     if arguments and not arguments[0].startswith("-"):
         raise UserError(

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from pipelines.encoders.multiply_adds import multiply_adds
+from benchmarks.multiply_adds import multiply_adds
 from pipelines.encoders.registry import build_encoder
 
 

@@ -11,9 +11,6 @@ def multiply_adds(network: keras.Model) -> int:
     Each value of a layer's output is a sum of products, as many as its
     kernel has for one channel; the rest (biases, activations, pools, and
     normalization, which is folded into the kernels) is small against them.
-
-    Raises:
-        ValueError: A layer has another kind of kernel.
     """
     return sum(_of_layer(layer) for layer in network.layers)
 
