@@ -1,11 +1,11 @@
-"""How fast an exported captioner answers, without a server around it.
+"""Measures how fast an exported captioner answers, without a server.
 
     python -m benchmarks.exported --model=savedmodels/scenes/1 PHOTO...
 
-asks `serving_default` and `encode` in TensorFlow's C++ session for batches of
-several sizes, and prints milliseconds for an image. The least of the times of
-several turns counts. Beside the wall clock stands the time of all processors,
-which other work on the machine changes less.
+runs `serving_default` and `encode` in TensorFlow's C++ session on batches of
+several sizes, and prints the milliseconds of an image, the least of several
+rounds: wall time, and the time of all processors, which other work on the
+machine affects less.
 """
 
 import itertools

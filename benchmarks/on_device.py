@@ -3,14 +3,13 @@ r"""How fast, how large and how faithful captioners for devices are.
     python -m benchmarks.on_device --photos=FOLDER \
         --workdirs=RUN,RUN A.tflite B.tflite ...
 
-captions photos with every file, in a process of its own, with one and two
-threads, greedily and by beam search, and prints a line for each file. All
-take turns photo by photo, so that other work on the machine meets all alike;
-the least and the median time of a caption count. `ratio` is the least time of
-`encode` beside that of the first line. `peak MB` is all that a process of
-Python ever held which says one greedy caption. Agreement is with the trained
-captioner in Keras that has the same words and encoder, if one of --workdirs
-has.
+captions photos with every file, each in a separate process, with one and two
+threads, greedily and by beam search, and prints a line for each file. They
+take turns photo by photo, so that other work on the machine affects all alike.
+Times are the least and the median of a caption; `ratio` is the least time of
+`encode` relative to the first line. `peak MB` is the peak memory of a Python
+process that generates one greedy caption. Agreement is with the Keras
+captioner of --workdirs that has the same vocabulary and encoder.
 """
 
 import concurrent.futures
@@ -47,12 +46,12 @@ def main(arguments):
     ]
     for one in contestants:
         one.caption(photos[0])  # Warms up.
-        one.forget()
+        one.reset()
     for photo in photos:
         for one in contestants:
             one.caption(photo)
     expected = {
-        run: said_by_keras(run, weights, photos)
+        run: keras_captions(run, weights, photos)
         for run, weights in zip(_WORKDIRS.value, weights_of(), strict=True)
     }
     print(f"{len(photos)} photos; ms, least/median")
@@ -66,29 +65,29 @@ def main(arguments):
 
 
 class Contestant:
-    """A file in a process of its own, that has nothing else in memory."""
+    """A file in a process that has nothing else in memory."""
 
     def __init__(self, file: str, threads: int):
         self.file, self.threads = file, threads
-        self.forget()
+        self.reset()
         self._process = process()
         self.digest = self._do(_load, file, threads)
 
     def _do(self, *call):
         return self._process.submit(*call).result()
 
-    def forget(self) -> None:
-        """Starts its records anew."""
+    def reset(self) -> None:
+        """Discards all measurements."""
         self.times = {name: [] for name in _SIGNATURES}
-        self.said = {name: [] for name in (GREEDY, BEAM)}
+        self.captions = {name: [] for name in (GREEDY, BEAM)}
 
     def caption(self, photo: str) -> None:
-        """Takes a turn with every signature."""
+        """Runs every signature once."""
         for name in _SIGNATURES:
             milliseconds, words = self._do(_timed, name, photo)
             self.times[name].append(milliseconds)
             if name != ENCODE:
-                self.said[name].append(words)
+                self.captions[name].append(words)
 
     def line(self, first: float, expected: dict) -> str:
         """Returns its line of the table."""
@@ -111,10 +110,14 @@ class Contestant:
         return f"| {' | '.join(cells)} |"
 
     def _agreement(self, method: str, expected: dict) -> str:
-        for digest, said in expected.values():
+        for digest, captions in expected.values():
             if digest == self.digest:
-                pairs = zip(self.said[method], said[method], strict=True)
-                return f"{sum(a == b for a, b in pairs)}/{len(said[method])}"
+                pairs = zip(
+                    self.captions[method], captions[method], strict=True
+                )
+                return (
+                    f"{sum(a == b for a, b in pairs)}/{len(captions[method])}"
+                )
         return ""
 
 
@@ -132,9 +135,9 @@ def weights_of():
     return _WEIGHTS.value or [None] * len(_WORKDIRS.value)
 
 
-def said_by_keras(run: str, weights: str | None, photos: list[str]):
-    """Returns what tells a captioner from others, and its captions."""
-    # Here, so that the processes above begin without TensorFlow.
+def keras_captions(run: str, weights: str | None, photos: list[str]):
+    """Returns the digests of a captioner, and its captions."""
+    # Imported here, so that the processes start without TensorFlow.
     from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     captioner = WorkdirCaptioner.load(run, weights or None)
@@ -142,14 +145,14 @@ def said_by_keras(run: str, weights: str | None, photos: list[str]):
         captioner.caption_generator.vocabulary.digest,
         captioner.encoder.digest,
     )
-    said = {
+    captions = {
         method: [c.words for c in captioner.caption(photos, method=method)]
         for method in (GREEDY, BEAM)
     }
-    return digest, said
+    return digest, captions
 
 
-# What follows runs in the process of a contestant.
+# The functions below run in the process of a contestant.
 @functools.cache
 def _held() -> list:
     return []
@@ -167,20 +170,20 @@ def _timed(signature, photo):
     image = captioner.image_of(photo)
     run = captioner.interpreter.get_signature_runner(signature)
     before = time.perf_counter()
-    said = run(image=image)
+    outputs = run(image=image)
     milliseconds = 1000 * (time.perf_counter() - before)
     if signature == ENCODE:
         return milliseconds, None
-    words = captioner.vocabulary.decode(said["tokens"][0].tolist())
+    words = captioner.vocabulary.decode(outputs["tokens"][0].tolist())
     return milliseconds, tuple(words)
 
 
 def _peak(file, threads):
-    """Returns the most memory that it takes to say a caption, in MB."""
+    """Returns the peak memory of generating a caption, in MB."""
     captioner = TFLiteCaptioner(file, threads)
     size = captioner.settings.image_size
     captioner.caption(np.zeros((size, size, 3), np.uint8), method=GREEDY)
-    # Not `getrusage`, which knows what the parent held as well.
+    # Not `getrusage`, which includes the peak of the parent.
     with open("/proc/self/status", encoding="utf-8") as file:
         (kilobytes,) = [x.split()[1] for x in file if x.startswith("VmHWM")]
     return int(kilobytes) * 1024 / 1e6

@@ -22,21 +22,21 @@ def load(
 
     Args:
         path: The workdir of a training, or the folder of an exported
-            version, such as `"savedmodels/scenes/1"`, or a `.tflite` file
-            for devices, which needs no TensorFlow. By default the captioner
-            of photos that comes with the project.
+            version, such as `"savedmodels/scenes/1"`, or a `.tflite` file,
+            which needs no TensorFlow. By default the captioner that comes
+            with the project.
         encoder_weights: A file, where the encoder's weights have moved. An
-            exported captioner has them inside.
-        ensemble: Workdirs, or `.keras` files in them, of models that say
-            captions together with that of `path`.
+            exported captioner contains them.
+        ensemble: Workdirs, or `.keras` files in them, of models that decode
+            together with that of `path`.
 
     Returns:
-        A `captions.PhotoCaptioner`.
+        A `PhotoCaptioner`.
 
     Raises:
         UserError: A file is missing, or does not belong to the others.
     """
-    # Here, because these take seconds that not every import needs.
+    # Imported here: they take time that not every import needs.
     from show_attend_tell.inference.shipped_model import shipped_model
     from show_attend_tell.inference.tflite_captioner import (
         TFLiteCaptioner,

@@ -2,14 +2,14 @@
 
     python -m show_attend_tell.caption PHOTO...
 
-takes the captioner that comes with the project; --workdir=runs/scenes takes
-one that was trained here, --model=savedmodels/scenes/1 an exported one, and
---model=FILE.tflite one for devices. The first and the last need no TensorFlow.
+uses the captioner that comes with the project; --workdir=runs/scenes uses one
+that was trained, --model=savedmodels/scenes/1 or --model=FILE.tflite one that
+was exported. The project's and other .tflite files need no TensorFlow.
 
-A line is printed for each photo or folder of photos. --attention=DIR draws
-where the model looked for each word. --output=FILE.csv or FILE.json (COCO's
-form, the best caption of each) writes the captions to a file. With
---num_captions=3 the next best follow, each with its log-probability.
+Arguments are photos or folders of them; a line is printed for each photo.
+--attention=DIR draws the attention of each word. --output=FILE.csv or
+FILE.json (COCO's format, the best caption of each photo) writes a file.
+--num_captions=3 adds the next best, each with its log-probability.
 """
 
 import csv
@@ -37,13 +37,13 @@ from show_attend_tell.inference.tflite_captioner import (
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder that train wrote")
 _MODEL = flags.DEFINE_string(
-    "model", None, "in its place, a version or a file that export wrote"
+    "model", None, "instead, a version or a file that export wrote"
 )
 _ATTENTION = flags.DEFINE_string(
-    "attention", None, "draw where the model looked into this folder"
+    "attention", None, "draw the attention of each word into this folder"
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "write captions to this .csv or .json (COCO's form)"
+    "output", None, "write captions to this .csv or .json (COCO's format)"
 )
 _WEIGHTS = flags.DEFINE_string(
     "encoder_weights", None, "where the encoder's weights are now"
@@ -58,7 +58,7 @@ _DECODING = define_decoding_flags()
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Captions every photo that can be read, and names the others."""
+    """Captions every photo that can be read, and reports the others."""
     if not arguments:
         raise UserError("Expected photos or folders of photos. Received: none")
     if _OUTPUT.value and not _OUTPUT.value.endswith((".csv", ".json")):
@@ -69,7 +69,6 @@ def main(arguments: Sequence[str]) -> None:
     paths = [path for given in arguments for path in photos_in(given)]
     captioner = _captioner()
     readable: list[str] = []
-    # Words alone: photos and attention are large, and are not kept.
     rows: list[tuple] = []
     batch_size = min(_BATCH.value, len(paths))
     captions = captioner.stream(
@@ -81,11 +80,11 @@ def main(arguments: Sequence[str]) -> None:
             save_picture(caption.draw(), _picture_path(path))
         if _OUTPUT.value:
             rows.extend(_rows(path, caption))
-            _tell_progress(done, len(paths))
+            _show_progress(done, len(paths))
         else:
             print(caption.format(path), flush=True)
     if _OUTPUT.value:
-        write_atomically(_OUTPUT.value, _written(rows).encode())
+        write_atomically(_OUTPUT.value, _format_file(rows).encode())
     failed = len(paths) - len(readable)
     if failed:
         print(f"{failed} of {len(paths)} not captioned", file=sys.stderr)
@@ -103,7 +102,7 @@ def _captioner() -> PhotoCaptioner:
         path = shipped_model()
     if path is not None and is_tflite(path):
         return TFLiteCaptioner(path)
-    # Here, because TensorFlow takes seconds, and devices may not have it.
+    # Imported here: TensorFlow takes seconds, and devices may not have it.
     from show_attend_tell.inference.saved_model_captioner import (
         SavedModelCaptioner,
     )
@@ -116,14 +115,14 @@ def _captioner() -> PhotoCaptioner:
     )
 
 
-def _tell_progress(done: int, count: int) -> None:
+def _show_progress(done: int, count: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if done == count else ""
         print(f"\r{done}/{count} photos", end=end, file=sys.stderr, flush=True)
 
 
 def _images(paths: Sequence[str], readable: list[str]) -> Iterator[np.ndarray]:
-    """Yields what can be read, and notes its path; names the others."""
+    """Yields the images that can be read and collects their paths."""
     for path in paths:
         try:
             image = load_image(path)
@@ -134,17 +133,17 @@ def _images(paths: Sequence[str], readable: list[str]) -> Iterator[np.ndarray]:
             yield image
 
 
-_drawn: set[str] = set()
+_picture_names: set[str] = set()
 
 
 def _picture_path(path: str) -> str:
-    """Returns a path of its own for the picture of each photo."""
+    """Returns a different path for the picture of each photo."""
     stem = os.path.splitext(os.path.basename(path))[0]
     name, number = stem, 1
-    while name in _drawn:
+    while name in _picture_names:
         number += 1
         name = f"{stem}-{number}"
-    _drawn.add(name)
+    _picture_names.add(name)
     return os.path.join(_ATTENTION.value, f"{name}.png")
 
 
@@ -154,9 +153,9 @@ def _rows(path: str, caption: Caption) -> Iterator[tuple]:
         yield path, rank, one.text, *numbers
 
 
-def _written(rows: Sequence[tuple]) -> str:
+def _format_file(rows: Sequence[tuple]) -> str:
     if _OUTPUT.value.endswith(".json"):
-        entries = [
+        entries = [  # Of the best captions.
             {"image_id": os.path.basename(path), "caption": text}
             for path, rank, text, *_ in rows
             if rank == 1

@@ -5,10 +5,9 @@ r"""Captions many photos on many workers or machines, with Apache Beam.
         -- --direct_running_mode=multi_processing --direct_num_workers=4
 
 writes captions-00000-of-00028.jsonl and so on into the folder, a line for
-each photo. --model is a folder that train or export wrote. What follows
-after -- are options of Beam, such as --runner=DataflowRunner. A run that was
-stopped goes on by the same command. Photos that cannot be read are named in
-errors.jsonl.
+each photo. --model is a folder that train or export wrote. Options of Beam
+follow after --, such as --runner=DataflowRunner. The same command resumes a
+run that was stopped. Photos that cannot be read are listed in errors.jsonl.
 """
 
 from collections.abc import Sequence
@@ -37,16 +36,16 @@ _BATCH = flags.DEFINE_integer(
     "batch_size", 8, "photos that go through the networks together", 1
 )
 _ATTENTION = flags.DEFINE_bool(
-    "attention", False, "write where the model looked for each word"
+    "attention", False, "write the attention of each word"
 )
 _RETRY = flags.DEFINE_bool(
-    "retry_errors", False, "do shards again that set photos aside"
+    "retry_errors", False, "do shards with skipped photos again"
 )
 _DECODING = define_decoding_flags()
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Captions, or goes on."""
+    """Captions the photos, or resumes."""
     # Here, because Beam is an extra.
     from pipelines.sharded.files import absolute
     from pipelines.sharded.images import images_of_glob

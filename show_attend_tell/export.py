@@ -4,10 +4,10 @@ r"""Exports a trained captioner, to be served or to run on devices.
         --output=savedmodels/scenes
 
 writes the next version of a SavedModel for TensorFlow Serving, such as
-savedmodels/scenes/1, with preprocessing, decoding and words inside. How
-captions are said is chosen now, by the same flags as for `caption`. Nothing
-is written unless the model, loaded as a server loads it, answers as the
-captioner does. savedmodels/README.md tells how to serve and ask it.
+savedmodels/scenes/1, with preprocessing, decoding and vocabulary inside. The
+decoding is chosen now, by the same flags as for `caption`. Nothing is written
+unless the model, loaded as a server loads it, answers as the captioner does.
+savedmodels/README.md explains how to serve it and send requests.
 
     python -m show_attend_tell.export --workdir=runs/scenes \
         --format=tflite --output=scenes.tflite
@@ -37,8 +37,7 @@ _FORMAT = flags.DEFINE_enum(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "folder of the model, whose name is the one that it is served by; or the "
-    ".tflite file",
+    "folder of the model, whose name it is served by; or the .tflite file",
     required=True,
 )
 _PRECISION = flags.DEFINE_enum(
@@ -69,9 +68,9 @@ _DECODING = define_decoding_flags()
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Exports what the flags say."""
-    # Here, because processes that check an export begin with this file, and
-    # for devices they must do without TensorFlow.
+    """Exports the captioner of a run."""
+    # Imported here: processes that check an export import this file, and for
+    # devices they must do without TensorFlow.
     from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     no_arguments(arguments)
@@ -83,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     decoding = captioner.decoding.replace(**{"consensus": 0, **_DECODING()})
     if captioner.decoding.consensus:
-        print("an export says captions without --consensus, see BUILD.md")
+        print("an export decodes without --consensus, see BUILD.md")
     if _FORMAT.value == "tflite":
         from show_attend_tell.exporting.tflite import export_tflite
 

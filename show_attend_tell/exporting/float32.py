@@ -1,4 +1,4 @@
-"""A captioner that was trained in mixed precision, computing in float32."""
+"""Converts a captioner trained in mixed precision to float32."""
 
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
@@ -6,19 +6,13 @@ from show_attend_tell.model import Captioner
 
 
 def in_float32(captioner: WorkdirCaptioner) -> WorkdirCaptioner:
-    """Returns a captioner that computes in float32 alone.
+    """Returns a copy that computes in float32; its weights are already.
 
-    Devices lack matrix products of bfloat16 and float16. The weights are
-    float32 already.
-
-    Args:
-        captioner: The captioner; not changed, and itself returned where it
-            computes in float32, or is an ensemble.
+    Devices lack matrix products of bfloat16 and float16. What computes in
+    float32, or is an ensemble, is returned as it is.
     """
-    model, caption_generator = (
-        captioner.caption_generator.captioner,
-        captioner.caption_generator,
-    )
+    generator = captioner.caption_generator
+    model = generator.captioner
     if not isinstance(model, Captioner) or model.compute_dtype == "float32":
         return captioner
     copy = Captioner.from_config({**model.get_config(), "dtype": "float32"})
@@ -30,13 +24,7 @@ def in_float32(captioner: WorkdirCaptioner) -> WorkdirCaptioner:
         {"annotations": (None, None, depth), "tokens": (None, None, None)}
     )
     copy.set_weights(model.get_weights())
-    return WorkdirCaptioner(
-        captioner.encoder,
-        CaptionGenerator(
-            copy,
-            caption_generator.vocabulary,
-            caption_generator.grid,
-            caption_generator.resize_mode,
-        ),
-        captioner.decoding,
+    generator = CaptionGenerator(
+        copy, generator.vocabulary, generator.grid, generator.resize_mode
     )
+    return WorkdirCaptioner(captioner.encoder, generator, captioner.decoding)

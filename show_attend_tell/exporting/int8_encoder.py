@@ -1,4 +1,4 @@
-"""A file's encoder in 8-bit integers, weights and activations."""
+"""Quantises the encoder of a TFLite captioner to 8-bit integers."""
 
 import contextlib
 import io
@@ -12,22 +12,21 @@ from show_attend_tell.inference.tflite_file import BEAM, ENCODE, GREEDY
 
 INSTALL = "pip install 'show-attend-tell[int8]'"
 
-# The scope of whatever Keras runs inside a model called "encoder" or
-# "vgg16_encoder".
+# The scope of operations in a Keras model named "encoder" or "vgg16_encoder".
 _IN_ENCODER = r"^(\w+_)?encoder(_\d+)?/"
 
 
 def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
-    """Converts the encoder in every signature, and the decoder's weights.
+    """Quantises the encoder in every signature, and the decoder's weights.
 
     The encoder then runs in integers from its first convolution to its last;
     the range of each of its tensors is that on the given images. The matrices
-    of the decoder, which runs in loops that no range is known of, become
-    integers with activations quantised as they come (dynamic range).
+    of the decoder, whose loops cannot be calibrated, become integers with
+    activations quantised as they come (dynamic range).
 
     Args:
         model: A TFLite file in float32, of `tflite_signatures`.
-        squares: Images like those that it will see, uint8 `(S, S, 3)`.
+        squares: Images such as it will see, uint8 `(S, S, 3)`.
 
     Returns:
         The TFLite file.
@@ -58,8 +57,8 @@ def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
     )
     try:
         with _quiet():
-            # The least and the greatest of all images. By default it is a
-            # moving average, in which the first image outweighs dozens.
+            # Minimum and maximum of all images, not the default moving
+            # average, in which the first image outweighs dozens.
             calibration = calibrator.Calibrator(
                 bytearray(model), qsv_update_func=qsv_utils.min_max_update
             )
@@ -69,45 +68,45 @@ def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
             )
             ranges = calibration.get_model_qsvs()
             for signature in (GREEDY, BEAM):
-                for known, other in _same_tensors(model, ENCODE, signature):
-                    if known in ranges:
-                        ranges[other] = ranges[known]
+                for name, other in _same_tensors(model, ENCODE, signature):
+                    if name in ranges:
+                        ranges[other] = ranges[name]
             work = quantizer.Quantizer(
                 bytearray(model), recipe.get_quantization_recipe()
             )
-            return _in_one_piece(work.quantize(ranges).quantized_model)
+            return _embed_weights(work.quantize(ranges).quantized_model)
     except (ValueError, NotImplementedError, RuntimeError) as error:
         raise UserError(
-            f"This encoder cannot be had in 8-bit integers: {error}. Choose "
+            f"This encoder cannot be quantised to 8 bits: {error}. Choose "
             "another --precision, such as dynamic."
         ) from error
 
 
-def _in_one_piece(model: bytearray) -> bytes:
-    """Puts weights inside the flatbuffer, where all runtimes look for them.
+def _embed_weights(model: bytearray) -> bytes:
+    """Moves weights into the flatbuffer, where all runtimes look for them.
 
     The quantizer writes them behind it, as for models beyond 2 GB.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
-    whole = flatbuffer_utils.read_model_from_bytearray(model)
-    for buffer in whole.buffers:
+    unpacked = flatbuffer_utils.read_model_from_bytearray(model)
+    for buffer in unpacked.buffers:
         if buffer.data is not None:  # Of other types it is slow with.
             buffer.data = np.frombuffer(buffer.data, np.uint8)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(whole))
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(unpacked))
 
 
 def _same_tensors(model: bytes, one: str, other: str):
-    """Yields the names of tensors that two signatures compute alike.
+    """Yields pairs of names of equal tensors of two signatures.
 
     Both begin with the encoder, whose operations come in the same order; the
-    converter only gives their tensors other names.
+    converter only names their tensors differently.
     """
     first, second = (_operations(model, name) for name in (one, other))
-    for (code, names), (as_code, as_names) in zip(first, second, strict=False):
-        if code != as_code:
+    for (code, names), (code2, names2) in zip(first, second, strict=False):
+        if code != code2:
             return
-        yield from zip(names, as_names, strict=True)
+        yield from zip(names, names2, strict=True)
 
 
 def _operations(model: bytes, signature: str):
@@ -130,7 +129,7 @@ def _operations(model: bytes, signature: str):
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps the library's progress and advice from the user's screen."""
+    """Silences the progress and advice of the library."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:

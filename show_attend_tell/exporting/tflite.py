@@ -160,9 +160,10 @@ def _convert(functions: dict, precision: str) -> bytes:
         try:
             return converter.convert()
         except Exception as error:  # The converter raises many kinds.
+            reason = str(error).strip()[:_MOST_CHARACTERS]
             raise UserError(
                 "This captioner has operations that devices lack: "
-                f"{str(error).strip()[:_MOST_CHARACTERS]}. Choose another encoder."
+                f"{reason}. Choose another encoder."
             ) from error
 
 

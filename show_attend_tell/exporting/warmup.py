@@ -1,4 +1,4 @@
-"""Requests that a server answers for itself before it takes others."""
+"""Warm-up requests that TensorFlow Serving answers when it loads a model."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from show_attend_tell.inference.saved_model_session import SavedModelSession
 FILE_NAME = os.path.join("assets.extra", "tf_serving_warmup_requests")
 INSTALL = "pip install 'show-attend-tell[serving]'"
 
-_MOST_RECORDS = 1000  # That a server reads.
+_MOST_RECORDS = 1000  # More are an error of the server.
 
 
 def write_warmup(
@@ -26,16 +26,16 @@ def write_warmup(
 
     Args:
         path: Its folder.
-        model: The name under which it will be served.
-        signature: What is asked.
+        model: The name it will be served by.
+        signature: The signature of the requests.
         images: Encoded images, taken in turn.
-        batch_sizes: How many images a request has.
+        batch_sizes: The number of images of each request.
 
     Returns:
-        Whether it did: tensorflow-serving-api may be missing.
+        False if tensorflow-serving-api is missing.
 
     Raises:
-        UserError: There are more batch sizes than a server reads.
+        UserError: There are too many batch sizes.
     """
     if len(batch_sizes) > _MOST_RECORDS:
         raise UserError(
@@ -65,7 +65,7 @@ def write_warmup(
 
 
 def replay_warmup(path: str) -> list[int]:
-    """Answers the requests that were written, as a server does on loading.
+    """Answers the warm-up requests, as a server does on loading.
 
     Args:
         path: The folder of the SavedModel.

@@ -1,13 +1,13 @@
-"""Captions by many machines, a JSON Lines file a shard.
+"""Captions photos on many machines, into a JSON Lines file a shard.
 
-A shard's file has a line for each of its images, in their order:
+A file has a line for each image of its shard, in order:
 
     {"id": "cats/1.jpg", "caption": "a cat asleep", "words": ["a", ...],
      "log_probability": -3.25, "finished": true}
     {"id": "cats/2.jpg", "error": "... is truncated or damaged: ..."}
 
-with `"alternatives"`, the other hypotheses, and `"attention"` (words, rows,
-columns) where they were asked for. Numbers are rounded to five decimals.
+with `"alternatives"` and `"attention"` (words, rows, columns) where asked for.
+Numbers are rounded to five decimals.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from pipelines.sharded.files import join, local_copy, read_file, write_file
 from pipelines.sharded.images import ListedImage, Shard, Span, begin, pixels_of
 from pipelines.sharded.pipeline import ShardWork
 from show_attend_tell.configs.run_config import FILE_NAME as CONFIG_FILE
-from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.inference.model_files import (
     METADATA_FILE,
     MODEL_FILE,
@@ -43,7 +43,7 @@ from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 MANIFEST_FILE = "captions.json"
 
 _RUN_FILES = (MODEL_FILE, VOCABULARY_FILE, METADATA_FILE)
-# What a worker reads of a run; those of similar photos need not be there.
+# The files of a run that a worker reads; those of similar photos are optional.
 _READ_FILES = (CONFIG_FILE, *_RUN_FILES, CAPTIONS_FILE, NUMBERS_FILE)
 _DECIMALS = 5
 
@@ -57,10 +57,10 @@ class ShardedCaptioning(ShardWork):
         model: A workdir or an exported version, wherever Beam reaches.
         digest: SHA-256 of its files, which every worker checks.
         encoder_weights: A file, where that of a workdir's training has moved.
-        decoding: Settings of `Decoding` in place of those of the model.
+        decoding: Fields of `Decoding` that differ from those of the model.
         batch_size: How many images go through the networks together.
         attention: Whether attention is written.
-        retry_errors: Whether shards that set images aside are done again.
+        retry_errors: Whether shards with skipped images are done again.
     """
 
     directory: str
@@ -75,21 +75,22 @@ class ShardedCaptioning(ShardWork):
     def begin(
         self, images: Sequence[ListedImage], shard_size: int
     ) -> list[Span]:
-        """Makes the output folder one of this captioning.
+        """Prepares the output folder and returns the shards.
 
         Raises:
-            UserError: The model cannot be loaded, a setting cannot be had,
-                or the folder is of another run.
+            UserError: The model cannot be loaded, the decoding is random or
+                fixed otherwise, or the folder belongs to another run.
         """
         captioner = self.load()
         decoding = captioner.decoding.replace(**self.decoding)
         if decoding.needs_noise:
             raise UserError(
-                "Expected captions that do not depend on chance. Received: "
-                f"method={decoding.method!r}, context_mode={decoding.context_mode!r}. For "
-                "these take python -m show_attend_tell.caption"
+                "Expected decoding without randomness. Received: "
+                f"method={decoding.method!r}, "
+                f"context_mode={decoding.context_mode!r}. For these use "
+                "python -m show_attend_tell.caption"
             )
-        # An exported model refuses other settings than its own.
+        # An exported model refuses settings other than those of its export.
         captioner.caption([], **self.decoding)
         manifest = {
             "model": self.digest,
@@ -103,11 +104,11 @@ class ShardedCaptioning(ShardWork):
             self.directory, images, shard_size, MANIFEST_FILE, manifest
         )
 
-    def load(self) -> WorkdirCaptioner:
+    def load(self) -> PhotoCaptioner:
         """Loads the captioner.
 
         Raises:
-            UserError: It cannot be loaded, or is another one here.
+            UserError: It cannot be loaded, or its files differ here.
         """
         with local_copy(self.model, _READ_FILES) as folder:
             if _digest(folder) != self.digest:
@@ -117,14 +118,14 @@ class ShardedCaptioning(ShardWork):
             if is_saved_model(folder):
                 return SavedModelCaptioner(folder)
             captioner = WorkdirCaptioner.load(folder, self.encoder_weights)
-            # The folder may be a copy, which is gone when captions are said.
+            # The folder may be a temporary copy: read all of it now.
             captioner.caption_generator.prepare(
                 captioner.decoding.replace(**self.decoding)
             )
             return captioner
 
     def finished(self, shard: Shard) -> list[Skipped] | None:
-        """Returns what was set aside, if the shard's file is there."""
+        """Returns the skipped images, if the shard's file is complete."""
         data = read_file(self._path(shard))
         if data is None:
             return None
@@ -141,19 +142,18 @@ class ShardedCaptioning(ShardWork):
             return None  # Damaged.
         return None if skipped and self.retry_errors else skipped
 
-    def run(self, captioner: WorkdirCaptioner, shard: Shard) -> list[Skipped]:
+    def run(self, captioner: PhotoCaptioner, shard: Shard) -> list[Skipped]:
         """Captions a shard's images and writes its file."""
         lines, skipped = [], []
         for first in range(0, len(shard.images), self.batch_size):
             batch = shard.images[first : first + self.batch_size]
-            for image, said in zip(
-                batch, self._captions(captioner, batch), strict=True
-            ):
-                if isinstance(said, str):
-                    skipped.append(Skipped(image.id, said))
-                    entry = {"error": said}
+            captions = self._captions(captioner, batch)
+            for image, caption in zip(batch, captions, strict=True):
+                if isinstance(caption, str):
+                    skipped.append(Skipped(image.id, caption))
+                    entry = {"error": caption}
                 else:
-                    entry = _entry(said, self.attention)
+                    entry = _entry(caption, self.attention)
                 lines.append(json.dumps({"id": image.id, **entry}) + "\n")
         write_file(self._path(shard), "".join(lines).encode())
         return skipped
@@ -162,28 +162,28 @@ class ShardedCaptioning(ShardWork):
         return join(self.directory, shard.file_name("captions", "jsonl"))
 
     def _captions(
-        self, captioner: WorkdirCaptioner, batch: Sequence[ListedImage]
+        self, captioner: PhotoCaptioner, batch: Sequence[ListedImage]
     ) -> list[Caption | str]:
         """Returns for each image its caption, or why there is none."""
-        found = [pixels_of(image) for image in batch]
-        pixels = [one for one in found if not isinstance(one, str)]
-        say = functools.partial(
+        decoded = [pixels_of(image) for image in batch]
+        pixels = [one for one in decoded if not isinstance(one, str)]
+        stream = functools.partial(
             captioner.stream, batch_size=self.batch_size, **self.decoding
         )
         try:
-            said = list(say(pixels))
+            captions = list(stream(pixels))
         except UserError:
-            # An exported model takes no more than so many pixels, and does
-            # not say which image has more.
-            said = [_said_alone(say, one) for one in pixels]
-        captions = iter(said)
+            # An exported model limits the pixels of an image, and its error
+            # does not tell which image has too many.
+            captions = [_caption_or_error(stream, one) for one in pixels]
+        remaining = iter(captions)
         return [
-            one if isinstance(one, str) else next(captions) for one in found
+            one if isinstance(one, str) else next(remaining) for one in decoded
         ]
 
 
 def model_digest(model: str) -> str:
-    """SHA-256 of what makes a captioner say what it says.
+    """Returns the SHA-256 of the files that determine the captions of a model.
 
     Args:
         model: A workdir or an exported version, wherever Beam reaches.
@@ -201,8 +201,8 @@ def _digest(folder: str) -> str:
         names = (*names, CAPTIONS_FILE)  # It names the other's digest.
     if is_saved_model(folder):
         names = sorted(
-            os.path.relpath(os.path.join(place, name), folder)
-            for place, _, files in os.walk(folder)
+            os.path.relpath(os.path.join(parent, name), folder)
+            for parent, _, files in os.walk(folder)
             for name in files
         )
     try:
@@ -215,9 +215,9 @@ def _digest(folder: str) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _said_alone(say, pixels: np.ndarray) -> Caption | str:
+def _caption_or_error(stream, pixels: np.ndarray) -> Caption | str:
     try:
-        (caption,) = say([pixels])
+        (caption,) = stream([pixels])
     except UserError as error:
         return str(error)
     return caption

@@ -8,10 +8,10 @@ FILE_NAME = os.path.join("savedmodels", "flickr8k.tflite")
 
 
 def shipped_model() -> str:
-    """Returns the path of the captioner that nobody has to train.
+    """Returns the path of the shipped captioner.
 
     Raises:
-        UserError: It is not there, as in a package without the checkout.
+        UserError: It is missing, as in an installed package.
     """
     checkout = os.path.dirname(
         os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -1,9 +1,5 @@
-"""A captioner for devices, used like one that was trained.
+"""Captions photos with a TFLite file; needs no TensorFlow and no Keras."""
 
-Needs ai-edge-litert, and no TensorFlow and no Keras.
-"""
-
-import itertools
 import os
 from collections.abc import Iterable, Iterator
 
@@ -31,17 +27,18 @@ def is_tflite(path: str) -> bool:
 
 
 class TFLiteCaptioner(PhotoCaptioner):
-    """Captions images with a TFLite file.
+    """Captions photos with a TFLite file, greedily or by beam search.
 
-    Greedy and by beam search; the other settings were chosen at export.
+    The other decoding settings were chosen at export.
 
     Args:
         path: The file.
-        threads: How many the model may use; by default as many as there are
-            processors, up to four.
+        threads: How many the model may use; by default one for each
+            processor, up to four.
 
     Raises:
-        UserError: ai-edge-litert is missing, or the file is none of ours.
+        UserError: ai-edge-litert is missing, or `export` did not write the
+            file.
     """
 
     def __init__(self, path: str, threads: int | None = None):
@@ -53,20 +50,7 @@ class TFLiteCaptioner(PhotoCaptioner):
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 8, **decoding
     ) -> Iterator[Caption]:
-        """Captions photos one after the other, without end.
-
-        Args:
-            photos: As for `caption`.
-            batch_size: How many are read before the first is captioned.
-            **decoding: `method`, `"greedy"` or `"beam"`; other settings must
-                be those of the export.
-
-        Yields:
-            The captions, in order.
-
-        Raises:
-            UserError: A photo cannot be read, or a setting is another.
-        """
+        """See `PhotoCaptioner.stream`; `method` may be chosen per call."""
         asked = keep_decoding(self.decoding, decoding, free=["method"])
         if asked.method not in (GREEDY, BEAM):
             raise UserError(
@@ -74,59 +58,50 @@ class TFLiteCaptioner(PhotoCaptioner):
                 f"Received: method={asked.method}"
             )
         run = self.interpreter.get_signature_runner(asked.method)
-        photos = iter(photos)
-        while given := list(itertools.islice(photos, batch_size)):
-            for photo in given:
-                yield self._caption(run(image=self.image_of(photo)), photo)
+        for photo in photos:
+            yield self._caption(run(image=self.image_of(photo)), photo)
 
     def image_of(self, photo: Photo) -> np.ndarray:
-        """Returns what the model takes, uint8 `(1, S, S, 3)`."""
+        """Returns a photo as the model takes it, uint8 `(1, S, S, 3)`."""
         size, resize_mode = self.settings.image_size, self.settings.resize_mode
         return fit_image(load_image(photo), size, resize_mode)[None]
 
-    def _caption(self, said: dict[str, np.ndarray], photo: Photo) -> Caption:
-        length = int(said["length"][0])
-        attention = said["attention"][0, :length]
-        peaks = attention.argmax(axis=-1).tolist()
+    def _caption(self, outputs: dict[str, np.ndarray], photo: Photo) -> Caption:
+        settings = self.settings
+        length = int(outputs["length"][0])
+        attention = outputs["attention"][0, :length]
+        peaks = tuple(attention.argmax(axis=-1).tolist())
         return Caption(
-            words=tuple(self.vocabulary.decode(said["tokens"][0, :length])),
-            log_probability=float(said["log_probability"][0]),
-            score=float(said["score"][0]),
-            finished=bool(said["finished"][0]),
-            attention=attention.reshape(
-                -1, self.settings.rows, self.settings.columns
-            ),
-            gate=said["gate"][0, :length],
+            words=tuple(self.vocabulary.decode(outputs["tokens"][0, :length])),
+            log_probability=float(outputs["log_probability"][0]),
+            score=float(outputs["score"][0]),
+            finished=bool(outputs["finished"][0]),
+            attention=attention.reshape(-1, settings.rows, settings.columns),
+            gate=outputs["gate"][0, :length],
             photo=photo,
-            resize_mode=self.settings.resize_mode,
-            locations=tuple(peaks)
-            if self.settings.context_mode == "peak"
-            else None,
+            resize_mode=settings.resize_mode,
+            locations=peaks if settings.context_mode == "peak" else None,
         )
 
     def _check(self, path: str) -> None:
-        """Checks that the model has the shapes that its settings tell."""
+        """Checks that the signatures have the shapes of the settings."""
         size, words = self.settings.image_size, self.settings.max_words
         locations = self.settings.rows * self.settings.columns
-        given = {
-            "tokens": (words,), "length": (), "finished": (), "score": (),
-            "log_probability": (), "attention": (words, locations),
-            "gate": (words,),
+        inputs = {"image": (1, size, size, 3)}
+        outputs = {
+            "tokens": (1, words), "length": (1,), "finished": (1,),
+            "score": (1,), "log_probability": (1,), "gate": (1, words),
+            "attention": (1, words, locations),
         }  # fmt: skip
         try:
             for method in (GREEDY, BEAM):
                 run = self.interpreter.get_signature_runner(method)
-                taken, answered = (
-                    {name: tuple(one["shape"]) for name, one in all.items()}
-                    for all in (
-                        run.get_input_details(),
-                        run.get_output_details(),
-                    )
+                actual = (
+                    _shapes(run.get_input_details()),
+                    _shapes(run.get_output_details()),
                 )
-                if taken != {"image": (1, size, size, 3)} or answered != {
-                    name: (1, *shape) for name, shape in given.items()
-                }:
-                    raise ValueError(f"{method}: {taken} -> {answered}")
+                if actual != (inputs, outputs):
+                    raise ValueError(f"{method}: {actual[0]} -> {actual[1]}")
         except (ValueError, RuntimeError) as error:
             raise UserError(
                 f"The model in {os.fspath(path)!r} does not fit its "
@@ -134,15 +109,12 @@ class TFLiteCaptioner(PhotoCaptioner):
             ) from error
 
 
+def _shapes(details: dict) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(one["shape"]) for name, one in details.items()}
+
+
 def load_interpreter(path: str, threads: int | None = None):
-    """Loads a TFLite file.
-
-    Args:
-        path: The file.
-        threads: How many it may use; see `TFLiteCaptioner`.
-
-    Returns:
-        An `ai_edge_litert.interpreter.Interpreter`.
+    """Loads a TFLite file into an `ai_edge_litert` interpreter.
 
     Raises:
         UserError: ai-edge-litert is missing, or it cannot load the file.

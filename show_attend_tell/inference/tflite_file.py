@@ -1,9 +1,9 @@
-"""The file of a captioner for devices: a TFLite model, and behind it a zip.
+"""Settings and vocabulary in the tail of a TFLite captioner.
 
-A TFLite file may be followed by anything, and a zip preceded by anything, so
-both are one file: `captioner.json` and `vocabulary.txt` (a word a line, the
-number of the line is its token) are stored, not compressed, at its end.
-Needs no TensorFlow.
+A TFLite model may be followed by anything and a zip archive preceded by
+anything, so both are one file: `captioner.json` and `vocabulary.txt` (a word a
+line, the number of the line is its token) are stored, not compressed, at its
+end. Needs no TensorFlow.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ _LARGEST_IMAGE = 2048  # pixels
 
 @dataclasses.dataclass(frozen=True)
 class TFLiteSettings:
-    """What a host has to know of a captioner; `captioner.json`.
+    """What a host needs to run a captioner; `captioner.json`.
 
     Attributes:
         name: Of the model.
@@ -45,13 +45,13 @@ class TFLiteSettings:
         rows: Of the attention.
         columns: Of the attention.
         max_words: The longest caption.
-        method: The signature that is taken where nobody says otherwise.
+        method: The signature to take by default.
         beam_width: Hypotheses of `beam`.
         length_penalty: See `Decoding`, as for the next.
         min_words: See above.
         no_repeat_ngram_size: See above.
-        allow_unknown: Whether the unknown word may be said.
-        context_mode: What a word is said from: `"expected"` or `"peak"`.
+        allow_unknown: See above.
+        context_mode: `"expected"` or `"peak"`.
         encoder: Name of the encoder.
         encoder_layer: The layer whose output the annotations are.
         encoder_digest: SHA-256 of its weights, before any rounding.
@@ -91,7 +91,7 @@ class TFLiteSettings:
 
     @property
     def decoding(self) -> Decoding:
-        """How captions are said."""
+        """The decoding settings."""
         return Decoding(
             method=self.method,
             beam_width=self.beam_width,
@@ -107,32 +107,23 @@ class TFLiteSettings:
 def append_tail(
     path: str, settings: TFLiteSettings, vocabulary: Vocabulary
 ) -> None:
-    """Writes settings and words behind a TFLite model.
-
-    Args:
-        path: The file, a bare model.
-        settings: The settings.
-        vocabulary: The words.
-    """
+    """Appends settings and vocabulary to the file of a TFLite model."""
     described = json.dumps(
         dataclasses.asdict(settings), indent=2, ensure_ascii=False
     )
     parts = {SETTINGS_FILE: described + "\n", WORDS_FILE: vocabulary.text}
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as tail:
         for name, text in parts.items():
-            # With a date of its own the same export gives the same bytes.
+            # With a fixed date the same export gives the same bytes.
             tail.writestr(zipfile.ZipInfo(name), text.encode())
 
 
 def read_tail(path: str) -> tuple[TFLiteSettings, Vocabulary]:
-    """Reads settings and words.
-
-    Args:
-        path: The file.
+    """Reads settings and vocabulary.
 
     Raises:
-        UserError: It is missing or none of ours, or what it says of itself
-            is too large or does not fit together.
+        UserError: The file is missing, or its tail is missing, too large or
+            contradictory.
     """
     try:
         size = os.path.getsize(path)
@@ -170,7 +161,7 @@ def _part(tail: zipfile.ZipFile, name: str) -> str:
 
 
 def _settings(described) -> TFLiteSettings:
-    """Checks a description that may say anything."""
+    """Parses untrusted settings."""
     if not isinstance(described, dict) or described.get("format") != FORMAT:
         raise ValueError(f"{SETTINGS_FILE} is not of format {FORMAT}")
     values = {}
