@@ -1,7 +1,6 @@
-"""Words and their numbers, on captions that can be read."""
+"""Words, their ids and the file of them."""
 
 import hashlib
-import os
 
 import numpy as np
 import pytest
@@ -61,7 +60,7 @@ def test_words(text, words):
     assert words_of(" ".join(expected)) == expected
 
 
-def test_numbers_are_by_frequency_then_by_letter():
+def test_ids_are_by_frequency_then_by_letter():
     captions = ["a dog and a cat", "A cat, and a bird!", "a dog"]
     words = Vocabulary.build(captions)
     # a 5, and 2, cat 2, dog 2, bird 1.
@@ -91,13 +90,6 @@ def test_encode_and_decode_by_hand():
     assert words.decode([]) == []
 
 
-def test_every_word_comes_back():
-    captions = ["a naïve dog's t-shirt", "собака и 狗"]
-    words = Vocabulary.build(captions)
-    for caption in captions:
-        assert words.decode(words.encode(caption)) == words_of(caption)
-
-
 def test_file_and_digest(tmp_path):
     words = Vocabulary(["a", "naïve", "dog's"])
     path = tmp_path / "vocabulary.txt"
@@ -109,11 +101,6 @@ def test_file_and_digest(tmp_path):
     assert loaded.words == words.words and loaded.digest == words.digest
     np.testing.assert_array_equal(loaded.encode("dog's"), [1, 6, 2])
     assert Vocabulary(["naïve", "a", "dog's"]).digest != words.digest
-    assert os.listdir(tmp_path) == ["vocabulary.txt"]
-
-
-def test_a_file_with_no_words(tmp_path):
-    path = tmp_path / "vocabulary.txt"
     Vocabulary([]).save(path)
     assert len(Vocabulary.load(path)) == 4
 
@@ -137,18 +124,16 @@ def test_a_file_with_no_words(tmp_path):
     ],
     ids=range(13),
 )
-def test_hostile_files(tmp_path, data):
+def test_malformed_files(tmp_path, data):
     path = tmp_path / "vocabulary.txt"
     path.write_bytes(data)
     with pytest.raises(UserError, match="vocabulary"):
         Vocabulary.load(path)
 
 
-def test_a_missing_file_a_folder_and_a_huge_one(tmp_path, monkeypatch):
+def test_a_missing_file_and_a_huge_one(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="nothing.txt"):
         Vocabulary.load(tmp_path / "nothing.txt")
-    with pytest.raises(UserError, match=tmp_path.name):
-        Vocabulary.load(tmp_path)
     path = tmp_path / "vocabulary.txt"
     Vocabulary(["a"]).save(path)
     monkeypatch.setattr(vocabulary, "_MAX_BYTES", 10)
@@ -165,7 +150,7 @@ def test_words_that_cannot_be(words):
         Vocabulary(words)
 
 
-def test_old_words_keep_their_numbers():
+def test_old_words_keep_their_ids():
     old = Vocabulary(["zebra", "a", "dog"])
     new = Vocabulary.build(["a cat and a dog", "<pad> cat"], size=3)
     assert new.words[4:] == ("a", "cat", "and")
