@@ -34,7 +34,7 @@ def png(shape=(200, 300), value=150) -> bytes:
 
 
 def image(name: str, references=("a cat sits",), **options) -> CaptionedImage:
-    options = {"draw": png, **options}
+    options = {"load": png, **options}
     return CaptionedImage(name, "test", tuple(references), **options)
 
 
