@@ -117,7 +117,7 @@ def _score_run(workdir: str) -> None:
     from show_attend_tell.evaluation.run_report import report_run
     from show_attend_tell.evaluation.split_evaluation import (
         evaluate_run,
-        told,
+        format_evaluation,
         write_evaluation,
     )
 
@@ -127,8 +127,8 @@ def _score_run(workdir: str) -> None:
     evaluated = evaluate_run(
         config, workdir, splits, decoding, _BOXES.value, _ENSEMBLE.value
     )
-    for found in evaluated:
-        print(f"\n{told(found)}")
+    for evaluation in evaluated:
+        print(f"\n{format_evaluation(evaluation)}")
     if others:
         _compare_with(others, evaluated[0])
     output = _OUTPUT.value or workdir
@@ -153,19 +153,19 @@ def _config(workdir: str) -> RunConfig:
     return RunConfig.load(workdir).replace(**given)
 
 
-def _compare_with(others: dict, found) -> None:
+def _compare_with(others: dict, evaluation) -> None:
     """Prints how a split's scores differ from those of other captions."""
-    ids = [image.id for image in found.images]
+    ids = [image.id for image in evaluation.images]
     other = {str(id): text for id, text in others.items()}
     check_same_images(ids, tuple(other))
     theirs = evaluate_captions(
         ids,
         [other[id] for id in ids],
-        [image.captions for image in found.images],
+        [image.captions for image in evaluation.images],
     )
-    differences = compare(found.evaluation, theirs)
+    differences = compare(evaluation.scores, theirs)
     print(f"\ncompared with {_COMPARE.value}")
-    print(score_table(found.evaluation, theirs, differences))
+    print(score_table(evaluation.scores, theirs, differences))
 
 
 def _score_predictions() -> None:

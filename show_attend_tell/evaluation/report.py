@@ -79,7 +79,7 @@ def write_report(
         UserError: A photo cannot be decoded.
         OSError: A file cannot be read or written.
     """
-    per_image = evaluation.evaluation.per_image
+    per_image = evaluation.scores.per_image
     metric = next((m for m in _SORT_METRICS if m in per_image), None)
     total = len(evaluation.images)
     groups = _groups(per_image.get(metric, np.full(total, np.nan)), shown)
@@ -87,7 +87,7 @@ def write_report(
         "about": [[name, str(value)] for name, value in about.items()],
         "metrics": _metrics(evaluation),
         "facts": _facts(evaluation),
-        "remarks": left_out_lines(evaluation.evaluation),
+        "remarks": left_out_lines(evaluation.scores),
         "tables": _tables(evaluation.figures),
         "metric": metric,
         "total": total,
@@ -125,22 +125,22 @@ def _groups(values: np.ndarray, shown: int) -> dict[str, list[int]]:
 
 def _metrics(evaluation: SplitEvaluation) -> list[dict]:
     """Returns the scores against references, with their intervals."""
-    scores, intervals = evaluation.figures, evaluation.evaluation.intervals
+    figures, intervals = evaluation.figures, evaluation.scores.intervals
     return [
         {
             "name": name,
-            "value": _rounded(scores[name]),
+            "value": _rounded(figures[name]),
             "interval": [_rounded(end) for end in intervals.get(name, ())],
-            "no_penalty": _rounded(scores.get(name + _NO_PENALTY)),
+            "no_penalty": _rounded(figures.get(name + _NO_PENALTY)),
         }
         for name in _METRICS
-        if _rounded(scores.get(name)) is not None
+        if _rounded(figures.get(name)) is not None
     ]
 
 
 def _facts(evaluation: SplitEvaluation) -> list:
     """Returns all other numbers: label, value, interval."""
-    intervals = evaluation.evaluation.intervals
+    intervals = evaluation.scores.intervals
     return [
         [_label(name), value, [_rounded(e) for e in intervals.get(name, ())]]
         for name, figure in evaluation.figures.items()

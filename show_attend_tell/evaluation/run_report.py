@@ -41,7 +41,7 @@ def report_run(
             "Images": f"{len(evaluation.images)}, with {references} references",
             "Encoder": f"{config.encoder.name}, {config.encoder.resize_mode}",
             "Decoding": _describe(decoding),
-            "Tokenizer": evaluation.evaluation.tokenizer,
+            "Tokenizer": evaluation.scores.tokenizer,
         },
         notes=[_false_statements(image, caption) for image, caption in pairs]
         if config.data.dataset == "scenes"

@@ -1,4 +1,4 @@
-"""How good a captioner is on a split: captions, scores, files."""
+"""Captions the splits of a run, scores the captions and writes both."""
 
 import dataclasses
 import os
@@ -52,26 +52,27 @@ from show_attend_tell.training.data import (
 SCORES_FILE = "scores.json"
 HISTORY_FILE = "history.json"
 
-# Splits that no training looks at, the first of which matters most.
-SCORED = ("test", "novel")
+# Splits that are not used in training, scored by default.
+_HELD_OUT = ("test", "novel")
+_BATCH_SIZE = 50
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitEvaluation:
-    """A split with what was said of it.
+    """A split with its captions and their scores.
 
     Attributes:
         split: Its name.
         images: Its images, with their references.
         captions: One for each image.
-        evaluation: The scores.
-        figures: All that `scores.json` holds of the split.
+        scores: Scores against the references, with intervals.
+        figures: The content of `scores.json` for the split.
     """
 
     split: str
     images: tuple[CaptionedImage, ...]
     captions: tuple[Caption, ...]
-    evaluation: Evaluation
+    scores: Evaluation
     figures: dict
 
 
@@ -86,28 +87,21 @@ def evaluate_run(
     """Captions and scores splits with the best model of a run.
 
     Args:
-        config: The settings of the run, or with another data set in place.
+        config: The configuration of the run, or with another data set.
         workdir: The folder of the run.
-        splits: Names of splits; none takes the test split and, of scenes,
-            that of things never seen together, or else the validation split.
-        decoding: How captions are said.
-        boxes: Folder of what the photos show, see `pipelines.boxes`.
-        ensemble: Folders or files of models that join in, see
-            `captioning.load_ensemble`. The figures then name all of them.
+        splits: Names of splits. If empty, those of `"test"` and `"novel"`
+            that have images, or else `"validation"`.
+        decoding: How captions are generated.
+        boxes: Folder of annotated boxes, see `pipelines.boxes`.
+        ensemble: Folders or files of models to decode with, see
+            `model_files.load_ensemble`. The figures name all of them.
 
     Raises:
-        UserError: A split has no images, or something that the user gave
-            cannot be used.
+        UserError: A split has no images, or a setting cannot be used.
     """
     captioner, vocabulary = load_ensemble(workdir, ensemble)
-    members = {}
-    if ensemble:
-        members["ensemble"] = [
-            {"model": path, "sha256": file_digest(path)}
-            for path in member_files(workdir, ensemble)
-        ]
-    all_images = load_splits(config)
-    known = [t for i in all_images.get("train", ()) for t in i.captions]
+    images = load_splits(config)
+    training_images = images.get("train", ())
     trained_on = Metadata.from_dict(
         read_json(os.path.join(workdir, METADATA_FILE))
     )
@@ -116,75 +110,76 @@ def evaluate_run(
         vocabulary,
         trained_on.grid,
         trained_on.resize_mode,
-        lambda: _consensus(
-            config, workdir, trained_on, all_images.get("train", ())
-        ),
+        lambda: _reranker(config, workdir, trained_on, training_images),
     )
-    named = splits or [s for s in SCORED if all_images.get(s)]
-    evaluated = []
-    for split in named or ["validation"]:
-        if not all_images.get(split):
-            raise UserError(
-                f"Expected --split to be one of {', '.join(all_images)}, "
-                f"with images. Received: split={split!r}"
-            )
-        if split == "train" and decoding.consensus:
-            raise UserError(
-                "Expected --consensus=0 with --split=train: a photo of "
-                "training is most similar to itself. "
-                f"Received: --consensus={decoding.consensus}"
-            )
-        cache = prepare_split(config, workdir, split, all_images[split])
-        images = with_annotations(all_images[split], cache)
+    training_captions = [t for i in training_images for t in i.captions]
+    held_out = [split for split in _HELD_OUT if images.get(split)]
+    evaluations = []
+    for split in splits or held_out or ["validation"]:
+        _check_split(split, images, decoding)
+        cache = prepare_split(config, workdir, split, images[split])
+        cached = with_annotations(images[split], cache)
         metadata = cache.metadata
-        shown = boxes and load_boxes(
-            boxes, images, metadata.image_size, metadata.resize_mode
+        photo_boxes = boxes and load_boxes(
+            boxes, cached, metadata.image_size, metadata.resize_mode
         )
-        captions = caption_split(caption_generator, cache, images, decoding)
-        found = evaluate_split(
+        captions = caption_split(caption_generator, cache, cached, decoding)
+        evaluation = evaluate_split(
             split,
-            images,
+            cached,
             captions,
-            known,
+            training_captions,
             config.data.dataset == "scenes",
-            shown,
+            photo_boxes,
         )
-        found.figures.update(members)
-        evaluated.append(found)
-    return evaluated
+        if ensemble:
+            evaluation.figures["ensemble"] = [
+                {"model": path, "sha256": file_digest(path)}
+                for path in member_files(workdir, ensemble)
+            ]
+        evaluations.append(evaluation)
+    return evaluations
 
 
-def _consensus(
+def _check_split(split: str, images: dict, decoding: Decoding) -> None:
+    if not images.get(split):
+        raise UserError(
+            f"Expected --split to be one of {', '.join(images)}, "
+            f"with images. Received: split={split!r}"
+        )
+    if split == "train" and decoding.consensus:
+        raise UserError(
+            "Expected --consensus=0 with --split=train: a photo of "
+            "training is most similar to itself. "
+            f"Received: --consensus={decoding.consensus}"
+        )
+
+
+def _reranker(
     config: RunConfig,
     workdir: str,
     trained_on: Metadata,
     images: Sequence[CaptionedImage],
 ) -> ConsensusReranker:
-    """Loads the run's photos to choose captions by, or makes them.
-
-    Args:
-        config: The settings, maybe with another data set in place.
-        workdir: The folder of the run.
-        trained_on: What its annotations are.
-        images: Those of training, of that data set.
+    """Loads the similar photos of a run, or makes them of training images.
 
     Raises:
-        UserError: They are missing, and the data set is another.
+        UserError: They are missing, and the data set is not the run's.
     """
-    others = config.data.dataset != RunConfig.load(workdir).data.dataset
-    if has_similar_photos(workdir) or others or not images:
+    run_dataset = RunConfig.load(workdir).data.dataset
+    other = config.data.dataset != run_dataset
+    if has_similar_photos(workdir) or other or not images:
         return ConsensusReranker.load(workdir, trained_on)
     images = images[:MAX_PHOTOS]
     cache = prepare_split(config, workdir, "train", images)
     images = with_annotations(images, cache)
-    positions = [cache.position(image.id) for image in images]
     print(f"similar photos: {len(images)} of training; {workdir}")
-    made = ConsensusReranker.from_batches(
-        evaluation_batches(cache, positions).as_numpy_iterator(),
+    reranker = ConsensusReranker.from_batches(
+        _batches(cache, images, 64).as_numpy_iterator(),
         [image.captions for image in images],
     )
-    made.save(workdir, trained_on)
-    return made
+    reranker.save(workdir, trained_on)
+    return reranker
 
 
 def caption_split(
@@ -192,13 +187,15 @@ def caption_split(
     cache: AnnotationCache,
     images: Sequence[CaptionedImage],
     decoding: Decoding,
-    batch_size: int = 50,
 ) -> list[Caption]:
     """Captions images from their cached annotations, in order."""
-    batches = evaluation_batches(
-        cache, [cache.position(image.id) for image in images], batch_size
-    )
+    batches = _batches(cache, images, _BATCH_SIZE)
     return caption_generator.all_captions(batches, len(images), decoding)
+
+
+def _batches(cache, images: Sequence[CaptionedImage], batch_size: int):
+    positions = [cache.position(image.id) for image in images]
+    return evaluation_batches(cache, positions, batch_size)
 
 
 def evaluate_split(
@@ -209,97 +206,99 @@ def evaluate_split(
     scenes: bool,
     boxes: PhotoBoxes | None = None,
 ) -> SplitEvaluation:
-    """Scores the captions of a split in every way there is.
+    """Scores the captions of a split by all metrics that apply.
 
     Args:
         split: Its name.
-        images: Its images, with their references; all of them count.
+        images: Its images, with their references.
         captions: One for each image.
         training_captions: What the model learned from, if that is known.
-        scenes: Whether the images are drawn scenes, whose captions can be
-            checked.
-        boxes: Of what the photos show, where that is known.
+        scenes: Whether the images are rendered scenes, of which it is known
+            what is true.
+        boxes: Annotated boxes of the images, for grounding.
     """
-    evaluation = evaluate_captions(
+    scores = evaluate_captions(
         [image.id for image in images],
         [caption.text for caption in captions],
         [image.captions for image in images],
         training_captions or None,
     )
-    figures = {"split": split, **as_json(evaluation)}
+    figures = {"split": split, **as_json(scores)}
     figures["references"] = sum(len(image.captions) for image in images)
     figures["finished"] = sum(c.finished for c in captions) / len(captions)
     figures["attention_change"] = attention_change(captions)
-    one = _one_reference_bleu(images)
-    if one is not None:
-        figures["one_reference_BLEU-4"] = one
+    references = [r for r in _references(images) if len(r) > 1]
+    if references:
+        one_reference = leave_one_out_bleu(references)["BLEU-4"]
+        figures["one_reference_BLEU-4"] = one_reference
     if scenes:
         figures.update(measure_scene_truth(captions, images))
     if boxes is not None:
-        named = [
+        groundings = [
             boxes.groundings(image.id, caption.words)
             for image, caption in zip(images, captions, strict=True)
         ]
-        figures["grounding"] = measure_grounding(captions, named)
+        figures["grounding"] = measure_grounding(captions, groundings)
     return SplitEvaluation(
-        split, tuple(images), tuple(captions), evaluation, figures
+        split, tuple(images), tuple(captions), scores, figures
     )
 
 
-def told(found: SplitEvaluation) -> str:
-    """Lays all figures of a split out in lines."""
+def format_evaluation(evaluation: SplitEvaluation) -> str:
+    """Formats all figures of a split as lines of text."""
+    figures, scores = evaluation.figures, evaluation.scores
     lines = [
-        f"{found.split}: {len(found.images)} images with "
-        f"{found.figures['references']} references; tokenizer "
-        f"{found.evaluation.tokenizer}",
-        score_table(found.evaluation),
+        f"{evaluation.split}: {len(evaluation.images)} images with "
+        f"{figures['references']} references; tokenizer {scores.tokenizer}"
     ]
-    if "ensemble" in found.figures:
-        models = [member["model"] for member in found.figures["ensemble"]]
-        lines.insert(1, f"ensemble of {', '.join(models)}")
-    for name, value in found.figures.items():
-        if isinstance(value, float) and name not in found.evaluation.scores:
+    if "ensemble" in figures:
+        models = [member["model"] for member in figures["ensemble"]]
+        lines.append(f"ensemble of {', '.join(models)}")
+    lines.append(score_table(scores))
+    for name, value in figures.items():
+        if isinstance(value, float) and name not in scores.scores:
             lines.append(f"{name:22s} {value:.3f}")
-    grounding = found.figures.get("grounding", found.figures)
-    for name, figures in grounding.get("by_word_class", {}).items():
-        lines.append(f"{name:10s} {_row(figures)}")
-    for name, figures in found.figures.get("by_statement", {}).items():
-        lines.append(f"{name:10s} {_row(figures)}")
-    lines += [f"note: {line}" for line in left_out_lines(found.evaluation)]
+    grounding = figures.get("grounding", figures)
+    rows = [
+        *grounding.get("by_word_class", {}).items(),
+        *figures.get("by_statement", {}).items(),
+    ]
+    for name, row in rows:
+        cells = [
+            f"{key} {value:.3f}"
+            if isinstance(value, float)
+            else f"{key} {value}"
+            for key, value in row.items()
+        ]
+        lines.append(f"{name:10s} {', '.join(cells)}")
+    lines += [f"note: {line}" for line in left_out_lines(scores)]
     return "\n".join(lines)
 
 
-def _row(figures: dict) -> str:
-    return ", ".join(
-        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in figures.items()
-    )
-
-
 def write_evaluation(
-    directory: str, splits: Sequence[SplitEvaluation], decoding: Decoding
+    directory: str, evaluations: Sequence[SplitEvaluation], decoding: Decoding
 ) -> dict:
     """Writes `scores.json`, and the captions of each split in COCO's form.
 
     Args:
         directory: The folder.
-        splits: One or more; the scores of the first are on top, those of
-            others under their names.
-        decoding: How the captions were said.
+        evaluations: One or more; the scores of the first are at the top level
+            of `scores.json`, those of others under their names.
+        decoding: How the captions were generated.
 
     Returns:
-        What `scores.json` holds.
+        The content of `scores.json`.
     """
-    for found in splits:
+    for evaluation in evaluations:
         write_predictions(
-            os.path.join(directory, f"captions_{found.split}.json"),
-            [image.id for image in found.images],
-            [caption.text for caption in found.captions],
+            os.path.join(directory, f"captions_{evaluation.split}.json"),
+            [image.id for image in evaluation.images],
+            [caption.text for caption in evaluation.captions],
         )
-    first, *others = (found.figures for found in splits)
+    first, *others = evaluations
     content = {
-        **first,
-        **{figures["split"]: figures for figures in others},
+        **first.figures,
+        **{other.split: other.figures for other in others},
         "decoding": dataclasses.asdict(decoding),
     }
     write_json(os.path.join(directory, SCORES_FILE), content)
@@ -311,13 +310,13 @@ def quick_scores(
     images: Sequence[CaptionedImage],
     scenes: bool,
 ) -> dict[str, float]:
-    """Returns what can be told in no time, to compare epochs by.
+    """Returns scores that take no time, to compare epochs by.
 
     Returns:
-        `BLEU-1` to `BLEU-4`, and without brevity penalty, words as
-        `words_of` splits them; `words`, the mean length; `distinct`, the
-        share of captions that differ; and of scenes what `measure_scene_truth`
-        gives in plain numbers.
+        `"BLEU-1"` to `"BLEU-4"`, and without brevity penalty, of words as
+        `words_of` splits them; `"words"`, the mean length; `"distinct"`, the
+        share of captions that differ; and of scenes the numbers of
+        `measure_scene_truth`.
     """
     references = _references(images)
     scores = bleu([caption.words for caption in captions], references)
@@ -330,14 +329,5 @@ def quick_scores(
     return scores
 
 
-def _one_reference_bleu(images: Sequence[CaptionedImage]) -> float | None:
-    """Returns the BLEU-4 of one reference against the others.
-
-    `None` where no image has two references.
-    """
-    references = [r for r in _references(images) if len(r) > 1]
-    return leave_one_out_bleu(references)["BLEU-4"] if references else None
-
-
-def _references(images):
+def _references(images: Sequence[CaptionedImage]) -> list[list]:
     return [[words_of(text) for text in image.captions] for image in images]

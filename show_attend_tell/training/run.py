@@ -38,8 +38,8 @@ from show_attend_tell.evaluation.split_evaluation import (
     HISTORY_FILE,
     caption_split,
     evaluate_run,
+    format_evaluation,
     quick_scores,
-    told,
     write_evaluation,
 )
 from show_attend_tell.inference.attention_figure import (
@@ -507,8 +507,8 @@ def _final_scores(config: RunConfig, workdir: str) -> dict:
     """Scores the best model on what it was not chosen on, and draws."""
     decoding = config.decoding
     evaluated = evaluate_run(config, workdir, (), decoding)
-    for found in evaluated:
-        print(f"\n{told(found)}")
+    for evaluation in evaluated:
+        print(f"\n{format_evaluation(evaluation)}")
     _draw(config, workdir, evaluated[0].images, evaluated[0].captions)
     return write_evaluation(workdir, evaluated, decoding)
 
