@@ -1,7 +1,4 @@
-"""COCO's caption annotations with a folder of images.
-
-The folder holds such a file for train and for val, and the images of each.
-"""
+"""COCO's caption annotations, of train and of val, with their images."""
 
 import os
 
@@ -73,16 +70,13 @@ def _official_files(data_dir, year):
     for candidate in _YEARS if year is None else (year,):
         files = []
         for part in ("train", "val"):
-            name = f"captions_{part}{candidate}.json"
-            path = first_existing(
-                data_dir, os.path.join("annotations", name), name
-            )
-            folder = first_existing(
-                data_dir,
+            name, images = (
+                f"captions_{part}{candidate}.json",
                 f"{part}{candidate}",
-                os.path.join("images", f"{part}{candidate}"),
-                "images",
-                "",
+            )
+            path = first_existing(data_dir, f"annotations/{name}", name)
+            folder = first_existing(
+                data_dir, images, f"images/{images}", "images", ""
             )
             if path is not None:
                 files.append((canonical_split(part), path, folder))

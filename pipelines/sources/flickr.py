@@ -46,6 +46,8 @@ class _Layout:
         )
 
 
+_IMAGES = ("images", "Images", "")
+
 _FLICKR8K = _Layout(
     name="flickr8k",
     text_folders=("", "Flickr8k_text"),
@@ -55,13 +57,8 @@ _FLICKR8K = _Layout(
         "validation": "Flickr_8k.devImages.txt",
         "test": "Flickr_8k.testImages.txt",
     },
-    image_folders=(
-        "Flicker8k_Dataset",  # as it is spelled in the distributed archive
-        "Flickr8k_Dataset",
-        "images",
-        "Images",
-        "",
-    ),
+    # The first is spelled as in the distributed archive.
+    image_folders=("Flicker8k_Dataset", "Flickr8k_Dataset", *_IMAGES),
     split_json="dataset_flickr8k.json",
     home="https://forms.illinois.edu/sec/1713398",
 )
@@ -71,13 +68,7 @@ _FLICKR30K = _Layout(
     text_folders=("", "flickr30k"),
     caption_files=("results_20130124.token", "captions.txt"),
     lists={"train": "train.txt", "validation": "val.txt", "test": "test.txt"},
-    image_folders=(
-        "flickr30k-images",
-        "flickr30k_images",
-        "images",
-        "Images",
-        "",
-    ),
+    image_folders=("flickr30k-images", "flickr30k_images", *_IMAGES),
     split_json="dataset_flickr30k.json",
     home="https://shannon.cs.illinois.edu/DenotationGraph/",
 )
@@ -87,11 +78,10 @@ def load_flickr8k(data_dir: str | None, captions: str | None = None) -> Source:
     """Loads Flickr8k as it is distributed.
 
     Args:
-        data_dir: Folder with `Flickr8k.token.txt` (or `captions.txt`), the
-            lists `Flickr_8k.{train,dev,test}Images.txt`, here or in
-            `Flickr8k_text/`, and the photos in `Flicker8k_Dataset/`,
-            `Flickr8k_Dataset/`, `images/`, `Images/`, or directly. A missing
-            list leaves its split empty.
+        data_dir: The folder. Captions and lists may also be in
+            `Flickr8k_text/`, photos in `Flicker8k_Dataset/`, `images/` and
+            the like, or directly in it. A missing list leaves its split
+            empty.
         captions: Another captions file in place of the one in `data_dir`.
 
     Returns:
@@ -104,21 +94,11 @@ def load_flickr8k(data_dir: str | None, captions: str | None = None) -> Source:
 
 
 def load_flickr30k(data_dir: str | None, captions: str | None = None) -> Source:
-    """Loads Flickr30k as it is distributed.
+    """Loads Flickr30k as it is distributed, as `load_flickr8k` otherwise.
 
-    Args:
-        data_dir: Folder with `results_20130124.token` (or `captions.txt`),
-            the lists `train.txt`, `val.txt` and `test.txt` of ids or file
-            names, and the photos in `flickr30k-images/`. The archive brings
-            no lists: where none is there, `dataset_flickr30k.json` gives
-            splits and captions.
-        captions: Another captions file in place of the one in `data_dir`.
-
-    Returns:
-        The photos in the order of the lists; the id is the file name.
-
-    Raises:
-        UserError: A file is missing, or too much is doubtful.
+    The archive brings no lists `train.txt`, `val.txt` and `test.txt`, of ids
+    or file names: where none is there, `dataset_flickr30k.json` gives splits
+    and captions.
     """
     return _load(_FLICKR30K, data_dir, captions)
 

@@ -1,6 +1,6 @@
 """Images and captions, as lists name them, gathered into a `Source`.
 
-Lists come from others and may be wrong or hostile. What is doubtful is left
+Lists come from others and may be wrong or malicious. What is doubtful is left
 out and named; where more than a small share is doubtful, it is an error.
 """
 
@@ -23,7 +23,7 @@ MAX_NAME_CHARACTERS = 1024
 
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-# How the distributed data sets name their splits, and how we do.
+# The names of splits in the distributed data sets, and ours.
 SPLIT_NAMES = {
     "train": "train",
     "restval": "train",  # the rest of COCO's validation, used for training
@@ -37,12 +37,12 @@ SPLIT_NAMES = {
 
 @dataclasses.dataclass
 class _Named:
-    """An image that a list named; left out if it needs a file and has none."""
+    """An image that a list named, usable or not."""
 
     split: str | None
+    usable: bool
     path: str | None = None
     load: Callable[[], bytes] | None = None
-    needs_file: bool = True
     captions: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -70,7 +70,6 @@ class Gathering:
         self._doubtful = {"image": [], "caption": []}
 
     def __contains__(self, id: str) -> bool:
-        """Tells whether a list named this image, usable or not."""
         return id in self._images
 
     def split(self, id: str) -> str:
@@ -102,20 +101,21 @@ class Gathering:
             return False
         if folder is None:
             self.numbers[id] = numbers
-            return self._add(id, _Named(split, needs_file=False))
+            return self._add(id, _Named(split, True))
         for file in files or (id,):
             try:
-                path, reason = folder.find(file), None
-                break
+                return self._add(id, _Named(split, True, folder.find(file)))
             except DoubtfulName as error:
-                path, reason = None, str(error)
-        return self._add(id, _Named(split, path=path), reason)
+                reason = str(error)
+        self._add(id, _Named(split, False))
+        self._leave_out("image", id, reason)
+        return False
 
     def add_record(self, id: Any, split: str, load: Callable) -> bool:
         """Takes an image that `load` returns; as `add_image` otherwise."""
         if not self._is_new(id, split):
             return False
-        return self._add(id, _Named(split, load=load))
+        return self._add(id, _Named(split, True, load=load))
 
     def add_caption(self, id: str, text: Any, where: str | None = None) -> None:
         """Takes a caption of an image that was added.
@@ -126,32 +126,27 @@ class Gathering:
             where: What names this caption when it is doubtful; its image if
                 it is not given.
         """
-        where = where or id
+        text = text.strip() if isinstance(text, str) else text
+        problem = None
         if not isinstance(text, str) or not is_encodable(text):
-            return self.doubt("caption", where, "the caption is not text")
-        text = text.strip()
-        if not text:
-            return self.doubt("caption", where, "the caption is empty")
-        if len(text) > MAX_CAPTION_CHARACTERS:
-            reason = f"the caption is over {MAX_CAPTION_CHARACTERS} characters"
-            return self.doubt("caption", where, reason)
+            problem = "the caption is not text"
+        elif not text:
+            problem = "the caption is empty"
+        elif len(text) > MAX_CAPTION_CHARACTERS:
+            problem = f"the caption is over {MAX_CAPTION_CHARACTERS} characters"
+        if problem:
+            return self.doubt("caption", where or id, problem)
         self._named["caption"] += 1
         self._images[id].captions.append(text)
 
     def doubt(self, kind: str, name: Any, reason: str) -> None:
-        """Counts something that a list names and that cannot be used.
-
-        Args:
-            kind: `"image"` or `"caption"`, which are counted apart.
-            name: What names it.
-            reason: Why it is left out.
-        """
+        """Counts an `"image"` or `"caption"` that cannot be used, and why."""
         self._named[kind] += 1
         self._leave_out(kind, name, reason)
 
     def note(self, name: str, reason: str) -> None:
         """Names something that is unused but not doubtful."""
-        self._skipped.append(Skipped(printable(name), reason))
+        self._skipped.append(Skipped(_printable(name), reason))
 
     def source(self) -> Source:
         """Returns the images that have a file and a caption.
@@ -161,20 +156,16 @@ class Gathering:
         """
         images = []
         for id, image in self._images.items():
-            if image.needs_file and image.path is None and image.load is None:
+            if not image.usable:
                 continue
-            if not image.captions:
-                if image.needs_file:
-                    self._leave_out("image", id, "no caption")
-                else:
-                    self.note(id, "no caption")
-                continue
-            captions = tuple(image.captions)
-            images.append(
-                CaptionedImage(
-                    id, image.split, captions, image.path, image.load
-                )
-            )
+            if image.captions:
+                captions = tuple(image.captions)
+                one = id, image.split, captions, image.path, image.load
+                images.append(CaptionedImage(*one))
+            elif id in self.numbers:
+                self.note(id, "no caption")
+            else:
+                self._leave_out("image", id, "no caption")
         for kind in ("image", "caption"):
             self._check_share(kind)
         if not images:
@@ -188,20 +179,22 @@ class Gathering:
         if not isinstance(id, str) or not _is_clean(id):
             self.doubt("image", id, "not a name of an image")
         elif id in self._images:
-            self.doubt("image", id, _repeated(self._images[id], split))
+            first = self._images[id].split
+            named = f"named in {first} and again in {split}"
+            if first == split:
+                named = "named twice" + (f" in {split}" if split else "")
+            self.doubt("image", id, f"{named}; the first counts")
         else:
             return True
         return False
 
-    def _add(self, id, image, reason=None):
+    def _add(self, id, image):
         self._named["image"] += 1
         self._images[id] = image
-        if reason is not None:
-            self._leave_out("image", id, reason)
-        return reason is None
+        return True
 
     def _leave_out(self, kind, name, reason):
-        skipped = Skipped(printable(name), reason)
+        skipped = Skipped(_printable(name), reason)
         self._doubtful[kind].append(skipped)
         self._skipped.append(skipped)
 
@@ -224,28 +217,10 @@ def canonical_split(name: Any) -> str | None:
     Names that we do not know stay as they are, if they are made of letters,
     digits, `-` and `_`.
     """
-    if not isinstance(name, str):
-        return None
-    name = name.strip()
+    name = name.strip() if isinstance(name, str) else ""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         return None
     return SPLIT_NAMES.get(name.lower(), name)
-
-
-def _repeated(image, split):
-    if split is None:
-        return "named twice; the first counts"
-    if image.split == split:
-        return f"named twice in {split}; the first counts"
-    return f"named in {image.split} and again in {split}; the first counts"
-
-
-def _is_clean(name):
-    return (
-        0 < len(name) <= MAX_NAME_CHARACTERS
-        and not _CONTROL_CHARACTERS.search(name)
-        and is_encodable(name)
-    )
 
 
 def is_encodable(text: str) -> bool:
@@ -257,8 +232,16 @@ def is_encodable(text: str) -> bool:
     return True
 
 
-def printable(name):
-    """A name for messages, which may come from a hostile list."""
+def _is_clean(name):
+    return (
+        0 < len(name) <= MAX_NAME_CHARACTERS
+        and not _CONTROL_CHARACTERS.search(name)
+        and is_encodable(name)
+    )
+
+
+def _printable(name):
+    """A name for messages, which may come from a malicious list."""
     text = name if isinstance(name, str) else repr(name)
     doubtful = _CONTROL_CHARACTERS.search(text) or not is_encodable(text)
     text = ascii(text) if doubtful else text

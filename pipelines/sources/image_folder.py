@@ -22,21 +22,19 @@ class ImageFolder:
     """
 
     def __init__(self, path: str):
-        """Remembers the folder; nothing is listed yet."""
         self.path = path
         self._listings = {}
 
     def find(self, name: str) -> str:
-        """Returns the path of the file that `name` names.
-
-        Args:
-            name: A file name, or a relative path with `/`.
+        """Returns the path of a file, named by a relative path with `/`.
 
         Raises:
             DoubtfulName: The name leads out of the folder, or names no file,
                 or an empty one.
         """
-        if not _stays_inside(name):
+        # Backslashes and drive letters lead out on Windows, a NUL nowhere.
+        leads_out = re.search(r"[\\\0]|^/|^[A-Za-z]:", name)
+        if leads_out or ".." in name.split("/"):
             raise DoubtfulName(
                 "the name leads out of the image folder, or has \\"
             )
@@ -65,15 +63,7 @@ class ImageFolder:
 
 
 def check_data_dir(data_dir: str | None, expected: str) -> None:
-    """Checks that the data folder was given and is one.
-
-    Args:
-        data_dir: The folder.
-        expected: What should be in it, for the error message.
-
-    Raises:
-        UserError: It was not given, or is no folder.
-    """
+    """Raises a UserError unless the data folder was given and is one."""
     if data_dir is None or not os.path.isdir(data_dir):
         raise UserError(
             f"Expected a folder with {expected}; give it with "
@@ -82,21 +72,9 @@ def check_data_dir(data_dir: str | None, expected: str) -> None:
 
 
 def first_existing(data_dir: str, *names: str) -> str | None:
-    """Returns the path of the first of `names` that exists in `data_dir`.
-
-    Args:
-        data_dir: The folder to look in.
-        *names: Relative paths to try in turn; `""` is `data_dir` itself.
-    """
+    """Returns the path of the first of `names` that exists in `data_dir`."""
     for name in names:
         path = os.path.join(data_dir, name) if name else data_dir
         if os.path.exists(path):
             return path
     return None
-
-
-def _stays_inside(name):
-    # Backslashes and drive letters lead out on Windows, a NUL nowhere.
-    if re.search(r"[\\\0]|^/|^[A-Za-z]:", name):
-        return False
-    return ".." not in name.split("/")

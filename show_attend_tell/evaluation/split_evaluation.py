@@ -226,19 +226,21 @@ def evaluate_split(
     figures = {"split": split, **as_json(scores)}
     figures["references"] = sum(len(image.captions) for image in images)
     figures["finished"] = sum(c.finished for c in captions) / len(captions)
-    figures["attention_change"] = attention_change(captions)
+    attentions = [caption.attention for caption in captions]
+    figures["attention_change"] = attention_change(attentions)
     references = [r for r in _references(images) if len(r) > 1]
     if references:
         one_reference = leave_one_out_bleu(references)["BLEU-4"]
         figures["one_reference_BLEU-4"] = one_reference
     if scenes:
-        figures.update(measure_scene_truth(captions, images))
+        texts = [caption.text for caption in captions]
+        figures.update(measure_scene_truth(texts, attentions, images))
     if boxes is not None:
         groundings = [
             boxes.groundings(image.id, caption.words)
             for image, caption in zip(images, captions, strict=True)
         ]
-        figures["grounding"] = measure_grounding(captions, groundings)
+        figures["grounding"] = measure_grounding(attentions, groundings)
     return SplitEvaluation(
         split, tuple(images), tuple(captions), scores, figures
     )
@@ -324,7 +326,11 @@ def quick_scores(
     scores["words"] = words / len(captions)
     scores["distinct"] = len({c.words for c in captions}) / len(captions)
     if scenes:
-        truth = measure_scene_truth(captions, images)
+        truth = measure_scene_truth(
+            [caption.text for caption in captions],
+            [caption.attention for caption in captions],
+            images,
+        )
         scores.update({k: v for k, v in truth.items() if k[:3] != "by_"})
     return scores
 

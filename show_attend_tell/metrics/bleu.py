@@ -5,9 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from show_attend_tell.metrics.ngrams import ORDERS, Matches, match_words
-
-Words = Sequence[str]
+from show_attend_tell.metrics.ngrams import (
+    ORDERS,
+    Matches,
+    Words,
+    match_words,
+)
 
 # The constants that keep pycocoevalcap's fractions defined at 0 / 0. With
 # them, figures are the same as its figures in every digit that is printed.
@@ -38,11 +41,14 @@ def bleu(
     paper's figures are those without the penalty; later work reports the
     others. There is no smoothing.
 
+        >>> scores = bleu([["a", "dog"]], [[["a", "dog"], ["the", "dog"]]])
+        >>> round(scores["BLEU-1"], 3)
+        1.0
+
     Args:
-        candidates: One caption per image, as words. A caption may be empty:
-            it adds nothing to the matches, and is paid for in length.
-        references: For each image its reference captions, each as words; at
-            least one per image.
+        candidates: One caption per image, as words; it may be empty.
+        references: For each image its reference captions, one or more, each
+            as words.
 
     Returns:
         Fractions in [0, 1] under the keys `"BLEU-1"` to `"BLEU-4"` and
@@ -60,26 +66,20 @@ def bleu(
 def bleu_counts(
     candidates: Sequence[Words], references: Sequence[Sequence[Words]]
 ) -> np.ndarray:
-    """Counts for each image what BLEU needs of it.
+    """Counts for each image what `bleu` needs of it, see `counts_of_matches`.
 
-    Args:
-        candidates: As for `bleu`.
-        references: As for `bleu`.
-
-    Returns:
-        int64 `(images, 10)`: length of the candidate, length of the closest
-        reference, matches of each order, n-grams of each order. Sums of rows
-        are the counts of a corpus.
-
-    Raises:
-        ValueError: As `bleu`.
+    Sums of rows are the counts of a corpus.
     """
     _check(candidates, references)
     return counts_of_matches(match_words(candidates, references))
 
 
 def counts_of_matches(matches: Matches) -> np.ndarray:
-    """Returns the counts of `bleu_counts`, int64 `(B, 10)`."""
+    """Returns int64 `(B, 10)`, the counts that BLEU follows from.
+
+    These are the length of the caption, the length of the closest reference,
+    the matches of each order, and the n-grams of each order.
+    """
     length = matches.length[:, None]
     columns = [
         length,
@@ -91,14 +91,7 @@ def counts_of_matches(matches: Matches) -> np.ndarray:
 
 
 def bleu_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Computes the BLEU of each row of counts.
-
-    Args:
-        counts: `(..., 10)`, rows of `bleu_counts` or sums of them.
-
-    Returns:
-        Fractions `(...)`, float64, under the keys of `bleu`.
-    """
+    """Returns the BLEU `(...)` of counts `(..., 10)`, under `bleu`'s keys."""
     length, closest = counts[..., 0], counts[..., 1]
     ratio = (length + _TINY) / (closest + _SMALL)
     penalty = np.exp(np.minimum(0.0, 1 - 1 / ratio))
@@ -112,17 +105,11 @@ def bleu_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def smoothed_bleu(counts: np.ndarray) -> np.ndarray:
-    """Computes BLEU-4 of single captions, to tell good ones from bad ones.
+    """Computes BLEU-4 `(images,)` of single captions from their counts.
 
     Few captions share four words in a row with a reference, so that plain
     BLEU-4 is zero for most. As in Lin and Och (2004) one is added to the
     matches and the n-grams of the orders 2 to 4; the brevity penalty stays.
-
-    Args:
-        counts: `(images, 10)` of `bleu_counts`.
-
-    Returns:
-        Fractions `(images,)`, float64.
     """
     return bleu_of_counts(counts + _ONE_MORE)["BLEU-4"]
 
@@ -134,10 +121,9 @@ def leave_one_out_bleu(
 
     The k-th caption of every image is taken as the candidate and the
     image's other captions as its references; this gives one corpus BLEU for
-    each k. The result is their mean over k. Where some images have more
-    captions than others, each k weighs by the number of images that have a
-    k-th caption. It tells how well people agree; note that a person is
-    compared with one reference fewer than a model is.
+    each k. The result is their mean over k, weighed by the number of images
+    that have a k-th caption. It measures how well people agree; note that a
+    person is compared with one reference fewer than a model is.
 
     Args:
         references: For each image its reference captions, each as words.
@@ -169,19 +155,13 @@ def leave_one_out_bleu(
     return dict(means)
 
 
-def _check(
-    candidates: Sequence[Words], references: Sequence[Sequence[Words]]
-) -> None:
-    """Refuses what `bleu` cannot score, naming the image."""
-    if len(candidates) != len(references):
+def _check(candidates, references) -> None:
+    """Refuses what cannot be scored, naming the image."""
+    if not 0 < len(candidates) == len(references):
         raise ValueError(
-            "Each candidate needs the references of its image. Received: "
-            f"len(candidates)={len(candidates)}, "
+            "Expected one candidate or more, and references for each. "
+            f"Received: len(candidates)={len(candidates)}, "
             f"len(references)={len(references)}"
-        )
-    if not len(candidates):
-        raise ValueError(
-            "A corpus has at least one caption. Received: len(candidates)=0"
         )
     for index, captions in enumerate(references):
         if isinstance(captions, str) or not len(captions):
@@ -189,15 +169,14 @@ def _check(
                 "Each image needs a sequence of at least one reference. "
                 f"Received: references[{index}]={captions!r}"
             )
-        for k, caption in enumerate(captions):
-            if isinstance(caption, str):
-                raise ValueError(
-                    "A reference is a sequence of words, not a string. "
-                    f"Received: references[{index}][{k}]={caption!r}"
-                )
-    for index, candidate in enumerate(candidates):
-        if isinstance(candidate, str):
+    captions = {f"candidates[{i}]": c for i, c in enumerate(candidates)}
+    for index, texts in enumerate(references):
+        captions |= {
+            f"references[{index}][{k}]": c for k, c in enumerate(texts)
+        }
+    for where, caption in captions.items():
+        if isinstance(caption, str):
             raise ValueError(
-                "A candidate is a sequence of words, not a string. "
-                f"Received: candidates[{index}]={candidate!r}"
+                "A caption is a sequence of words, not a string. "
+                f"Received: {where}={caption!r}"
             )

@@ -1,8 +1,8 @@
-"""Bootstrap intervals: how far a score depends on which images were there.
+"""Bootstrap intervals: how far a score depends on the choice of images.
 
-Images are drawn again with replacement, as many as there are, and scored
+Images are resampled with replacement, as many as there are, and scored
 (Efron and Tibshirani 1993; for BLEU Koehn 2004). A score that depends on its
-images only through sums over them needs no rescoring: drawing images is
+images only through sums over them needs no rescoring: resampling images is
 weighing the rows of a matrix.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 # Weights held at a time; with COCO's 40,504 images they would fill 300 MB.
-_MOST_WEIGHTS = 2**22
+_MAX_WEIGHTS = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Sums:
         return {name: float(score) for name, score in scores.items()}
 
     def of_each(self) -> dict[str, np.ndarray]:
-        """Returns the scores `(images,)` of each image alone."""
+        """Returns the scores `(images,)` of each image."""
         return self.scores(self.per_image)
 
 
@@ -49,38 +49,27 @@ def mean_of(name: str, values: np.ndarray) -> Sums:
 def resample(
     measures: Sequence[Sums], samples: int = 1000, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Scores images drawn again and again.
+    """Scores resampled images: float64 `(samples,)` by name of the score.
 
-    The draws follow from the seed and the number of images, so that two
+    The samples follow from the seed and the number of images, so that two
     systems are scored on the same ones.
-
-    Args:
-        measures: What to score, all of the same images.
-        samples: How many draws.
-        seed: Chooses the draws.
-
-    Returns:
-        float64 `(samples,)` by the name of the score.
     """
     per_image = np.concatenate([m.per_image for m in measures], axis=1)
     images = len(per_image)
-    chances = np.full(images, 1 / images)
+    uniform = np.full(images, 1 / images)
     generator = np.random.default_rng(seed)
-    at_once = max(1, _MOST_WEIGHTS // images)
+    batch = max(1, _MAX_WEIGHTS // images)
     sums = np.concatenate(
         [
-            generator.multinomial(
-                images, chances, min(at_once, samples - start)
-            )
+            generator.multinomial(images, uniform, min(batch, samples - start))
             @ per_image
-            for start in range(0, samples, at_once)
+            for start in range(0, samples, batch)
         ]
     )
     ends = np.cumsum([m.per_image.shape[1] for m in measures])
+    parts = np.split(sums, ends[:-1], axis=1)
     scores = {}
-    for measure, part in zip(
-        measures, np.split(sums, ends[:-1], axis=1), strict=True
-    ):
+    for measure, part in zip(measures, parts, strict=True):
         scores.update(measure.scores(part))
     return scores
 

@@ -1,4 +1,4 @@
-"""How good captions are: every score, with its interval."""
+"""Every score of a set of captions, with its interval."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -41,9 +41,9 @@ class Evaluation:
             training caption equals. These four go by `words_of`, whatever the
             tokenizer, so that they are the same on every machine.
         intervals: 95 % bootstrap intervals over images: low, high. None for
-            `"vocabulary"` and `"distinct"`, which are no means: drawing
-            images again repeats some, and always counts fewer.
-        per_image: `(images,)` of each image alone: `"BLEU-4"` (smoothed, see
+            `"vocabulary"` and `"distinct"`, which are no means: resampling
+            repeats some images, and always counts fewer.
+        per_image: `(images,)` of each image: `"BLEU-4"` (smoothed, see
             `smoothed_bleu`), `"METEOR"`, `"ROUGE-L"`, `"CIDEr"`, `"SPICE"`.
         tokenizer: `"PTB"`, pycocoevalcap's, or `"words_of"`, with which
             figures are not those of the literature.
@@ -62,12 +62,9 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How much higher a score is than another's.
+    """One score less another, with its 95 % paired bootstrap interval.
 
-    Attributes:
-        value: The first less the second.
-        interval: 95 % paired bootstrap interval: low, high. `None` where a
-            score has none.
+    The interval is `None` where a score has none.
     """
 
     value: float
@@ -88,20 +85,69 @@ def evaluate_captions(
     caption without words matches nothing. What needs Java or pycocoevalcap
     is left out where these are missing.
 
+        >>> evaluation = evaluate_captions(
+        ...     [42], ["a dog runs"], [["A dog runs.", "The dog is running."]]
+        ... )
+        >>> round(evaluation.scores["BLEU-1"], 3)
+        1.0
+
     Args:
         ids: The images.
         candidates: The caption of each, as it is read.
         references: The references of each, one or more.
-        training_captions: What the model learned from; gives
+        training_captions: Captions that the model was trained on; they give
             `"novel_captions"`.
-        samples: How often images are drawn again for the intervals.
-        seed: Chooses the draws.
+        samples: How often images are resampled for the intervals.
+        seed: Of the samples.
 
     Raises:
         ValueError: The three are not of the same length, empty, or an image
             has no reference.
         UserError: No reference has any word.
     """
+    texts = _tokenize(ids, candidates, references)
+    counts = bleu_counts(
+        [text.split() for text in texts.candidates],
+        [[text.split() for text in image] for image in texts.references],
+    )
+    sums = [Sums(counts, bleu_of_counts)]
+    per_image = {"BLEU-4": smoothed_bleu(counts)}
+    left_out = {"PTB": texts.reason} if texts.reason else {}
+    for name, scorer in _SCORERS.items():
+        try:
+            measure = scorer(texts.candidates, texts.references)
+        except Unavailable as error:
+            left_out[name] = str(error)
+        else:
+            sums.append(measure)
+            per_image.update(measure.of_each())
+    words = [tuple(words_of(text)) for text in candidates]
+    sums.append(mean_of("words", [len(caption) for caption in words]))
+    scores = {}
+    for measure in sums:
+        scores.update(measure.of_all())
+    scores["vocabulary"] = len({word for caption in words for word in caption})
+    scores["distinct"] = len(set(words)) / len(words)
+    if training_captions is not None:
+        trained = {tuple(words_of(text)) for text in training_captions}
+        novel = [caption not in trained for caption in words]
+        sums.append(mean_of("novel_captions", novel))
+        scores.update(sums[-1].of_all())
+    resampled = resample(sums, samples, seed)
+    intervals = {name: interval(values) for name, values in resampled.items()}
+    return Evaluation(
+        tuple(ids),
+        scores,
+        intervals,
+        per_image,
+        texts.tokenizer,
+        left_out,
+        tuple(sums),
+    )
+
+
+def _tokenize(ids, candidates, references) -> Tokenized:
+    """Tokenizes captions, once they are known to be complete."""
     if not len(ids) == len(candidates) == len(references):
         raise ValueError(
             "Expected a caption and references for each image. Received: "
@@ -120,63 +166,17 @@ def evaluate_captions(
             "Expected references with words. Received: no word in any, by "
             f"the tokenizer {texts.tokenizer}"
         )
-    left_out = {"PTB": texts.reason} if texts.reason else {}
-    counts = _bleu_counts(texts)
-    per_image = {"BLEU-4": smoothed_bleu(counts)}
-    sums = [Sums(counts, bleu_of_counts)]
-    for name, scorer in _SCORERS.items():
-        try:
-            found = scorer(texts.candidates, texts.references)
-        except Unavailable as error:
-            left_out[name] = str(error)
-        else:
-            sums.append(found)
-            per_image.update(found.of_each())
-    said = [tuple(words_of(text)) for text in candidates]
-    sums.append(mean_of("words", [len(words) for words in said]))
-    scores = {}
-    for measure in sums:
-        scores.update(measure.of_all())
-    scores["vocabulary"] = len({word for words in said for word in words})
-    scores["distinct"] = len(set(said)) / len(said)
-    if training_captions is not None:
-        known = {tuple(words_of(text)) for text in training_captions}
-        novel = [words not in known for words in said]
-        sums.append(mean_of("novel_captions", novel))
-        scores.update(sums[-1].of_all())
-    drawn = resample(sums, samples, seed)
-    intervals = {name: interval(values) for name, values in drawn.items()}
-    return Evaluation(
-        tuple(ids),
-        scores,
-        intervals,
-        per_image,
-        texts.tokenizer,
-        left_out,
-        tuple(sums),
-    )
-
-
-def _bleu_counts(texts: Tokenized) -> np.ndarray:
-    return bleu_counts(
-        [text.split() for text in texts.candidates],
-        [[text.split() for text in image] for image in texts.references],
-    )
+    return texts
 
 
 def compare(
     first: Evaluation, second: Evaluation, samples: int = 1000, seed: int = 0
 ) -> dict[str, Difference]:
-    """Tells how much better the first is than the second, score by score.
+    """Returns how much better the first is than the second, score by score.
 
-    Both are scored on the same draws of images (a paired bootstrap), so that
-    images which are hard for both do not widen the intervals.
-
-    Args:
-        first: The scores of one system.
-        second: Those of another on the same images, in any order.
-        samples: How often images are drawn.
-        seed: Chooses the draws.
+    Both are scored on the same samples of images (a paired bootstrap), so
+    that images which are hard for both do not widen the intervals. The images
+    may be in any order.
 
     Raises:
         UserError: The images or the tokenizers differ.
@@ -187,8 +187,8 @@ def compare(
             "Expected the same tokenizer for both; score them again. "
             f"Received: {first.tokenizer} and {second.tokenizer}"
         )
-    place = {id: i for i, id in enumerate(second.ids)}
-    order = [place[id] for id in first.ids]
+    index = {id: i for i, id in enumerate(second.ids)}
+    order = [index[id] for id in first.ids]
     same_order = [Sums(s.per_image[order], s.scores) for s in second.sums]
     ours = resample(first.sums, samples, seed)
     theirs = resample(same_order, samples, seed)
@@ -205,15 +205,10 @@ def compare(
 def check_same_images(
     first: Sequence[int | str], second: Sequence[int | str]
 ) -> None:
-    """Checks that two systems captioned the same images.
-
-    Raises:
-        UserError: One has an image that the other has not.
-    """
+    """Raises a UserError unless two systems captioned the same images."""
     here, there = set(first), set(second)
-    alone = here ^ there
-    if alone:
-        example = next(id for id in (*first, *second) if id in alone)
+    if here != there:
+        example = next(i for i in (*first, *second) if i in here ^ there)
         raise UserError(
             "Expected captions of the same images to compare. Received: "
             f"{len(here - there)} images only in the first and "

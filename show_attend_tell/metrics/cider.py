@@ -22,10 +22,7 @@ def cider_d(matches: Matches) -> np.ndarray:
                     min(g(c), g(r_j)) . g(r_j) / (|g(c)| |g(r_j)|)
 
     and CIDEr-D is the mean over n = 1 to 4. Lengths `l` are counted in pairs
-    of words, as pycocoevalcap does.
-
-    Returns:
-        `(B,)` float64, from 0 to 10.
+    of words, as pycocoevalcap does. Returns `(B,)` float64, from 0 to 10.
     """
     norms = matches.norm[:, None] * matches.reference_norm
     # Where a norm is zero, so is the product.
@@ -40,15 +37,11 @@ def cider_d(matches: Matches) -> np.ndarray:
 def cider(
     candidates: Sequence[str], references: Sequence[Sequence[str]]
 ) -> Sums:
-    """Computes the CIDEr-D of each image; the corpus has the mean.
+    """Computes CIDEr-D of tokenized captions; the corpus has the mean.
 
     How rare words are is counted over the references given, and stays as it
     is when images are resampled. The highest score is 10, and 1 is what the
     literature prints as 1.0 or 100.
-
-    Args:
-        candidates: One tokenized caption for each image.
-        references: The tokenized references of each image.
     """
     matches = match_words(
         [text.split() for text in candidates],

@@ -22,15 +22,7 @@ from show_attend_tell.metrics.external_programs import (
 def rouge_l(
     candidates: Sequence[str], references: Sequence[Sequence[str]]
 ) -> Sums:
-    """Computes ROUGE-L of each image; the corpus has the mean.
-
-    Args:
-        candidates: One tokenized caption for each image.
-        references: The tokenized references of each image.
-
-    Raises:
-        Unavailable: pycocoevalcap is not installed.
-    """
+    """Computes ROUGE-L of tokenized captions; the corpus has the mean."""
     pycocoevalcap_folder("rouge")
     from pycocoevalcap.rouge.rouge import Rouge
 
@@ -44,11 +36,7 @@ def rouge_l(
 def spice(
     candidates: Sequence[str], references: Sequence[Sequence[str]]
 ) -> Sums:
-    """Computes SPICE of each image; the corpus has the mean.
-
-    Args:
-        candidates: One tokenized caption for each image.
-        references: The tokenized references of each image.
+    """Computes SPICE of tokenized captions; the corpus has the mean.
 
     Raises:
         Unavailable: The program or Stanford's models are not installed, or

@@ -1,4 +1,4 @@
-"""What scoring borrows: pycocoevalcap's programs, and Java to run them."""
+"""Programs that scores need: those of pycocoevalcap, and Java to run them."""
 
 import os
 import shutil
@@ -7,15 +7,11 @@ from collections.abc import Sequence
 
 
 class Unavailable(Exception):
-    """Something borrowed cannot run here; says why and what mends it."""
+    """A program cannot run here; says why and what mends it."""
 
 
 def pycocoevalcap_folder(part: str) -> str:
-    """Returns the folder of a part of pycocoevalcap, such as `"meteor"`.
-
-    Raises:
-        Unavailable: It is not installed.
-    """
+    """Returns the folder of a part of pycocoevalcap, such as `"meteor"`."""
     try:
         import pycocoevalcap
     except ImportError as error:
@@ -27,7 +23,7 @@ def pycocoevalcap_folder(part: str) -> str:
 
 
 def run_java(
-    what: str,
+    name: str,
     arguments: Sequence[str],
     text: str = "",
     memory: str = "2G",
@@ -37,11 +33,11 @@ def run_java(
     """Runs a Java program to its end; it never outlives this call.
 
     Args:
-        what: What to call it in messages.
+        name: What to call it in messages.
         arguments: From `-jar` or `-cp` on.
         text: Its standard input.
-        memory: The most heap that it may take, as for `-Xmx`.
-        seconds: The longest that it may run.
+        memory: The largest heap, as for `-Xmx`.
+        seconds: The longest time that it may run.
         folder: Where it runs.
 
     Returns:
@@ -67,13 +63,13 @@ def run_java(
         )
     except subprocess.TimeoutExpired as error:
         raise Unavailable(
-            f"{what} did not end in {seconds:.0f} seconds and was stopped"
+            f"{name} did not end in {seconds:.0f} seconds and was stopped"
         ) from error
     except OSError as error:
         raise Unavailable(f"Java does not run: {error}") from error
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()[-300:]
+        message = done.stderr.decode("utf-8", "replace").strip()[-300:]
         raise Unavailable(
-            f"{what} failed in Java with status {done.returncode}: {said}"
+            f"{name} failed in Java with status {done.returncode}: {message}"
         )
     return done.stdout.decode("utf-8", "replace")

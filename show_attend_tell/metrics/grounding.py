@@ -1,14 +1,11 @@
-"""Attention against boxes: whether the model looked at what it named."""
+"""Attention compared with boxes: whether it lies on what a word names."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipelines.sources.scenes.grammar import Box, Grounding
-
-if TYPE_CHECKING:  # It brings TensorFlow, which nothing here needs.
-    from show_attend_tell.inference.caption import Caption
 
 FIGURES = (
     "pointing_accuracy",
@@ -19,7 +16,7 @@ FIGURES = (
 
 
 def measure_grounding(
-    captions: Sequence["Caption"], groundings: Sequence[Iterable[Grounding]]
+    attentions: Iterable[np.ndarray], groundings: Iterable[Iterable[Grounding]]
 ) -> dict[str, Any]:
     """Measures the attention of words in the boxes of what they name.
 
@@ -32,7 +29,7 @@ def measure_grounding(
     what two of them cover once. A word without boxes is missed.
 
     Args:
-        captions: Their `attention`, `(T, rows, columns)`, is read.
+        attentions: Of each caption `(T, rows, columns)`.
         groundings: Of each caption the words that name something: position,
             class (`kind`) and boxes, as fractions of the square that the
             network sees.
@@ -49,14 +46,14 @@ def measure_grounding(
             attention is not `(T, rows, columns)`.
     """
     by_class = {}
-    for caption, words in zip(captions, groundings, strict=True):
-        if np.ndim(caption.attention) != 3:
+    for attention, words in zip(attentions, groundings, strict=True):
+        if np.ndim(attention) != 3:
             raise ValueError(
                 "Expected attention (T, rows, columns). Received: "
-                f"shape={np.shape(caption.attention)}"
+                f"shape={np.shape(attention)}"
             )
         for word in words:
-            figures = _figures(caption.attention[word.position], word.boxes)
+            figures = _figures(attention[word.position], word.boxes)
             by_class.setdefault(word.kind, []).append(figures)
     ranked = sorted(by_class.items(), key=lambda item: (-len(item[1]), item[0]))
     return {
@@ -66,26 +63,19 @@ def measure_grounding(
 
 
 def coverage(boxes: Sequence[Box], grid: tuple[int, int]) -> np.ndarray:
-    """Returns the share of each location that boxes cover together.
-
-    Args:
-        boxes: As fractions of the image.
-        grid: Rows and columns of the locations.
-
-    Returns:
-        float64 `(rows, columns)`, from 0 to 1.
-    """
+    """Returns the share of each location that boxes cover together."""
     rows, columns = (np.arange(count + 1) / count for count in grid)
     edges = np.clip(np.reshape(boxes, (-1, 4)), 0, 1)
-    # A grid of all edges: each of its cells is covered whole or not at all.
+    # A grid of all edges: each cell is covered entirely or not at all.
     x = np.unique(np.concatenate([columns, edges[:, 0], edges[:, 2]]))
     y = np.unique(np.concatenate([rows, edges[:, 1], edges[:, 3]]))
     area = np.zeros((len(y) - 1, len(x) - 1))
-    lefts, rights = np.searchsorted(x, edges[:, 0::2].T)
-    tops, bottoms = np.searchsorted(y, edges[:, 1::2].T)
-    for left, top, right, bottom in zip(
-        lefts, tops, rights, bottoms, strict=True
-    ):
+    spans = zip(
+        *np.searchsorted(x, edges[:, 0::2].T),
+        *np.searchsorted(y, edges[:, 1::2].T),
+        strict=True,
+    )
+    for left, right, top, bottom in spans:
         area[top:bottom, left:right] = 1
     area *= np.diff(y)[:, None] * np.diff(x)
     area = np.add.reduceat(area, np.searchsorted(y, rows[:-1]), axis=0)
@@ -121,29 +111,21 @@ def _figures(attention: np.ndarray, boxes: Sequence[Box]) -> tuple:
 
 def _summary(figures: Sequence[tuple]) -> dict[str, float]:
     means = np.mean(figures, axis=0) if figures else np.zeros(len(FIGURES))
-    return {
-        "count": len(figures),
-        **dict(zip(FIGURES, means.tolist(), strict=True)),
-    }
+    means = dict(zip(FIGURES, means.tolist(), strict=True))
+    return {"count": len(figures), **means}
 
 
-def attention_change(captions: Sequence["Caption"]) -> float:
-    """Measures how much attention moves from word to word.
+def attention_change(attentions: Iterable[np.ndarray]) -> float:
+    """Measures how much attention `(T, rows, columns)` moves between words.
 
     The total variation distance `sum_i |alpha_ti - alpha_(t-1)i| / 2` of
-    neighbouring words, from 0 (the maps are the same at every step: attention
-    has learned nothing) to 1 (no two words look at the same place), mean over
-    all pairs of neighbours.
-
-    Args:
-        captions: Their `attention`, `(T, rows, columns)`, is read.
-
-    Returns:
-        The mean, and 0 where no caption has two words.
+    neighbouring words, mean over all pairs of neighbours: 0 if the maps are
+    the same at every step, so that attention has learned nothing, and 1 if no
+    two words attend to the same location.
     """
     moved = [
-        np.abs(np.diff(caption.attention, axis=0)).sum((1, 2)) / 2
-        for caption in captions
-        if len(caption.attention) > 1
+        np.abs(np.diff(attention, axis=0)).sum((1, 2)) / 2
+        for attention in attentions
+        if len(attention) > 1
     ]
     return float(np.concatenate(moved).mean()) if moved else 0.0

@@ -29,9 +29,7 @@ def exact_meteor(matches: Matches) -> np.ndarray:
 
     of the reference that gives most. Chunks are taken as the matches less
     the pairs of words that match, which they are but where words come twice.
-
-    Returns:
-        `(B,)` float64, from 0 to 1.
+    Returns `(B,)` float64, from 0 to 1.
     """
     words = matches.shared[:, :, 0]
     chunks = np.maximum(words - matches.shared[:, :, 1], 1)
@@ -48,17 +46,13 @@ def exact_meteor(matches: Matches) -> np.ndarray:
 def meteor(
     candidates: Sequence[str], references: Sequence[Sequence[str]]
 ) -> Sums:
-    """Counts what METEOR needs of each image; its sums give the score.
+    """Computes METEOR of tokenized captions from sums of counts.
 
     The program aligns each caption with the reference that suits it best
     and prints 23 counts. From these the score follows as in its own
     `MeteorScorer.computeMetrics`: precision and recall of matches weighed by
     kind, their mean, less a penalty for matches that lie in many pieces.
     The score of a corpus is that of the summed counts.
-
-    Args:
-        candidates: One tokenized caption for each image.
-        references: The tokenized references of each image.
 
     Raises:
         Unavailable: The program is not installed or does not run.

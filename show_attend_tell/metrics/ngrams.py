@@ -6,9 +6,11 @@ a batch of captions takes about a millisecond.
 """
 
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+
+Words = Sequence[str]
 
 ORDERS = (1, 2, 3, 4)
 _BITS = 32  # of each half of an n-gram's code
@@ -166,8 +168,7 @@ class _OrderIndex:
 
 
 def match_words(
-    candidates: Sequence[Iterable[str]],
-    references: Sequence[Sequence[Iterable[str]]],
+    candidates: Sequence[Words], references: Sequence[Sequence[Words]]
 ) -> Matches:
     """Compares a caption of each image with its references.
 

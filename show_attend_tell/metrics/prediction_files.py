@@ -17,13 +17,7 @@ _MAX_NAME_CHARACTERS = 1024
 
 
 def read_predictions(path: str) -> dict[int | str, str]:
-    """Reads captions in COCO's results form.
-
-    Args:
-        path: The JSON file, UTF-8 with or without a byte-order mark.
-
-    Returns:
-        The caption of each image, in the order of the file.
+    """Reads captions in COCO's results form, in the order of the file.
 
     Raises:
         UserError: The file cannot be used; the message names the entry.
@@ -52,13 +46,7 @@ def read_predictions(path: str) -> dict[int | str, str]:
 def write_predictions(
     path: str, ids: Sequence[int | str], captions: Sequence[str]
 ) -> None:
-    """Writes captions in COCO's results form.
-
-    Args:
-        path: The JSON file.
-        ids: The images.
-        captions: The caption of each.
-    """
+    """Writes the caption of each image in COCO's results form."""
     entries = zip(ids, captions, strict=True)
     write_json(path, [{"image_id": id, "caption": c} for id, c in entries])
 

@@ -1,8 +1,10 @@
-"""Captions of drawn scenes against what is in the scene."""
+"""Captions of rendered scenes compared with what is in the scene."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from pipelines.captions import CaptionedImage
 from pipelines.sources.scenes import scene_of
@@ -13,24 +15,24 @@ from pipelines.sources.scenes.grammar import (
 )
 from show_attend_tell.metrics.grounding import FIGURES, measure_grounding
 
-if TYPE_CHECKING:  # It brings TensorFlow, which nothing here needs.
-    from show_attend_tell.inference.caption import Caption
-
 STATEMENTS = ("object", "colour", "texture", "size", "relation", "number")
 
 
 def measure_scene_truth(
-    captions: Sequence["Caption"], images: Sequence[CaptionedImage]
+    captions: Sequence[str],
+    attentions: Iterable[np.ndarray],
+    images: Sequence[CaptionedImage],
 ) -> dict[str, Any]:
     """Counts what is true, and whether attention was on what was named.
 
     A caption is true if it parses by the grammar of the scenes and every
-    statement in it holds. `measure_grounding` says how attention is held
-    against the boxes of what words name; a word that names nothing in the
-    scene is missed.
+    statement in it holds. Attention is compared with the boxes of what words
+    name by `measure_grounding`; a word that names nothing in the scene is
+    missed.
 
     Args:
-        captions: One for each image; `text` and `attention` are read.
+        captions: One for each image.
+        attentions: Of each caption `(T, rows, columns)`.
         images: Scenes, with their references.
 
     Returns:
@@ -47,15 +49,14 @@ def measure_scene_truth(
     verdicts, references = [], []
     for caption, image in zip(captions, images, strict=True):
         scene = scene_of(image.id)
-        verdicts.append(check_caption(caption.text, scene))
+        verdicts.append(check_caption(caption, scene))
         references += [
             len(check_caption(reference, scene).statements)
             for reference in image.captions
         ]
     statements = [s for verdict in verdicts for s in verdict.statements]
-    by_class = measure_grounding(captions, map(_groundings, verdicts))[
-        "by_word_class"
-    ]
+    grounding = measure_grounding(attentions, map(_groundings, verdicts))
+    by_class = grounding["by_word_class"]
     nouns = by_class.get("noun", dict.fromkeys(FIGURES, 0.0))
     return {
         "true_captions": _share(verdict.true for verdict in verdicts),
@@ -70,7 +71,7 @@ def measure_scene_truth(
 
 
 def _groundings(verdict: Verdict) -> list[Grounding]:
-    """Returns the groundings, adjectives by what they tell of."""
+    """Returns the groundings; the class of an adjective is what it describes."""
     kinds = {s.positions: s.kind for s in verdict.statements}
     return [
         dataclasses.replace(grounding, kind=kinds[grounding.position,])

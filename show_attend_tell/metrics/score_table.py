@@ -1,4 +1,4 @@
-"""Scores as people and programs read them."""
+"""Scores as a table, as notes, and as JSON."""
 
 from collections.abc import Mapping
 
@@ -11,37 +11,31 @@ def score_table(
     other: Evaluation | None = None,
     differences: Mapping[str, Difference] | None = None,
 ) -> str:
-    """Lays out scores with their 95 % intervals in lines.
+    """Formats scores with their 95 % intervals as lines.
 
-    Args:
-        evaluation: The scores.
-        other: What they are compared with.
-        differences: What `compare` says of both.
+    With `other` and `differences`, what `compare` returned of both, each line
+    has the other score and the difference as well.
     """
-    head = ["", "score", "95 % interval"]
+    rows = [["", "score", "95 % interval"]]
     if differences is not None:
-        head += ["other", "difference", "95 % interval"]
-    rows = [head]
+        rows[0] += ["other", "difference", "95 % interval"]
     for name, score in evaluation.scores.items():
         row = [name, _figure(name, score)]
-        row.append(_span(name, evaluation.intervals.get(name)))
-        if differences is not None and name in differences:
+        row.append(_interval(name, evaluation.intervals.get(name)))
+        if name in (differences or {}):
             difference = differences[name]
             row += [
                 _figure(name, other.scores[name]),
                 _figure(name, difference.value, "+"),
-                _span(name, difference.interval, "+"),
+                _interval(name, difference.interval, "+"),
             ]
-        rows.append(row)
-    widths = [
-        max(len(row[k]) for row in rows if len(row) > k)
-        for k in range(len(head))
-    ]
+        rows.append(row + [""] * (len(rows[0]) - len(row)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if not column else cell.rjust(width)
+            cell.rjust(width) if column else cell.ljust(width)
             for column, (cell, width) in enumerate(
-                zip(row, widths, strict=False)
+                zip(row, widths, strict=True)
             )
         ).rstrip()
         for row in rows
@@ -54,14 +48,12 @@ def _figure(name: str, value: float, sign: str = "") -> str:
     return f"{value:{sign}.{2 if name == 'words' else 4}f}"
 
 
-def _span(name, interval, sign: str = "") -> str:
-    if interval is None:
-        return ""
-    return " to ".join(_figure(name, end, sign) for end in interval)
+def _interval(name, interval, sign: str = "") -> str:
+    return " to ".join(_figure(name, end, sign) for end in interval or ())
 
 
 def left_out_lines(evaluation: Evaluation) -> list[str]:
-    """Tells once for each reason what could not be run."""
+    """Returns a line for each reason why something could not be run."""
     names = {}
     for name, reason in evaluation.left_out.items():
         names.setdefault(reason, []).append(name)
@@ -78,7 +70,7 @@ def as_json(
     evaluation: Evaluation,
     differences: Mapping[str, Difference] | None = None,
 ) -> dict:
-    """Returns what `scores.json` holds: the scores on top, then the rest."""
+    """Returns the content of `scores.json`: the scores, then the rest."""
     content = {
         **evaluation.scores,
         "intervals": evaluation.intervals,
@@ -88,7 +80,7 @@ def as_json(
     }
     if differences is not None:
         content["differences"] = {
-            name: {"value": found.value, "interval": found.interval}
-            for name, found in differences.items()
+            name: {"value": difference.value, "interval": difference.interval}
+            for name, difference in differences.items()
         }
     return content

@@ -13,7 +13,7 @@ from show_attend_tell.metrics.external_programs import (
 )
 
 PTB = "PTB"
-OWN = "words_of"
+WORDS_OF = "words_of"
 
 # Where the tokenizer ends a line, so that words would go to the next caption.
 _LINE_ENDS = re.compile("[\n\r\x0b\x0c\u2028\u2029]")
@@ -21,7 +21,7 @@ _LINE_ENDS = re.compile("[\n\r\x0b\x0c\u2028\u2029]")
 
 @dataclasses.dataclass(frozen=True)
 class Tokenized:
-    """Captions whose words stand apart by single spaces.
+    """Captions whose words are separated by single spaces.
 
     Attributes:
         candidates: One for each image.
@@ -43,13 +43,9 @@ def tokenize(
 
     That is Stanford's PTB tokenizer in lower case, less punctuation; it runs
     once for all captions. Where pycocoevalcap or Java is missing, words are
-    those of `pipelines.vocabulary.words_of`, which give other figures by a
+    those of `pipelines.vocabulary.words_of`, with which figures differ by a
     little: `"a dog's ball (red)"` is `a dog 's ball -lrb- red -rrb-` there
     and `a dog's ball red` here.
-
-    Args:
-        candidates: One caption for each image.
-        references: The reference captions of each image.
     """
     texts = [text for image in references for text in image]
     texts += candidates
@@ -57,7 +53,7 @@ def tokenize(
         lines, tokenizer, reason = _ptb(texts), PTB, ""
     except Unavailable as error:
         lines = [" ".join(words_of(text)) for text in texts]
-        tokenizer, reason = OWN, str(error)
+        tokenizer, reason = WORDS_OF, str(error)
     rest = iter(lines)
     by_image = [[next(rest) for _ in image] for image in references]
     return Tokenized(list(rest), by_image, tokenizer, reason)
@@ -67,15 +63,11 @@ def _ptb(texts: Sequence[str]) -> list[str]:
     folder = pycocoevalcap_folder("tokenizer")
     from pycocoevalcap.tokenizer import ptbtokenizer
 
+    jar = os.path.join(folder, ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
+    program = "edu.stanford.nlp.process.PTBTokenizer"
     output = run_java(
         "the PTB tokenizer",
-        [
-            "-cp",
-            os.path.join(folder, ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR),
-            "edu.stanford.nlp.process.PTBTokenizer",
-            "-preserveLines",
-            "-lowerCase",
-        ],
+        ["-cp", jar, program, "-preserveLines", "-lowerCase"],
         "\n".join(_LINE_ENDS.sub(" ", text) for text in texts),
     )
     lines = output.split("\n")
@@ -84,8 +76,8 @@ def _ptb(texts: Sequence[str]) -> list[str]:
             f"the PTB tokenizer returned {len(lines)} lines for "
             f"{len(texts)} captions"
         )
-    dropped = set(ptbtokenizer.PUNCTUATIONS)
+    punctuation = set(ptbtokenizer.PUNCTUATIONS)
     return [
-        " ".join(word for word in line.split(" ") if word not in dropped)
+        " ".join(word for word in line.split(" ") if word not in punctuation)
         for line in map(str.rstrip, lines)
     ]

@@ -68,7 +68,7 @@ def test_of_all_and_of_each():
 def test_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
     measure = mean_of("a", np.arange(10.0))
     whole = resample([measure], samples=100, seed=2)["a"]
-    monkeypatch.setattr(intervals, "_MOST_WEIGHTS", 70)
+    monkeypatch.setattr(intervals, "_MAX_WEIGHTS", 70)
     np.testing.assert_array_equal(resample([measure], 100, seed=2)["a"], whole)
     assert (resample([measure], 100, seed=3)["a"] != whole).any()
 

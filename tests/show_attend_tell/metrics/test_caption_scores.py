@@ -163,7 +163,7 @@ def test_without_java(no_java):
     result = evaluate_captions("abc", CAPTIONS, REFERENCES)
     assert result.tokenizer == "words_of"
     for name in ("PTB", "METEOR"):
-        assert "Java was not result" in result.left_out[name]
+        assert "Java was not found" in result.left_out[name]
         assert "apt-get install" in result.left_out[name]
     assert "METEOR" not in result.scores
     # All of 3 + 3 + 6 words are in a reference. Pairs: both of "a dog runs";

@@ -1,7 +1,5 @@
 """Attention against boxes, by maps and boxes worked out by hand."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -13,13 +11,8 @@ from show_attend_tell.metrics.grounding import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Looked:
-    attention: np.ndarray
-
-
-def looked(*maps) -> Looked:
-    return Looked(np.array(maps, np.float32))
+def maps_of(*maps) -> np.ndarray:
+    return np.array(maps, np.float32)
 
 
 def word(position, *boxes, kind="noun") -> Grounding:
@@ -31,15 +24,15 @@ LEFT = (0.0, 0.0, 0.5, 1.0)
 RIGHT = (0.5, 0.0, 1.0, 1.0)
 
 
-def figures(caption, *words):
-    measured = measure_grounding([caption], [words])
+def figures(attention, *words):
+    measured = measure_grounding([attention], [words])
     del measured["by_word_class"]
     return measured
 
 
 def test_peak_inside():
     # The left half is the locations of 0.4 and 0.2.
-    assert figures(looked(FIRST), word(0, LEFT)) == pytest.approx(
+    assert figures(maps_of(FIRST), word(0, LEFT)) == pytest.approx(
         {
             "count": 1,
             "pointing_accuracy": 1,
@@ -51,7 +44,7 @@ def test_peak_inside():
 
 
 def test_peak_outside():
-    measured = figures(looked(FIRST), word(0, RIGHT))
+    measured = figures(maps_of(FIRST), word(0, RIGHT))
     assert measured["pointing_accuracy"] == 0
     assert measured["attention_mass"] == pytest.approx(0.4)
 
@@ -60,7 +53,7 @@ def test_mass_counts_the_covered_part_of_each_location():
     # Columns from a quarter to three quarters, the upper half: half of 0.4
     # and half of 0.3. The middles, at a quarter and three quarters: the left
     # edge belongs to the box, the right one does not.
-    measured = figures(looked(FIRST), word(0, (0.25, 0.0, 0.75, 0.5)))
+    measured = figures(maps_of(FIRST), word(0, (0.25, 0.0, 0.75, 0.5)))
     assert measured["attention_mass"] == pytest.approx(0.35)
     assert measured["attention_mass_chance"] == pytest.approx(0.25)
     assert measured["pointing_accuracy"] == 1
@@ -71,7 +64,7 @@ def test_mass_counts_the_covered_part_of_each_location():
 def test_what_two_boxes_cover_counts_once():
     # Left half and the middle half of the width: three quarters together.
     # 0.4 + 0.2 whole, and half of 0.3 + 0.1.
-    measured = figures(looked(FIRST), word(0, LEFT, (0.25, 0.0, 0.75, 1.0)))
+    measured = figures(maps_of(FIRST), word(0, LEFT, (0.25, 0.0, 0.75, 1.0)))
     assert measured["attention_mass"] == pytest.approx(0.8)
     assert measured["attention_mass_chance"] == pytest.approx(0.75)
 
@@ -80,7 +73,7 @@ def test_a_box_without_a_middle_can_be_pointed_at():
     # A tenth by a tenth inside the first location, off its middle: a hundredth
     # of the image, 4 % of the location.
     tiny = (0.05, 0.05, 0.15, 0.15)
-    measured = figures(looked(FIRST), word(0, tiny))
+    measured = figures(maps_of(FIRST), word(0, tiny))
     assert measured["pointing_accuracy"] == 1
     assert measured["pointing_chance"] == pytest.approx(1 / 4)
     assert measured["attention_mass"] == pytest.approx(0.4 * 0.04)
@@ -90,20 +83,20 @@ def test_a_box_without_a_middle_can_be_pointed_at():
 def test_a_box_up_to_the_edge_is_in_the_last_location():
     corner = (1.0 - 1e-9, 1.0 - 1e-9, 1.0, 1.0)
     last = [[0.1, 0.2], [0.3, 0.4]]
-    assert figures(looked(last), word(0, corner))["pointing_accuracy"] == 1
+    assert figures(maps_of(last), word(0, corner))["pointing_accuracy"] == 1
 
 
 def test_equal_peaks_share():
     # Attention that is the same everywhere points no better than chance.
-    measured = figures(looked(np.full((2, 2), 0.25)), word(0, LEFT))
+    measured = figures(maps_of(np.full((2, 2), 0.25)), word(0, LEFT))
     assert measured["pointing_accuracy"] == measured["pointing_chance"] == 0.5
     # Two equal peaks, one of them in the box.
     two = [[0.4, 0.4], [0.1, 0.1]]
-    assert figures(looked(two), word(0, LEFT))["pointing_accuracy"] == 0.5
+    assert figures(maps_of(two), word(0, LEFT))["pointing_accuracy"] == 0.5
 
 
 def test_a_word_that_names_nothing_is_missed():
-    measured = figures(looked(FIRST), word(0), word(0, LEFT))
+    measured = figures(maps_of(FIRST), word(0), word(0, LEFT))
     assert measured == pytest.approx(
         {
             "count": 2,
@@ -119,14 +112,14 @@ def test_the_map_of_its_own_word_and_of_a_grid_that_is_not_square():
     maps = np.zeros((2, 1, 4))
     maps[0, 0, 0] = maps[1, 0, 3] = 1
     at_right = (0.75, 0.0, 1.0, 1.0)
-    measured = [figures(looked(*maps), word(n, at_right)) for n in (0, 1)]
+    measured = [figures(maps_of(*maps), word(n, at_right)) for n in (0, 1)]
     assert [m["pointing_accuracy"] for m in measured] == [0, 1]
     assert [m["attention_mass"] for m in measured] == [0, 1]
     assert measured[0]["pointing_chance"] == 0.25
 
 
 def test_classes_apart_and_together():
-    captions = [looked(FIRST), looked(FIRST, FIRST)]
+    captions = [maps_of(FIRST), maps_of(FIRST, FIRST)]
     groundings = [
         [word(0, LEFT, kind="animals")],
         [word(0, RIGHT, kind="people"), word(1, LEFT, kind="people")],
@@ -143,18 +136,18 @@ def test_classes_apart_and_together():
 
 
 def test_nothing_to_look_at():
-    assert figures(looked(FIRST))["count"] == 0
-    assert set(figures(looked(FIRST)).values()) == {0}
+    assert figures(maps_of(FIRST))["count"] == 0
+    assert set(figures(maps_of(FIRST)).values()) == {0}
 
 
 def test_flat_attention_is_refused():
     with pytest.raises(ValueError, match=r"Received: shape=\(1, 4\)"):
-        measure_grounding([Looked(np.ones((1, 4)))], [[word(0, LEFT)]])
+        measure_grounding([np.ones((1, 4))], [[word(0, LEFT)]])
 
 
 def test_a_caption_without_groundings_is_refused():
     with pytest.raises(ValueError):
-        measure_grounding([looked(FIRST), looked(FIRST)], [[]])
+        measure_grounding([maps_of(FIRST), maps_of(FIRST)], [[]])
 
 
 def test_coverage_of_random_boxes_against_fine_sampling():
@@ -180,9 +173,9 @@ def test_attention_that_stays_and_attention_that_moves():
     corner = [[1.0, 0.0], [0.0, 0.0]]
     other = [[0.0, 0.0], [0.0, 1.0]]
     halves = [[0.5, 0.0], [0.0, 0.5]]
-    assert attention_change([looked(FIRST, FIRST, FIRST)]) == 0
-    assert attention_change([looked(corner, other)]) == pytest.approx(1)
+    assert attention_change([maps_of(FIRST, FIRST, FIRST)]) == 0
+    assert attention_change([maps_of(corner, other)]) == pytest.approx(1)
     # Three pairs of neighbours: 1/2, 1/2, and in the other caption 0.
-    both = [looked(corner, halves, other), looked(FIRST, FIRST)]
+    both = [maps_of(corner, halves, other), maps_of(FIRST, FIRST)]
     assert attention_change(both) == pytest.approx(1 / 3)
-    assert attention_change([looked(FIRST)]) == 0
+    assert attention_change([maps_of(FIRST)]) == 0

@@ -1,7 +1,5 @@
 """Captions of scenes, and attention that is known."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -14,16 +12,10 @@ from show_attend_tell.metrics.scene_truth import measure_scene_truth
 GRID = (14, 14)
 
 
-@dataclasses.dataclass(frozen=True)
-class Said:
-    text: str
-    attention: np.ndarray
-
-
-def said(text: str, attention=None) -> Said:
-    if attention is None:
-        attention = np.full((len(text.split()), *GRID), 1 / 196, np.float32)
-    return Said(text, attention)
+def measure(texts, images, attentions=None):
+    """Measures captions, by default with attention that is uniform."""
+    uniform = [np.full((len(t.split()), *GRID), 1 / 196) for t in texts]
+    return measure_scene_truth(texts, attentions or uniform, images)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +50,7 @@ def test_statements_by_kind(two_things):
         # An object that is not there, and one that is.
         "a cone and a star",
     ]
-    measured = measure_scene_truth(
-        [said(c) for c in captions], [two_things] * 5
-    )
+    measured = measure(captions, [two_things] * 5)
     assert measured["by_statement"] == {
         "object": {
             "count": 7,
@@ -109,8 +99,8 @@ def test_words_by_class(two_things):
     attention[7, 7, 7] = 0.5  # "star", half of it in the star
     attention[7, 0, 0] = 0.3
     attention[7, 0, 1] = 0.2
-    caption = said("a small red ball is above a star", attention)
-    measured = measure_scene_truth([caption], [two_things])
+    text = "a small red ball is above a star"
+    measured = measure([text], [two_things], [attention])
     assert set(measured["by_word_class"]) == {"noun", "colour", "size"}
     assert measured["by_word_class"]["size"] == pytest.approx(
         {
@@ -137,21 +127,20 @@ def test_words_by_class(two_things):
 
 
 def test_a_thing_that_is_not_there_is_missed(two_things):
-    measured = measure_scene_truth([said("a cone")], [two_things])
+    measured = measure(["a cone"], [two_things])
     assert measured["by_word_class"]["noun"]["count"] == 1
     assert all(measured[name] == 0 for name in FIGURES)
 
 
 def test_nothing_parses(two_things):
-    measured = measure_scene_truth([said("ball ball")], [two_things])
+    measured = measure(["ball ball"], [two_things])
     assert measured["parsed_captions"] == 0
     assert measured["by_word_class"] == measured["by_statement"] == {}
     assert all(measured[name] == 0 for name in FIGURES)
 
 
 def test_references_are_true_and_uniform_attention_is_chance(scenes):
-    captions = [said(image.captions[0]) for image in scenes]
-    measured = measure_scene_truth(captions, scenes)
+    measured = measure([image.captions[0] for image in scenes], scenes)
     assert measured["true_captions"] == 1
     assert measured["parsed_captions"] == 1
     assert measured["true_statements"] == 1
@@ -199,7 +188,7 @@ def phrases(text):
 
 
 def test_ideal_attention_on_references_is_perfect(scenes):
-    captions = []
+    texts, attentions = [], []
     for image in scenes:
         text = image.captions[0]
         attention = np.zeros((len(text.split()), *GRID), np.float32)
@@ -218,8 +207,9 @@ def test_ideal_attention_on_references_is_perfect(scenes):
             thing = scene_of(image.id).things[0]
             at = text.split().index("things")
             attention[at, thing.y // 16, thing.x // 16] = 1
-        captions.append(said(text, attention))
-    measured = measure_scene_truth(captions, scenes)
+        texts.append(text)
+        attentions.append(attention)
+    measured = measure(texts, scenes, attentions)
     for figures in (measured, *measured["by_word_class"].values()):
         assert figures["attention_mass"] == pytest.approx(1)
         assert figures["pointing_accuracy"] == 1
