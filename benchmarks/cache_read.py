@@ -124,7 +124,7 @@ def main(argv: list[str]) -> None:
     print(f"\nReading gives up to {fastest:.0f} images a second.")
     if wanted:
         print(
-            f"The model takes {wanted:.0f} captions a second: reading alone "
+            f"The model takes {wanted:.0f} captions a second: reading "
             f"is {fastest / wanted:.1f} times as fast. On the same cores it "
             "takes its part of their time."
         )

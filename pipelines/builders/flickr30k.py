@@ -24,8 +24,8 @@ class Flickr30k(CaptionedImages):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     Ask for the archives at https://shannon.cs.illinois.edu/DenotationGraph/
     and unpack them into manual_dir, or into flickr30k/ inside it:
-    results_20130124.token and the photos in flickr30k-images/. Put beside
-    them the split lists train.txt, val.txt and test.txt, or Karpathy's
+    results_20130124.token and the photos in flickr30k-images/. Add
+    the split lists train.txt, val.txt and test.txt, or Karpathy's
     dataset_flickr30k.json.
     """
 

@@ -25,7 +25,7 @@ from pipelines.cache.records import (
     decode_annotations_batch,
     max_record_bytes,
 )
-from pipelines.cache.shards import Shard, shard_path
+from pipelines.cache.shards import ShardReader, shard_path
 from pipelines.errors import UserError
 
 
@@ -50,7 +50,7 @@ class AnnotationCache:
         self,
         directory: str | os.PathLike[str],
         metadata: Metadata,
-        shards: Sequence[Shard],
+        shards: Sequence[ShardReader],
     ) -> None:
         """Use `AnnotationCache.open` instead."""
         self.directory = os.fspath(directory)
@@ -101,7 +101,7 @@ class AnnotationCache:
             )
         try:
             shards = [
-                Shard(shard_path(directory, shard, manifest.shards))
+                ShardReader(shard_path(directory, shard, manifest.shards))
                 for shard in range(manifest.shards)
             ]
             ids = [id for shard in shards for id in shard.image_ids]

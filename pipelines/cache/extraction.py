@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ from pipelines.cache.metadata import (
 )
 from pipelines.cache.records import encode_annotations
 from pipelines.cache.shards import (
-    Shard,
+    ShardReader,
     ShardWriter,
     is_temporary,
     shard_path,
@@ -46,10 +46,9 @@ def extract_annotations(
 ) -> AnnotationCache:
     """Extracts the annotations of images into a folder.
 
-    Workers read, decode and fit images ahead while the encoder works, and no
-    more than a few batches are held. A run that was stopped, however hard,
-    is taken up by the same call: finished shards are kept, and the files end
-    up the same as without the stop.
+    A run that was stopped, however hard, is taken up by the same call:
+    finished shards are kept, and the files end up the same as without the
+    stop.
 
     Args:
         images: The images, with ids that are unique; their order stays.
@@ -75,14 +74,8 @@ def extract_annotations(
     """
     metadata = Metadata.describe(encoder, resize_mode, precision)
     manifest = _manifest(images, metadata, shard_size)
-    being_written = (
-        f"Another extraction is writing to {os.fspath(directory)!r}. Wait "
-        "until it ends, or choose another folder with "
-        "--annotations=OTHER_DIR."
-    )
     try:
-        os.makedirs(directory, exist_ok=True)
-        with locked(directory, being_written):
+        with _locked(directory):
             _begin(directory, manifest)
             _extract(
                 images,
@@ -103,10 +96,10 @@ def extract_annotations(
     return AnnotationCache.open(directory, metadata)
 
 
-def read_finished(path: str, ids: Sequence[str]) -> Shard | None:
+def read_finished(path: str, ids: Sequence[str]) -> ShardReader | None:
     """Returns a shard of these images, if it is there and not damaged."""
     try:
-        shard = Shard(path)
+        shard = ShardReader(path)
         shard.verify()
     except UserError:
         return None
@@ -170,6 +163,18 @@ def _manifest(
             f"{count} times."
         )
     return Manifest(metadata, len(ids), shard_size, ids_digest(ids))
+
+
+@contextlib.contextmanager
+def _locked(directory: str | os.PathLike[str]) -> Iterator[None]:
+    os.makedirs(directory, exist_ok=True)
+    being_written = (
+        f"Another extraction is writing to {os.fspath(directory)!r}. Wait "
+        "until it ends, or choose another folder with "
+        "--annotations=OTHER_DIR."
+    )
+    with locked(directory, being_written):
+        yield
 
 
 def _begin(directory: str | os.PathLike[str], manifest: Manifest) -> None:

@@ -90,7 +90,7 @@ class Metadata:
     def describe(
         cls, encoder: Encoder, resize_mode: str, precision: str = "sqrt8"
     ) -> "Metadata":
-        """Describes the annotations of an encoder; pixels are stored exactly."""
+        """Describes an encoder's annotations; pixels are stored exactly."""
         names = ("layer", "digest", "preprocessing", "image_size", "depth")
         return cls(
             encoder=encoder.name,

@@ -9,7 +9,7 @@ image is then one run of zeros:
   zeros.
 - `float16`: the values rounded to little-endian float16.
 
-Either is one zlib stream, compressed by runs and Huffman codes alone
+Either is one zlib stream, compressed by runs and Huffman codes only
 (`Z_RLE`): on real photos that is smaller than searching for longer repeats,
 and faster. Pixels (`uint8`) are a PNG file.
 """

@@ -46,7 +46,7 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-class Shard:
+class ShardReader:
     """A finished shard; any number of threads may read it at once.
 
     Attributes:

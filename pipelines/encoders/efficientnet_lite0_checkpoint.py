@@ -120,7 +120,7 @@ def _tensor(
         received = "none" if values is None else f"{values.shape}"
         raise UserError(
             f"Expected the weights of EfficientNet-Lite0, with {name} as "
-            f"{shape} in the layout of Keras. Received: {received}. Give another "
-            "file with --checkpoint=FILE."
+            f"{shape} in the layout of Keras. Received: {received}. Give "
+            "another file with --checkpoint=FILE."
         )
     return values

@@ -46,7 +46,7 @@ def load_backbone(name: str, weights: str) -> Network:
     if weights not in ("default", "none", source):
         check_weights_file(name, weights)
     backbone, converter = _load_preset(source, weights in ("default", source))
-    # CLIP and SigLIP have a tower for texts beside that for images.
+    # CLIP and SigLIP have another tower, for texts.
     backbone = getattr(backbone, "vision_encoder", backbone)
     size = _image_size(name, backbone, converter)
     model = _of_image_size(backbone, size)
@@ -109,7 +109,7 @@ def _image_size(name: str, backbone: keras.Model, converter) -> int:
     shapes = [x.shape[1:3] for x in backbone.inputs if len(x.shape) == 4]
     if len(shapes) != 1 or len(backbone.inputs) != 1:
         raise UserError(
-            f"Expected a backbone that takes images alone. Received: {name}, "
+            f"Expected a backbone that takes only images. Received: {name}, "
             f"a {type(backbone).__name__}."
         )
     (sides,) = shapes

@@ -1,4 +1,4 @@
-"""Encoders by name: the one place that knows every kind of network."""
+"""Builds encoders by name, whatever kind of network they are."""
 
 import dataclasses
 from collections.abc import Callable

@@ -188,7 +188,7 @@ def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
     pixel centres and two by two neighbours, in its own float32 arithmetic,
     so that TensorFlow and TFLite repeat it. Output is rounded half to even.
     Only the neighbours that count are read: a large image is never converted
-    to float as a whole.
+    to float entirely.
 
     Args:
         image: uint8 (H, W, 3).
@@ -238,7 +238,7 @@ def resized_shape(
     """Height and width to which `fit_image` resizes, before it crops.
 
     For `"crop"` the shorter side becomes `round(size * 256 / 224)` and the
-    longer side keeps the proportions, rounded half up in whole numbers:
+    longer side keeps the proportions, rounded half up in integers:
     `(2 * longer * target + shorter) // (2 * shorter)`. The square begins at
     `(resized - size) // 2` of either axis.
 
@@ -284,7 +284,7 @@ def _too_many_pixels(name: str, size: str) -> str:
 
 
 def _opener(data: bytes) -> type | None:
-    """The class of Pillow's that the first bytes stand for."""
+    """Pillow's class for the format that the first bytes announce."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return WebPImagePlugin.WebPImageFile
     for signature, opener in _OPENERS:

@@ -1,14 +1,14 @@
 """Decodes images and fits them to squares, inside a TensorFlow graph.
 
 What `decoding.decode_image` and `decoding.fit_image` do, of stock operations
-alone, for models that are served. Pixels are the same to the last bit (JPEG
+only, for models that are served. Pixels are the same to the last bit (JPEG
 as far as both libraries decode alike, as those of the wheels do), with these
 exceptions: an EXIF orientation is not applied, WebP and BMP with a palette or
 with bit fields are not read, at most 50 megapixels are decoded, a border that
 the first frame of a GIF leaves is black, and the transparent level of a grey
 PNG with 2 or 4 bits may be another.
 
-TensorFlow's decoders raise at what they cannot read, and so fail the whole
+TensorFlow's decoders raise at what they cannot read, and so fail the entire
 batch. Here each image is decoded in its own dataset, which ignores errors.
 """
 
@@ -191,7 +191,7 @@ def _with_white(gif, table, transparent):
 
 
 def _integer(data, offset, size: int = 4, big_endian: bool = False):
-    """Reads a whole number, int64; raises beyond the end."""
+    """Reads an integer, int64; raises beyond the end."""
     kind = {2: tf.uint16, 4: tf.int32}[size]
     raw = tf.strings.substr(data, offset, size)
     read = tf.io.decode_raw(raw, kind, little_endian=not big_endian)
@@ -237,7 +237,7 @@ def _fit(pixels, size: int, resize_mode: str):
 def _on_white(pixels):
     """Lays uint8 `(H, W, 3)` or `(H, W, 4)` on white; float32 `(H, W, 3)`.
 
-    In Pillow's whole numbers, `Image.alpha_composite`.
+    In Pillow's integers, `Image.alpha_composite`.
     """
     channels = tf.shape(pixels)[2]
     opaque = tf.pad(

@@ -2,7 +2,7 @@
 
 `images.jsonl` in the output folder has a line for each image, in the order
 of the shards: shard k is lines k * size to (k + 1) * size. A worker reads
-the lines of its shard alone, so that no plan of a runner grows with images.
+only the lines of its shard, so that no plan of a runner grows with images.
 """
 
 import dataclasses

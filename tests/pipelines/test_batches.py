@@ -16,7 +16,7 @@ from pipelines.batches import (
     evaluation_batches,
 )
 from pipelines.cache.extraction import extract_annotations
-from pipelines.cache.shards import Shard
+from pipelines.cache.shards import ShardReader
 from pipelines.captions import CaptionedImage
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
@@ -293,7 +293,7 @@ def test_a_damaged_record_stops_the_epoch(cache, monkeypatch):
         raise UserError("gone")
 
     batches = batches_of(cache)
-    monkeypatch.setattr(Shard, "read", read)
+    monkeypatch.setattr(ShardReader, "read", read)
     with pytest.raises(tf.errors.OpError, match="gone"):
         elements(batches.epoch(0))
 

@@ -12,7 +12,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from pipelines.cache.records import deflate
 from pipelines.cache.shards import (
-    Shard,
+    ShardReader,
     ShardWriter,
     is_temporary,
     shard_path,
@@ -35,7 +35,7 @@ def path(tmp_path):
 
 
 def test_a_shard_has_its_records_and_their_ids(path, tmp_path):
-    shard = Shard(path)
+    shard = ShardReader(path)
     assert [shard.read(row) for row in range(4)] == RECORDS
     assert shard.ids == ("image 0", "image 1", "image 2", "image 3")
     assert shard.image_ids == (*shard.ids[:2], "broken", *shard.ids[2:])
@@ -71,7 +71,7 @@ def test_every_damage_to_a_record_is_noticed(path):
         damaged[offset] ^= 4
         with open(path, "wb") as file:
             file.write(damaged)
-        shard = Shard(path)
+        shard = ShardReader(path)
         assert shard.read(0) == RECORDS[0] and shard.read(2) == RECORDS[2]
         with pytest.raises(UserError, match="damaged.*hash mismatch"):
             shard.read(1)
@@ -95,7 +95,7 @@ def test_files_that_are_damaged_never_crash(path):
         with open(path, "wb") as file:
             file.write(damaged)
         try:
-            shard = Shard(path)
+            shard = ShardReader(path)
             records = [shard.read(row) for row in range(4)]
         except UserError:
             refused += 1
@@ -132,28 +132,28 @@ def test_malformed_indices(path, index):
     text = index if isinstance(index, str) else json.dumps(index)
     write(path, [b"record", deflate(text.encode())])
     with pytest.raises(UserError, match="missing or damaged"):
-        Shard(path)
+        ShardReader(path)
 
 
 def test_other_files_and_bombs(path, tmp_path):
     index = deflate(json.dumps({"ids": ["a"], "skipped": {}}).encode())
     write(path, [b"record", index])
-    assert Shard(path).ids == ("a",)
+    assert ShardReader(path).ids == ("a",)
     # Decompressed by the reader itself, to any size: never begun.
     write(path, [bytes(2**24), index], "group_size:1,zstd")
     with pytest.raises(UserError, match="not written by this program"):
-        Shard(path)
+        ShardReader(path)
     write(path, [b"record", zlib.compress(bytes(2**27), 9)])
     with pytest.raises(UserError, match="damaged"):
-        Shard(path)
+        ShardReader(path)
     for data in (b"", b"text" * 1000, bytes(2**17)):
         with open(path, "wb") as file:
             file.write(data)
         with pytest.raises(UserError, match="missing or damaged"):
-            Shard(path)
+            ShardReader(path)
     for other in (tmp_path, tmp_path / "none"):
         with pytest.raises(UserError, match="missing or damaged"):
-            Shard(str(other))
+            ShardReader(str(other))
 
 
 def test_temporary_names():

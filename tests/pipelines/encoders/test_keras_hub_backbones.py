@@ -167,7 +167,7 @@ def test_presets_that_cannot_be_had(tmp_path):
     folder = save_preset(tmp_path / "vgg", "vgg")
     os.remove(os.path.join(folder, "image_converter.json"))
     refused(folder, "image_converter.json")
-    refused(save_preset(tmp_path / "bert", "bert"), "takes images alone")
+    refused(save_preset(tmp_path / "bert", "bert"), "takes only images")
     with pytest.raises(UserError, match="one encoder of keras.applications"):
         cut_encoder(f"keras_hub:{folder}", None, "default", "all")
 

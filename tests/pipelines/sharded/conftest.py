@@ -23,7 +23,7 @@ BAD = ("truncated.png", "words.png", "empty.png", "pipe.png", "bomb.png")
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of 12 scenes, some with unusual names, and 6 that cannot be read."""
+    """12 scenes, some with unusual names, and 6 files that are none."""
     return write_photos(tmp_path / "photos")
 
 
