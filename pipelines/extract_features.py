@@ -3,9 +3,9 @@ r"""Extracts the annotations of a data set, ahead of training.
     python -m pipelines.extract_features --dataset=flickr8k \
         --data_dir=FLICKR8K --annotations=annotations/flickr8k
 
-`show_attend_tell.train` does this by itself; with --annotations=FOLDER it
-takes what is here, also for some of the images. A run that was stopped goes
-on by the same command.
+`show_attend_tell.train` does this by itself; with --annotations=FOLDER it uses
+this cache, also for some of the images. The same command continues an extraction
+that was stopped.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ flags.mark_flags_as_required(["dataset", "annotations"])
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Extracts, or goes on."""
+    """Extracts, or continues an extraction that was stopped."""
     no_arguments(arguments)
     source = load_source(**_SOURCE())
     config = replace_options(ExtractionConfig(), _EXTRACTION())
-    # Here, because TensorFlow takes seconds: help and mistakes come at once.
+    # Here, as TensorFlow takes seconds: help and errors come at once.
     from pipelines.cache.extraction import extract_annotations
     from pipelines.encoders.registry import build_encoder
 

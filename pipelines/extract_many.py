@@ -4,11 +4,11 @@ r"""Extracts annotations on many workers or machines, with Apache Beam.
         --annotations=annotations/photos \
         -- --direct_running_mode=multi_processing --direct_num_workers=4
 
-writes what `pipelines.extract_features` writes, and training reads. With
---dataset and --data_dir in place of --images, ids are those of the data set.
-What follows after -- are options of Beam, such as --runner=DataflowRunner.
-A run that was stopped goes on by the same command. Images that cannot be
-read are named in errors.jsonl.
+writes the cache that `pipelines.extract_features` writes and training reads.
+With --dataset and --data_dir in place of --images, ids are those of the data
+set. Options of Beam follow after --, such as --runner=DataflowRunner. The same
+command continues an extraction that was stopped. errors.jsonl names images
+that cannot be read.
 """
 
 import dataclasses
@@ -27,15 +27,18 @@ _SOURCE = define_flags(dataclasses.fields(SourceConfig))
 _EXTRACTION = define_flags(dataclasses.fields(ExtractionConfig))
 flags.mark_flag_as_required("annotations")
 _SHARD_SIZE = flags.DEFINE_integer(
-    "shard_size", 256, "images that a worker takes at a time", lower_bound=1
+    "shard_size",
+    256,
+    "images of a shard, which one worker extracts",
+    lower_bound=1,
 )
 _RETRY = flags.DEFINE_bool(
-    "retry_errors", False, "do shards again that set images aside"
+    "retry_errors", False, "extract shards again that have errors"
 )
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Extracts, or goes on."""
+    """Extracts, or continues an extraction that was stopped."""
     # Here, because Beam is an extra, and TensorFlow takes seconds.
     from pipelines.cache.metadata import Metadata
     from pipelines.sharded.annotations import (
@@ -62,15 +65,15 @@ def main(arguments: Sequence[str]) -> None:
     if weights not in ("default", "none"):
         weights = absolute(weights)
     encoder = build_encoder_anywhere(config.name, config.layer, weights)
-    work = ShardedExtraction(
+    sharded = ShardedExtraction(
         absolute(config.annotations),
         Metadata.describe(encoder, config.resize_mode, config.precision),
         weights,
         retry_errors=_RETRY.value,
     )
-    spans = work.begin(images, _SHARD_SIZE.value)
-    print(f"{len(images)} images in {len(spans)} shards: {work.directory}")
-    summary = run_pipeline(work, spans, options)
+    spans = sharded.begin(images, _SHARD_SIZE.value)
+    print(f"{len(images)} images in {len(spans)} shards: {sharded.directory}")
+    summary = run_pipeline(sharded, spans, options)
     print(f"{summary.done} extracted, {summary.skipped} set aside")
 
 

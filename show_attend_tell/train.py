@@ -1,9 +1,9 @@
-r"""Trains a captioner, and shows what it learned.
+r"""Trains a captioner, scores it and renders its attention.
 
     python -m show_attend_tell.train
 
-draws scenes, extracts their annotations, trains, and writes scores and
-pictures of attention to runs/scenes. Real photos, with the same command:
+renders scenes, extracts their annotations, trains, and writes scores and
+pictures of attention to runs/scenes. With photos:
 
     python -m show_attend_tell.train --recipe=flickr8k_soft \
         --data_dir=FLICKR8K --workdir=runs/flickr8k
@@ -24,11 +24,11 @@ _CONFIG = define_run_flags()
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Trains, or goes on."""
+    """Trains, or continues a run that was stopped."""
     no_arguments(arguments)
     recipe, config = _CONFIG()
     workdir = _WORKDIR.value or os.path.join("runs", recipe)
-    # Here, because TensorFlow takes seconds: help and mistakes come at once.
+    # Here, as TensorFlow takes seconds: help and errors come at once.
     from show_attend_tell.training.run import train
 
     train(config, workdir)

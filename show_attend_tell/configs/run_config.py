@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import types
 from collections.abc import Iterator
 
 from pipelines.errors import UserError
@@ -117,77 +118,65 @@ class RunConfig:
             UserError: Two of them do not go together.
         """
         options = self.options()
-        for holds, expected, flag in self._requirements():
-            if not holds:
-                raise UserError(
-                    f"Expected {expected}. Received: {flag}={options[flag]!r}"
-                )
+        for flag, expected in _conflicts(types.SimpleNamespace(**options)):
+            raise UserError(
+                f"Expected {expected}. Received: {flag}={options[flag]!r}"
+            )
 
-    def _requirements(self) -> Iterator[tuple[bool, str, str]]:
-        """Yields what must hold, what is expected, and the flag to blame."""
-        encoder, training = self.encoder, self.training
-        if encoder.finetune:
-            yield (
-                training.learning_rate > 0,
-                "--learning_rate to be positive with --finetune",
-                "learning_rate",
-            )
-            yield (
-                not self.decoding.consensus,
-                "--consensus=0 with --finetune: photos are compared by the "
-                "annotations of the encoder before it is fine-tuned",
-                "consensus",
-            )
-            yield not training.ema, "--ema=0 with --finetune", "ema"
-        else:
-            yield (
-                not encoder.augmentations,
-                "--augmentation with a fine-tuned encoder, --finetune=LAYER",
-                "augmentation",
-            )
-        if training.strategy == "mirrored":
-            yield (
-                training.dtype_policy != "mixed_float16",
-                "--dtype_policy=mixed_bfloat16 or float32 with "
-                "--strategy=mirrored",
-                "dtype_policy",
-            )
-            yield (
-                not encoder.finetune or encoder.weights != "none",
-                "pretrained --encoder_weights with --strategy=mirrored: batch "
-                "normalization that is trained needs the statistics of all "
-                "devices",
-                "encoder_weights",
-            )
-        if self.objective.name == "self_critical":
-            yield from self._requirements_of_self_critical()
 
-    def _requirements_of_self_critical(self):
-        objective = self.objective
+def _conflicts(o: types.SimpleNamespace) -> Iterator[tuple[str, str]]:
+    """Yields flags that do not go with others, and what is expected."""
+    if o.augmentation and not o.finetune:
         yield (
-            self.training.warm_start is not None,
-            "--warm_start=RUN with --objective=self_critical, which improves "
-            "a trained model (first: python -m show_attend_tell.train "
-            "--workdir=RUN)",
+            "augmentation",
+            "--augmentation with a fine-tuned encoder, --finetune=LAYER",
+        )
+    if o.finetune and not o.learning_rate:
+        yield "learning_rate", "--learning_rate to be positive with --finetune"
+    if o.finetune and o.consensus:
+        yield (
+            "consensus",
+            "--consensus=0 with --finetune: photos are compared by the "
+            "annotations of the encoder before it is fine-tuned",
+        )
+    if o.finetune and o.ema:
+        yield "ema", "--ema=0 with --finetune"
+    if o.strategy == "mirrored" and o.dtype_policy == "mixed_float16":
+        yield (
+            "dtype_policy",
+            "--dtype_policy=mixed_bfloat16 or float32 with --strategy=mirrored",
+        )
+    if o.strategy == "mirrored" and o.finetune and o.encoder_weights == "none":
+        yield (
+            "encoder_weights",
+            "pretrained --encoder_weights with --strategy=mirrored: batch "
+            "normalization in training needs the statistics of all devices",
+        )
+    if o.objective == "self_critical":
+        yield from _conflicts_of_self_critical(o)
+
+
+def _conflicts_of_self_critical(o):
+    objective = "--objective=self_critical"
+    if o.warm_start is None:
+        yield (
             "warm_start",
+            f"--warm_start=RUN with {objective}, which improves a trained "
+            "model (first: python -m show_attend_tell.train --workdir=RUN)",
         )
-        yield (
-            self.data.batching == "image",
-            "--batching=image with --objective=self_critical",
-            "batching",
-        )
-        for flag in ("label_smoothing", "scheduled_sampling"):
+    if o.batching != "image":
+        yield "batching", f"--batching=image with {objective}"
+    for flag in ("label_smoothing", "scheduled_sampling"):
+        if vars(o)[flag]:
             yield (
-                not getattr(objective, flag),
-                f"--{flag}=0 with --objective=self_critical, which is trained "
-                "on the model's samples alone",
                 flag,
+                f"--{flag}=0 with {objective}, which learns from the model's "
+                "samples only",
             )
+    if o.reward_samples < 2 and o.reward_baseline == "others":
         yield (
-            objective.reward_samples > 1
-            or objective.reward_baseline == "greedy",
-            "--reward_samples of 2 or more, or --reward_baseline=greedy",
             "reward_samples",
+            "--reward_samples of 2 or more, or --reward_baseline=greedy",
         )
 
 
