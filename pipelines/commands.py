@@ -1,4 +1,4 @@
-"""How a command runs: flags from options, a user's mistake in one line."""
+"""Runs commands: flags from options, errors of users in one line."""
 
 import dataclasses
 import sys

@@ -1,8 +1,8 @@
-"""The one error that a user can mend."""
+"""The error that a user can mend."""
 
 
 class UserError(ValueError):
-    """What the user gave cannot be used; the message says how to mend it.
+    """An input that cannot be used, with a message on how to mend it.
 
     Commands print it without a traceback and exit with status 1.
     """

@@ -4,8 +4,8 @@ r"""Extracts the annotations of a data set, ahead of training.
         --data_dir=FLICKR8K --annotations=annotations/flickr8k
 
 `show_attend_tell.train` does this by itself; with --annotations=FOLDER it uses
-this cache, also for some of the images. The same command continues an extraction
-that was stopped.
+this cache, also for some of the images. The same command continues an
+extraction that was stopped.
 """
 
 import dataclasses

@@ -18,7 +18,7 @@ def option(
 
     Args:
         default: Its default value.
-        help: What the flag's help says.
+        help: The help text of its flag.
         allowed: The range of a number, as in mathematics: `"(0, 1]"`; or the
             values of a string, where not every one is allowed.
         flag: The name of its flag, where that is not the field's.

@@ -84,8 +84,8 @@ def units_by_salience(things: tuple[Thing, ...]) -> list[Unit]:
     """
     units = {}
     for thing in things:
-        look = thing.shape, thing.colour, thing.texture, thing.size
-        units.setdefault(look, []).append(thing)
+        kind = thing.shape, thing.colour, thing.texture, thing.size
+        units.setdefault(kind, []).append(thing)
     return sorted(
         (tuple(unit) for unit in units.values()),
         key=lambda unit: (salience_class(unit), eccentricity(unit)),
