@@ -151,9 +151,10 @@ def _facts(evaluation: SplitEvaluation) -> list:
 
 def _tables(figures: Mapping) -> list[dict]:
     """Returns figures by kind, such as truth by kind of statement."""
+    figures = {**figures, **figures.get("grounding", {})}
     tables = []
     for name, title in _TABLES.items():
-        rows = figures.get("grounding", figures).get(name) or {}
+        rows = figures.get(name, {})
         columns = list(next(iter(rows.values()), {}))
         if rows:
             tables.append(

@@ -1,4 +1,4 @@
-"""Scalars and pictures for TensorBoard."""
+"""Writes scalars and pictures for TensorBoard."""
 
 import io
 
@@ -7,13 +7,9 @@ from PIL import Image
 
 
 class Summaries:
-    """Writes event files that `tensorboard --logdir=FOLDER` shows.
+    """An event file that `tensorboard --logdir=DIRECTORY` shows.
 
-    By TensorFlow's own writer, so TensorBoard need not be installed where
-    the training runs.
-
-    Args:
-        directory: The folder.
+    TensorFlow writes it, so TensorBoard need not be installed for training.
     """
 
     def __init__(self, directory: str):

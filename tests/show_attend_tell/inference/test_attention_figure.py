@@ -32,14 +32,14 @@ def even(words: int = 1) -> np.ndarray:
 def panels(picture: Image.Image) -> list[np.ndarray]:
     """Cuts the panels out of a picture of one row, their corners black."""
     pixels = np.array(picture)
-    drawn = np.any(pixels != pixels[0, 0], axis=-1)
-    last = np.flatnonzero(drawn.any(axis=1))[-1]
+    used = np.any(pixels != pixels[0, 0], axis=-1)
+    last = np.flatnonzero(used.any(axis=1))[-1]
     # A row near the bottom, but above the rounded corners.
-    line = np.concatenate([[False], drawn[last - 8], [False]])
+    line = np.concatenate([[False], used[last - 8], [False]])
     edges = np.flatnonzero(line[1:] != line[:-1])
     cut = []
     for left, right in edges.reshape(-1, 2):
-        column = drawn[: last + 1, (left + right) // 2]
+        column = used[: last + 1, (left + right) // 2]
         top = last + 1 - np.argmin(column[::-1])
         panel = pixels[top : last + 1, left:right].copy()
         for y in (slice(4), slice(-4, None)):
@@ -238,10 +238,10 @@ def test_another_font_can_be_given(tmp_path):
 @pytest.mark.parametrize("word", ["w" * 30, "skateboarding" * 50])
 def test_a_long_word_stays_in_its_cell(word):
     pixels = np.asarray(title(word))
-    drawn = np.any(pixels != pixels[0, 0], axis=-1)
-    assert drawn[18:40].any()
+    used = np.any(pixels != pixels[0, 0], axis=-1)
+    assert used[18:40].any()
     # The margin on the right has the width of a tenth of a panel.
-    assert not drawn[:, -17:].any()
+    assert not used[:, -17:].any()
 
 
 @pytest.mark.parametrize(
