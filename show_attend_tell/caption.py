@@ -26,14 +26,10 @@ from pipelines.commands import run
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
 from pipelines.images.decoding import load_image, photos_in
+from show_attend_tell import load
 from show_attend_tell.configs.flags import define_decoding_flags
 from show_attend_tell.inference.attention_figure import save_picture
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
-from show_attend_tell.inference.shipped_model import shipped_model
-from show_attend_tell.inference.tflite_captioner import (
-    TFLiteCaptioner,
-    is_tflite,
-)
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder that train wrote")
 _MODEL = flags.DEFINE_string(
@@ -92,27 +88,13 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _captioner() -> PhotoCaptioner:
-    path = _MODEL.value
-    if path is not None and _WORKDIR.value is not None:
+    if _MODEL.value is not None and _WORKDIR.value is not None:
         raise UserError(
             "Expected --workdir=RUN or --model=VERSION, not both. Received: "
-            f"workdir={_WORKDIR.value!r}, model={path!r}"
+            f"workdir={_WORKDIR.value!r}, model={_MODEL.value!r}"
         )
-    if path is None and _WORKDIR.value is None:
-        path = shipped_model()
-    if path is not None and is_tflite(path):
-        return TFLiteCaptioner(path)
-    # Imported here: TensorFlow takes seconds, and devices may not have it.
-    from show_attend_tell.inference.saved_model_captioner import (
-        SavedModelCaptioner,
-    )
-    from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
-
-    if path is not None:
-        return SavedModelCaptioner(path)
-    return WorkdirCaptioner.load(
-        _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value
-    )
+    path = _MODEL.value or _WORKDIR.value
+    return load(path, _WEIGHTS.value, _ENSEMBLE.value)
 
 
 def _show_progress(done: int, count: int) -> None:

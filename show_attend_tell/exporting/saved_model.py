@@ -12,6 +12,7 @@ import tensorflow as tf
 from pipelines.errors import UserError
 from pipelines.files import locked, write_json
 from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.exporting.archive import write_archive
 from show_attend_tell.exporting.example_photos import example_photos
 from show_attend_tell.exporting.saved_model_signatures import signatures
 from show_attend_tell.exporting.saved_model_validation import check
@@ -21,7 +22,7 @@ from show_attend_tell.exporting.warmup import (
     write_warmup,
 )
 from show_attend_tell.inference.saved_model_captioner import SETTINGS_FILE
-from show_attend_tell.inference.saved_model_session import BEST_CAPTION, quiet
+from show_attend_tell.inference.saved_model_session import BEST_CAPTION
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -76,7 +77,8 @@ def export_saved_model(
             shutil.rmtree(leftover)
         temporary = f"{path}.tmp-{os.getpid()}"
         try:
-            _write(temporary, captioner, decoding, functions)
+            write_archive(temporary, functions)
+            _write_settings(temporary, captioner, decoding)
             check(temporary, captioner, decoding)
             _warm_up(temporary, os.path.basename(output), batch_sizes)
             _rename(temporary, path)
@@ -105,13 +107,7 @@ def _version(output: str, version: int | None) -> int:
     return version
 
 
-def _write(path: str, captioner: WorkdirCaptioner, decoding, functions) -> None:
-    # What `tf.saved_model.save` writes of a Keras model, servers cannot load.
-    archive = keras.export.ExportArchive()
-    with quiet():
-        for name, (function, specification) in functions.items():
-            archive.add_endpoint(name, function, [specification])
-        archive.write_out(path, verbose=False)
+def _write_settings(path: str, captioner: WorkdirCaptioner, decoding) -> None:
     encoder, caption_generator = captioner.encoder, captioner.caption_generator
     settings = {
         "decoding": dataclasses.asdict(decoding),

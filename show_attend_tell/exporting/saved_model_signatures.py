@@ -1,7 +1,6 @@
 """The signatures of an exported captioner: functions of TensorFlow."""
 
 import functools
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -9,6 +8,7 @@ from pipelines.errors import UserError
 from pipelines.images.graph_decoding import decode_squares
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
+from show_attend_tell.exporting.archive import Signature
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.fixed_decoding import refuse_consensus
 from show_attend_tell.inference.saved_model_session import (
@@ -23,8 +23,8 @@ from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
 def signatures(
     captioner: WorkdirCaptioner, decoding: Decoding
-) -> dict[str, tuple[Callable, tf.TensorSpec]]:
-    """Returns the functions to export, each with its input specification.
+) -> dict[str, Signature]:
+    """Returns the functions to export, each with its input specifications.
 
     Preprocessing, encoder, decoder and vocabulary are inside. N images come
     first in every input and output, all other sizes are fixed: H captions of
@@ -50,10 +50,6 @@ def signatures(
     Args:
         captioner: The captioner.
         decoding: The settings.
-
-    Returns:
-        For each name a function of one tensor, which returns a dictionary of
-        tensors, and the specification of that tensor.
 
     Raises:
         UserError: The decoding is random, or needs photos to compare with.
@@ -109,10 +105,10 @@ def signatures(
         }
 
     return {
-        BEST_CAPTION: (best, images),
-        ALL_CAPTIONS: (n_best, images),
-        FROM_ANNOTATIONS: (from_annotations, annotations),
-        ENCODE: (encode, images),
+        BEST_CAPTION: (best, [images]),
+        ALL_CAPTIONS: (n_best, [images]),
+        FROM_ANNOTATIONS: (from_annotations, [annotations]),
+        ENCODE: (encode, [images]),
     }
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo
 from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.exporting.archive import write_archive
 from show_attend_tell.exporting.example_photos import example_photos
 from show_attend_tell.exporting.float32 import in_float32
 from show_attend_tell.exporting.int8_encoder import with_int8_encoder
@@ -141,13 +142,9 @@ def _spread(photos: Sequence[str]) -> list[str]:
 
 def _convert(functions: dict, precision: str) -> bytes:
     """Converts to TFLite's builtin operations; weights are shared."""
-    # Through a SavedModel, whose signatures share their weights. See
-    # `saved_model` for why it is written by this class.
-    archive = keras.export.ExportArchive()
+    # Through a SavedModel, whose signatures share their weights.
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        for name, (function, specifications) in functions.items():
-            archive.add_endpoint(name, function, specifications)
-        archive.write_out(folder, verbose=False)
+        write_archive(folder, functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=list(functions)
         )

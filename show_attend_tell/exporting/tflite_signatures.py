@@ -13,6 +13,7 @@ from show_attend_tell.decoding.candidates import mask_tokens
 from show_attend_tell.decoding.context_weights import ContextWeights
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.decoding.decoded_captions import DecodedCaptions
+from show_attend_tell.exporting.archive import Signature
 from show_attend_tell.inference.fixed_decoding import refuse_consensus
 from show_attend_tell.inference.tflite_file import (
     BEAM,
@@ -24,12 +25,10 @@ from show_attend_tell.inference.tflite_file import (
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from show_attend_tell.model import Captioner, DecodingState
 
-Function = tuple[Callable, list[tf.TensorSpec]]
-
 
 def tflite_signatures(
     captioner: WorkdirCaptioner, decoding: Decoding
-) -> dict[str, Function]:
+) -> dict[str, Signature]:
     """Returns the functions to convert, each with its input specifications.
 
     One image at a time, S x S pixels; W = `max_words`, L = rows x columns

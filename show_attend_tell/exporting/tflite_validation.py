@@ -11,7 +11,11 @@ from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, fit_image, load_image
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.tflite_worker import fresh_answers
-from show_attend_tell.inference.tflite_captioner import load_interpreter
+from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.tflite_captioner import (
+    TFLiteCaptioner,
+    load_interpreter,
+)
 from show_attend_tell.inference.tflite_file import (
     BEAM,
     ENCODE,
@@ -97,10 +101,10 @@ def check(
     answers = fresh_answers(path, squares)
     for answer in answers:
         _check_answer(answer, decoding)
-    agreements, first = {}, 0
+    device, agreements, first = TFLiteCaptioner(path), {}, 0
     for name, group in photos.items():
         part = answers[first : first + len(group)]
-        agreements[name] = _agreement(captioner, decoding, group, part)
+        agreements[name] = _agreement(device, captioner, decoding, group, part)
         first += len(group)
     # `step` applies no other constraints. In 8 bits rounding turns a change
     # of 1e-7 into one of 1e-2, so there it is reported and not required.
@@ -125,38 +129,6 @@ def squares_of(
     return np.stack(
         [fit_image(load_image(photo), size, resize_mode) for photo in photos]
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Result:
-    """A caption of the file or of Keras, to compare them."""
-
-    tokens: tuple[int, ...]
-    finished: bool
-    attention: np.ndarray  # (words, L)
-    log_probability: float
-
-    @classmethod
-    def of_answer(cls, answer: dict) -> "_Result":
-        length = int(answer["length"])
-        return cls(
-            tokens=tuple(answer["tokens"][:length].tolist()),
-            finished=bool(answer["finished"]),
-            attention=answer["attention"][:length],
-            log_probability=float(answer["log_probability"]),
-        )
-
-    @classmethod
-    def of_caption(cls, caption, vocabulary) -> "_Result":
-        return cls(
-            tokens=tuple(vocabulary.ids_of(caption.words)),
-            finished=caption.finished,
-            attention=caption.attention.reshape(len(caption.words), -1),
-            log_probability=caption.log_probability,
-        )
-
-    def equals(self, other: "_Result") -> bool:
-        return (self.tokens, self.finished) == (other.tokens, other.finished)
 
 
 def operations(path: str) -> set[str]:
@@ -225,28 +197,19 @@ def _check_size(path: str, captioner: WorkdirCaptioner, precision: str) -> None:
 
 def _check_answer(answer: dict, decoding: Decoding) -> None:
     for method in (GREEDY, BEAM):
-        caption = answer[method]
-        is_word = np.arange(decoding.max_words) < int(caption["length"])
-        sums = caption["attention"].sum(axis=-1)
+        outputs = {name: value[0] for name, value in answer[method].items()}
+        is_word = np.arange(decoding.max_words) < int(outputs["length"])
+        sums = outputs["attention"].sum(axis=-1)
         if (
-            not np.array_equal(caption["tokens"] > 0, is_word)
+            not np.array_equal(outputs["tokens"] > 0, is_word)
             or not np.allclose(sums, is_word, atol=1e-3)
-            or not -np.inf < caption["log_probability"] <= 0
+            or not -np.inf < outputs["log_probability"] <= 0
         ):
-            raise _failure(f"{method} answers {caption}")
-
-
-def _steps_agree(answer: dict) -> bool:
-    """Whether the caller's steps give the tokens of `greedy`."""
-    greedy, stepped = _Result.of_answer(answer[GREEDY]), answer[STEP]
-    return tuple(stepped["tokens"]) == greedy.tokens and bool(
-        np.isclose(
-            stepped["log_probability"], greedy.log_probability, rtol=1e-3
-        )
-    )
+            raise _failure(f"{method} answers {outputs}")
 
 
 def _agreement(
+    device: TFLiteCaptioner,
     captioner: WorkdirCaptioner,
     decoding: Decoding,
     photos: Sequence[Photo],
@@ -256,22 +219,26 @@ def _agreement(
     pairs = {}
     for method in (GREEDY, BEAM):
         settings = dataclasses.replace(decoding, method=method)
-        captions = captioner.stream(photos, **dataclasses.asdict(settings))
-        vocabulary = captioner.caption_generator.vocabulary
-        pairs[method] = [
-            (_Result.of_answer(a[method]), _Result.of_caption(c, vocabulary))
-            for a, c in zip(answers, captions, strict=True)
-        ]
-    equal = [(a, b) for a, b in pairs[BEAM] if a.equals(b)]
+        expected = captioner.stream(photos, **dataclasses.asdict(settings))
+        captions = (device.parse(answer[method]) for answer in answers)
+        pairs[method] = list(zip(captions, expected, strict=True))
+    equal = [(a, b) for a, b in pairs[BEAM] if _are_equal(a, b)]
     words = sum(
         x == y
         for a, b in pairs[BEAM]
-        for x, y in zip(a.tokens, b.tokens, strict=False)
+        for x, y in zip(a.words, b.words, strict=False)
     )
-    longest = sum(max(len(a.tokens), len(b.tokens)) for a, b in pairs[BEAM])
+    longest = sum(max(len(a.words), len(b.words)) for a, b in pairs[BEAM])
+    steps = [
+        tuple(device.vocabulary.decode(answer[STEP]["tokens"])) == greedy.words
+        and np.isclose(
+            answer[STEP]["log_probability"], greedy.log_probability, rtol=1e-3
+        )
+        for answer, (greedy, _) in zip(answers, pairs[GREEDY], strict=True)
+    ]
     return Agreement(
         photos=len(photos),
-        greedy=float(np.mean([a.equals(b) for a, b in pairs[GREEDY]])),
+        greedy=float(np.mean([_are_equal(a, b) for a, b in pairs[GREEDY]])),
         beam=len(equal) / len(photos),
         words=words / max(longest, 1),
         attention=max(
@@ -282,8 +249,12 @@ def _agreement(
             (abs(a.log_probability - b.log_probability) for a, b in equal),
             default=0.0,
         ),
-        steps=float(np.mean([_steps_agree(answer) for answer in answers])),
+        steps=float(np.mean(steps)),
     )
+
+
+def _are_equal(one: Caption, other: Caption) -> bool:
+    return (one.words, one.finished) == (other.words, other.finished)
 
 
 def _check_exact(name: str, agreement: Agreement) -> None:
@@ -299,7 +270,9 @@ def _check_annotations(answers, squares, captioner: WorkdirCaptioner) -> None:
     encoded = captioner.encoder.model.predict_on_batch(squares)
     model = captioner.caption_generator.captioner
     expected = np.asarray(model.encode(encoded))
-    actual = np.stack([answer[ENCODE]["annotations"] for answer in answers])
+    actual = np.concatenate(
+        [answer[ENCODE]["annotations"] for answer in answers]
+    )
     difference = _difference(actual, expected)
     if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise _failure(f"its annotations differ by {difference:.2g}")

@@ -42,13 +42,13 @@ def _answers(path: str, squares: np.ndarray) -> list[dict]:
     captioner = TFLiteCaptioner(path)
     answers = []
     for square in squares:
-        answer = {}
-        for name in (GREEDY, BEAM, ENCODE):
-            run = captioner.interpreter.get_signature_runner(name)
-            outputs = run(image=square[None])
-            answer[name] = {key: value[0] for key, value in outputs.items()}
-        annotations = answer[ENCODE]["annotations"][None]
-        answer[STEP] = greedy_by_steps(captioner, annotations)
+        answer = {
+            name: captioner.interpreter.get_signature_runner(name)(
+                image=square[None]
+            )
+            for name in (GREEDY, BEAM, ENCODE)
+        }
+        answer[STEP] = greedy_by_steps(captioner, **answer[ENCODE])
         answers.append(answer)
     return answers
 

@@ -1,5 +1,6 @@
 """Captions photos with a TFLite file; needs no TensorFlow and no Keras."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 
@@ -59,14 +60,16 @@ class TFLiteCaptioner(PhotoCaptioner):
             )
         run = self.interpreter.get_signature_runner(asked.method)
         for photo in photos:
-            yield self._caption(run(image=self.image_of(photo)), photo)
+            caption = self.parse(run(image=self.image_of(photo)))
+            yield dataclasses.replace(caption, photo=photo)
 
     def image_of(self, photo: Photo) -> np.ndarray:
         """Returns a photo as the model takes it, uint8 `(1, S, S, 3)`."""
         size, resize_mode = self.settings.image_size, self.settings.resize_mode
         return fit_image(load_image(photo), size, resize_mode)[None]
 
-    def _caption(self, outputs: dict[str, np.ndarray], photo: Photo) -> Caption:
+    def parse(self, outputs: dict[str, np.ndarray]) -> Caption:
+        """Returns the caption in the outputs of `greedy` or `beam`."""
         settings = self.settings
         length = int(outputs["length"][0])
         attention = outputs["attention"][0, :length]
@@ -78,7 +81,6 @@ class TFLiteCaptioner(PhotoCaptioner):
             finished=bool(outputs["finished"][0]),
             attention=attention.reshape(-1, settings.rows, settings.columns),
             gate=outputs["gate"][0, :length],
-            photo=photo,
             resize_mode=settings.resize_mode,
             locations=peaks if settings.context_mode == "peak" else None,
         )

@@ -1,13 +1,17 @@
 """A captioner that was really trained, for a moment, and exported."""
 
+import contextlib
 import dataclasses
 import fcntl
+import io
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 
 import pytest
+from absl.flags import FLAGS
 
 from tests.conftest import ROOT
 
@@ -45,6 +49,26 @@ def run_command(module: str, *arguments: str, **options):
         text=True,
         timeout=600,
         **options,
+    )
+
+
+def call_command(module: str, *arguments: str):
+    """The same in this process, which has imported TensorFlow already."""
+    output, errors = io.StringIO(), io.StringIO()
+    argv, sys.argv = sys.argv, [module, *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(output):
+            with contextlib.redirect_stderr(errors):
+                runpy.run_module(f"show_attend_tell.{module}", None, "__main__")
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    finally:
+        sys.argv = argv
+        defined = FLAGS.flags_by_module_dict().get(module, ())
+        FLAGS.remove_flag_values({flag.name: flag for flag in defined})
+    return subprocess.CompletedProcess(
+        module, code, output.getvalue(), errors.getvalue()
     )
 
 
@@ -86,7 +110,7 @@ def exported(trained, tmp_path_factory):
 
     def make(folder):
         output = folder / "scenes"
-        done = run_command(
+        done = call_command(
             "export",
             f"--workdir={trained}",
             f"--output={output}",

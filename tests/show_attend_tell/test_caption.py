@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pipelines.sources.scenes import load_scenes
-from tests.show_attend_tell.conftest import run_command
+from tests.show_attend_tell.conftest import call_command
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def photos(tmp_path):
     deep = np.asarray(photo.convert("L")).astype(np.uint16) * 257
     Image.fromarray(deep).save(folder / "sixteen.png")
     Image.new("RGB", (1, 1), "red").save(folder / "one.png")
-    whole = (folder / "plain.jpg").read_bytes()
-    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    complete = (folder / "plain.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(complete[: len(complete) // 2])
     (folder / "words.jpg").write_text("no image")
     (folder / "empty.png").write_bytes(b"")
     (folder / "notes.txt").write_text("not looked at")
@@ -47,7 +47,7 @@ def test_captions_what_can_be_read_and_names_the_rest(
     trained, photos, tmp_path
 ):
     pictures = tmp_path / "pictures"
-    done = run_command(
+    done = call_command(
         "caption",
         f"--workdir={trained}",
         f"--attention={pictures}",
@@ -75,7 +75,7 @@ def test_scenes_from_files_are_captioned_as_in_training(trained, tmp_path):
     for image in load_scenes(0, 0, 12, 0).images:
         (folder / f"{image.id}.png").write_bytes(image.read())
     output = tmp_path / "captions.json"
-    done = run_command(
+    done = call_command(
         "caption", f"--workdir={trained}", f"--output={output}", str(folder)
     )
     assert done.returncode == 0, done.stderr
@@ -95,7 +95,7 @@ def test_scenes_from_files_are_captioned_as_in_training(trained, tmp_path):
 def test_writes_every_hypothesis_to_csv(trained, photos, tmp_path):
     output = tmp_path / "captions.csv"
     photo = str(photos / "plain.png")
-    done = run_command(
+    done = call_command(
         "caption",
         f"--workdir={trained}",
         f"--output={output}",
@@ -122,14 +122,14 @@ def test_files_that_do_not_belong_together_are_refused(
     words = (copy / "vocabulary.txt").read_text().replace("red", "rot")
     (copy / "vocabulary.txt").write_text(words)
     photo = str(photos / "plain.png")
-    done = run_command("caption", f"--workdir={copy}", photo)
+    done = call_command("caption", f"--workdir={copy}", photo)
     assert done.returncode == 1
     assert "vocabulary.txt" in done.stderr
     (copy / "best.keras").write_bytes(b"no model")
-    done = run_command("caption", f"--workdir={copy}", photo)
+    done = call_command("caption", f"--workdir={copy}", photo)
     assert done.returncode == 1
     assert "best.keras cannot be loaded" in done.stderr
-    done = run_command("caption", f"--workdir={tmp_path}", photo)
+    done = call_command("caption", f"--workdir={tmp_path}", photo)
     assert done.returncode == 1
     assert "show_attend_tell.train" in done.stderr
     assert "Traceback" not in done.stderr

@@ -66,12 +66,14 @@ class CSession:
         return [_array(ctypes.c_void_p(tensor)) for tensor in fetched]
 
     def _outputs(self, names):
-        found = []
+        ports = []
         for name in names:
             operation, _, index = name.partition(":")
-            place = _lib.TF_GraphOperationByName(self.graph, operation.encode())
-            found.append(_Output(place, int(index)))
-        return (_Output * len(found))(*found)
+            address = _lib.TF_GraphOperationByName(
+                self.graph, operation.encode()
+            )
+            ports.append(_Output(address, int(index)))
+        return (_Output * len(ports))(*ports)
 
     def _check(self):
         if _lib.TF_GetCode(self.status):
@@ -87,12 +89,12 @@ def _tensor(array):
     tensor = _lib.TF_AllocateTensor(
         kind, shape, array.ndim, ctypes.c_size_t(size)
     )
-    place = _lib.TF_TensorData(ctypes.c_void_p(tensor))
+    address = _lib.TF_TensorData(ctypes.c_void_p(tensor))
     if not strings:
-        ctypes.memmove(place, np.ascontiguousarray(array).ctypes.data, size)
+        ctypes.memmove(address, np.ascontiguousarray(array).ctypes.data, size)
         return tensor
     for n, value in enumerate(array.ravel().tolist()):
-        string = ctypes.c_void_p(place + n * _STRING)
+        string = ctypes.c_void_p(address + n * _STRING)
         _lib.TF_StringInit(string)
         _lib.TF_StringCopy(string, value, ctypes.c_size_t(len(value)))
     return tensor
@@ -101,11 +103,11 @@ def _tensor(array):
 def _array(tensor):
     rank, kind = _lib.TF_NumDims(tensor), _lib.TF_TensorType(tensor)
     shape = [_lib.TF_Dim(tensor, axis) for axis in range(rank)]
-    place = _lib.TF_TensorData(tensor)
+    address = _lib.TF_TensorData(tensor)
     if kind == _STRINGS:
         strings = []
         for n in range(math.prod(shape)):
-            string = ctypes.c_void_p(place + n * _STRING)
+            string = ctypes.c_void_p(address + n * _STRING)
             strings.append(
                 ctypes.string_at(
                     _lib.TF_StringGetDataPointer(string),
@@ -114,5 +116,5 @@ def _array(tensor):
             )
         return np.array(strings, object).reshape(shape)
     dtype = np.dtype(tf.as_dtype(kind).as_numpy_dtype)
-    data = ctypes.string_at(place, math.prod(shape) * dtype.itemsize)
+    data = ctypes.string_at(address, math.prod(shape) * dtype.itemsize)
     return np.frombuffer(data, dtype).reshape(shape)

@@ -27,11 +27,11 @@ def encoder(name="small_encoder"):
     pixels = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(images)
     # Linear, so that the converter could melt the scale into it.
     convolution = keras.layers.Conv2D(D, PATCH, PATCH, use_bias=False)
-    found = keras.layers.Reshape((L, D))(convolution(pixels))
+    annotations = keras.layers.Reshape((L, D))(convolution(pixels))
     convolution.set_weights([kernel()])
     return Encoder(
         "small", "conv", SIZE, (1, L), D, "0" * 64,
-        keras.Model(images, found, name=name), "x / 127.5 - 1",
+        keras.Model(images, annotations, name=name), "x / 127.5 - 1",
     )  # fmt: skip
 
 
@@ -40,8 +40,10 @@ def annotations_of(square):
     pixels = square.astype(np.float64) / 127.5 - 1
     rows, columns = PATCH
     patches = pixels.reshape(rows, L, columns, 3).transpose(1, 0, 2, 3)
-    found = patches.reshape(L, -1) @ kernel().astype(np.float64).reshape(-1, D)
-    return SCALE * found
+    annotations = patches.reshape(L, -1) @ kernel().astype(np.float64).reshape(
+        -1, D
+    )
+    return SCALE * annotations
 
 
 def captioner(decoding=DECODING, resize_mode="squash", **arguments):

@@ -3,10 +3,10 @@
 import functools
 import io
 
-import keras
 import pytest
 from PIL import Image
 
+from show_attend_tell.exporting.archive import write_archive
 from show_attend_tell.exporting.saved_model_signatures import signatures
 from show_attend_tell.exporting.tflite import export_tflite
 from show_attend_tell.inference.caption_generator import CaptionGenerator
@@ -71,12 +71,8 @@ def test_tflite_captions_equal_those_of_keras(attention, tmp_path):
 def test_saved_model_captions_equal_those_of_keras(tmp_path):
     captioner = captioner_with(ScaledDotProductAttention)
     photos = [encoded(square) for square in small.squares(8)]
-    archive = keras.export.ExportArchive()
-    for name, (function, spec) in signatures(
-        captioner, captioner.decoding
-    ).items():
-        archive.add_endpoint(name, function, [spec])
-    archive.write_out(tmp_path / "1", verbose=False)
+    functions = signatures(captioner, captioner.decoding)
+    write_archive(tmp_path / "1", functions)
     with SavedModelSession(tmp_path / "1") as session:
         answer = session("n_best", images=photos)
     expected = captioner.caption(photos)

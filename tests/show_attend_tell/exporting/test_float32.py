@@ -1,4 +1,4 @@
-"""What was trained in mixed precision computes in float32 on devices."""
+"""A captioner trained in mixed precision is converted to float32."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from tests.show_attend_tell.exporting import small
 from tests.show_attend_tell.test_model import D, L
 
 
-def test_it_says_what_the_equations_say():
+def test_captions_are_those_of_the_equations():
     mixed = small.captioner(dtype="mixed_float16")
     captioner = in_float32(mixed)
     assert (
@@ -24,15 +24,17 @@ def test_it_says_what_the_equations_say():
         # In float16 the oracle would be missed by a thousandth.
         oracle = plain.Oracle(model, small.annotations_of(square))
         given = small.annotations_of(square) / small.SCALE
-        said = decode(model, given[None].astype("float32"), small.DECODING)
+        captions = decode(model, given[None].astype("float32"), small.DECODING)
         expected = plain.beam(oracle, small.DECODING)[:1]
-        plain.assert_captions(said, 0, expected, small.DECODING, oracle)
+        plain.assert_captions(captions, 0, expected, small.DECODING, oracle)
         np.testing.assert_allclose(
-            said.log_probability[0, 0], expected[0].log_probability, atol=1e-5
+            captions.log_probability[0, 0],
+            expected[0].log_probability,
+            atol=1e-5,
         )
 
 
-def test_so_does_the_part_of_the_encoder_that_learns():
+def test_the_fine_tuned_part_of_the_encoder_is_converted_too():
     features = keras.Input((L, 7))
     dense = keras.layers.Dense(D, dtype="mixed_float16", name="dense")
     grid = keras.layers.Reshape((1, L, D))(dense(features))
@@ -47,9 +49,9 @@ def test_so_does_the_part_of_the_encoder_that_learns():
     )
     given = np.random.default_rng(0).normal(size=(1, L, 7)).astype("float32")
     kernel, bias = (np.asarray(w) for w in dense.weights)
-    found = in_float32(captioner).caption_generator.captioner.encode(given)
-    np.testing.assert_allclose(found, given @ kernel + bias, atol=1e-6)
-    assert np.abs(model.encode(given) - found).max() > 1e-5
+    actual = in_float32(captioner).caption_generator.captioner.encode(given)
+    np.testing.assert_allclose(actual, given @ kernel + bias, atol=1e-6)
+    assert np.abs(model.encode(given) - actual).max() > 1e-5
 
 
 def test_what_computes_in_float32_stays():

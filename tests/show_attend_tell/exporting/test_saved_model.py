@@ -1,9 +1,8 @@
-"""The export answers as the captioner does, where servers run it."""
+"""A SavedModel answers as its captioner, where servers run it."""
 
 import os
 import pathlib
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +11,7 @@ from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting import saved_model, saved_model_validation
+from show_attend_tell.exporting.archive import write_archive
 from show_attend_tell.exporting.saved_model import export_saved_model, versions
 from show_attend_tell.exporting.saved_model_signatures import signatures
 from show_attend_tell.inference.saved_model_session import SavedModelSession
@@ -48,9 +48,9 @@ def expected(keras_captioner, photos):
 
 def assert_answers(answer, n, caption, vocabulary):
     """Compares an answer of `n_best` with Keras's captions of an image."""
-    said = (caption, *caption.alternatives)
-    assert len(said) == H
-    for h, one in enumerate(said):
+    captions = (caption, *caption.alternatives)
+    assert len(captions) == H
+    for h, one in enumerate(captions):
         assert answer["caption"][n, h].decode() == one.text
         tokens = vocabulary.encode(one.text)[1 : None if one.finished else -1]
         length = len(one.words)
@@ -72,12 +72,12 @@ def assert_answers(answer, n, caption, vocabulary):
             )
 
 
-def test_what_signatures_say_they_take_and_give(exported):
+def test_signatures_have_their_names_and_shapes(exported):
     with SavedModelSession(exported) as session:
-        found = {
+        actual = {
             name: (
                 [*one.inputs],
-                {out: session.shape(name, out) for out in one.outputs},
+                {output: session.shape(name, output) for output in one.outputs},
             )
             for name, one in session.signatures.items()
         }
@@ -85,7 +85,7 @@ def test_what_signatures_say_they_take_and_give(exported):
     several = {name: (None, H, *shape) for name, shape in SHAPES.items()}
     valid = {"valid": (None,)}
     of_images = valid | {"resize_mode": (None,)}
-    assert found == {
+    assert actual == {
         "serving_default": (["images"], best | of_images),
         "n_best": (["images"], several | of_images),
         "from_annotations": (["annotations"], several),
@@ -93,55 +93,57 @@ def test_what_signatures_say_they_take_and_give(exported):
     }
 
 
-def test_a_fresh_process_says_what_keras_says(
+def test_captions_in_a_fresh_process_equal_those_of_keras(
     exported, keras_captioner, photos, expected
 ):
     vocabulary = keras_captioner.caption_generator.vocabulary
     requests = [("n_best", {"images": photos})]
     requests += [("n_best", {"images": [photo]}) for photo in photos[::5]]
-    together, *alone = saved_model_validation.fresh_answers(
+    together, *single = saved_model_validation.fresh_answers(
         str(exported), requests
     )
     assert together["valid"].all()
     for n, caption in enumerate(expected):
         assert_answers(together, n, caption, vocabulary)
-    for answer, caption in zip(alone, expected[::5], strict=True):
+    for answer, caption in zip(single, expected[::5], strict=True):
         assert_answers(answer, 0, caption, vocabulary)
 
 
-def test_the_servers_own_loader_says_the_same(exported, photos, expected):
+def test_captions_in_the_loader_of_servers_are_the_same(
+    exported, photos, expected
+):
     with SavedModelSession(exported) as session:
         signature = session.signatures["serving_default"]
     outputs = ["caption", "valid", "attention"]
     session = CSession(exported)
-    found = session.run(
+    actual = session.run(
         {signature.inputs["images"].name: np.array(photos, object)},
         [signature.outputs[name].name for name in outputs],
     )
-    texts, valid, attention = found
+    texts, valid, attention = actual
     assert [text.decode() for text in texts] == [one.text for one in expected]
     assert valid.all()
-    for found, one in zip(attention, expected, strict=True):
+    for actual, one in zip(attention, expected, strict=True):
         np.testing.assert_allclose(
-            found[: len(one.words)], one.attention, rtol=0, atol=1e-5
+            actual[: len(one.words)], one.attention, rtol=0, atol=1e-5
         )
 
 
-def test_undecodable_images_are_told_and_change_no_other(exported, photos):
+def test_undecodable_images_are_marked_and_change_no_other(exported, photos):
     bad = list(undecodable().values())
     good = photos[: len(bad)]
     with SavedModelSession(exported) as session:
         mixed = [x for pair in zip(good, bad, strict=True) for x in pair]
         answer = session("serving_default", images=mixed)
-        alone = session("serving_default", images=good)
+        single = session("serving_default", images=good)
         encoded = session("encode", images=bad)
     assert not encoded["valid"].any() and not encoded["annotations"].any()
     np.testing.assert_array_equal(answer["valid"], [True, False] * len(bad))
     for name, values in answer.items():
         if values.dtype.kind == "f":
-            np.testing.assert_allclose(values[::2], alone[name], atol=1e-5)
+            np.testing.assert_allclose(values[::2], single[name], atol=1e-5)
         else:
-            np.testing.assert_array_equal(values[::2], alone[name])
+            np.testing.assert_array_equal(values[::2], single[name])
         nothing = {"caption": b"", "locations": -1}.get(name, 0)
         if name == "resize_mode":  # It is the model's, whatever the image.
             continue
@@ -172,7 +174,7 @@ def contents(folder):
     }
 
 
-def test_versions_that_are_there_stay(untrained, tmp_path, monkeypatch):
+def test_existing_versions_stay(untrained, tmp_path, monkeypatch):
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "saved_model.pb").write_bytes(b"served")
     (tmp_path / "9.tmp-123").mkdir()  # Of an export that was killed.
@@ -220,9 +222,8 @@ def test_operations_that_servers_lack_are_refused(untrained, tmp_path):
     inner = tf.function(tf.size, jit_compile=True)
     takes = tf.TensorSpec((None,), tf.float32, "images")
     for name, function in (("python", python), ("xla", compiled)):
-        archive = keras.export.ExportArchive()
-        archive.add_endpoint("serving_default", function, [takes])
-        archive.write_out(tmp_path / name, verbose=False)
+        endpoint = {"serving_default": (function, [takes])}
+        write_archive(tmp_path / name, endpoint)
         with pytest.raises(UserError, match="PyFunc|XLA"):
             saved_model_validation.check(
                 str(tmp_path / name), untrained, untrained.decoding
@@ -232,6 +233,6 @@ def test_operations_that_servers_lack_are_refused(untrained, tmp_path):
 @pytest.mark.parametrize(
     "decoding", [Decoding("sample"), Decoding("greedy", context_mode="sampled")]
 )
-def test_chance_is_refused(untrained, decoding):
+def test_random_decoding_is_refused(untrained, decoding):
     with pytest.raises(UserError, match="--method=beam or greedy"):
         signatures(untrained, decoding)

@@ -1,4 +1,4 @@
-"""A file for devices says what the paper's equations say."""
+"""A TFLite captioner computes the paper's equations."""
 
 import os
 
@@ -14,6 +14,7 @@ from pipelines.vocabulary import END
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.ensemble import Ensemble
 from show_attend_tell.exporting import tflite
+from show_attend_tell.exporting.archive import write_archive
 from show_attend_tell.exporting.tflite import export_tflite
 from show_attend_tell.exporting.tflite_signatures import tflite_signatures
 from show_attend_tell.exporting.tflite_validation import (
@@ -42,7 +43,7 @@ def device(device_file):
 
 @pytest.fixture(scope="module")
 def oracles():
-    """Squares, and for each what the equations say of it, in NumPy."""
+    """Squares, each with its oracle in NumPy."""
     captioner = small.captioner().caption_generator.captioner
     squares = small.squares(8)
     return [
@@ -56,7 +57,7 @@ def asked(device, signature, **inputs):
 
 
 def test_signatures_have_the_names_and_fixed_shapes(device):
-    said = {
+    captions = {
         "tokens": ((1, W), "int32"), "length": ((1,), "int32"),
         "finished": ((1,), "int32"), "log_probability": ((1,), "float32"),
         "score": ((1,), "float32"), "attention": ((1, W, L), "float32"),
@@ -65,29 +66,29 @@ def test_signatures_have_the_names_and_fixed_shapes(device):
     image = {"image": ((1, small.SIZE, small.SIZE, 3), "uint8")}
     annotations = {"annotations": ((1, L, D), "float32")}
     state = {name: ((1, U), "float32") for name in ("hidden", "cell")}
-    known = {
+    constant = {
         "scaled": ((1, L, D), "float32"), "keys": ((1, L, A), "float32")
     }  # fmt: skip
     step = {"log_probabilities": ((1, V), "float32"), **state}
     step |= {"attention": ((1, L), "float32"), "gate": ((1, 1), "float32")}
     expected = {
-        "greedy": (image, said),
-        "beam": (image, said),
+        "greedy": (image, captions),
+        "beam": (image, captions),
         "encode": (image, annotations),
-        "start": (annotations, state | known),
-        "step": ({"token": ((1,), "int32")} | state | known, step),
+        "start": (annotations, state | constant),
+        "step": ({"token": ((1,), "int32")} | state | constant, step),
     }
     assert set(device.interpreter.get_signature_list()) == set(expected)
     for name, wanted in expected.items():
         run = device.interpreter.get_signature_runner(name)
-        found = tuple(
+        actual = tuple(
             {
                 key: (tuple(one["shape"]), np.dtype(one["dtype"]).name)
                 for key, one in details.items()
             }
             for details in (run.get_input_details(), run.get_output_details())
         )
-        assert found == wanted, name
+        assert actual == wanted, name
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam"])
@@ -95,30 +96,30 @@ def test_captions_are_those_of_the_equations(device, oracles, method):
     lengths = set()
     for square, oracle in oracles:
         if method == "beam":
-            said = plain.beam(oracle, small.DECODING)[0]
+            captions = plain.beam(oracle, small.DECODING)[0]
         else:
-            said = plain.greedy(oracle, small.DECODING)
-        found = asked(device, method, image=square[None])
-        words = [word for word in said.words if word != END]
+            captions = plain.greedy(oracle, small.DECODING)
+        actual = asked(device, method, image=square[None])
+        words = [word for word in captions.words if word != END]
         rest = [0] * (W - len(words))
-        assert found["tokens"][0].tolist() == words + rest
-        assert found["length"] == len(words)
-        assert bool(found["finished"][0]) == said.finished
+        assert actual["tokens"][0].tolist() == words + rest
+        assert actual["length"] == len(words)
+        assert bool(actual["finished"][0]) == captions.finished
         np.testing.assert_allclose(
-            found["log_probability"], said.log_probability, atol=1e-4
+            actual["log_probability"], captions.log_probability, atol=1e-4
         )
         np.testing.assert_allclose(
-            found["score"], said.score(small.DECODING), atol=1e-4
+            actual["score"], captions.score(small.DECODING), atol=1e-4
         )
         n = len(words)
         np.testing.assert_allclose(
-            found["attention"][0, :n],
+            actual["attention"][0, :n],
             oracle.attention(tuple(words)).reshape(n, L),
             atol=1e-5,
         )
-        assert not found["attention"][0, n:].any()
-        assert not found["gate"][0, n:].any()
-        lengths.add((n, said.finished))
+        assert not actual["attention"][0, n:].any()
+        assert not actual["gate"][0, n:].any()
+        lengths.add((n, captions.finished))
     assert len(lengths) > 2
     # A beam seldom ends without one that ends.
     assert method == "beam" or {end for _, end in lengths} == {True, False}
@@ -135,13 +136,13 @@ def test_annotations_and_steps_are_those_of_the_equations(device, oracles):
         np.testing.assert_allclose(
             state["scaled"][0], scaled, rtol=1e-5, atol=1e-5
         )
-        known = {name: state[name] for name in ("scaled", "keys")}
+        constant = {name: state[name] for name in ("scaled", "keys")}
         token, words = 1, ()
         for _ in range(3):
             carried = {name: state[name] for name in ("hidden", "cell")}
             state = asked(
                 device, "step", token=np.array([token], np.int32),
-                **carried, **known,
+                **carried, **constant,
             )  # fmt: skip
             expected, attention = oracle.predict(words)
             log_p = state["log_probabilities"][0]
@@ -155,13 +156,13 @@ def test_annotations_and_steps_are_those_of_the_equations(device, oracles):
             words = (*words, token)
 
 
-def test_all_that_it_needs_are_builtin_operations(device_file):
-    found = operations(device_file)
-    assert {"WHILE", "CONV_2D", "TOPK_V2"} <= found
-    assert not found & {"CUSTOM", "VAR_HANDLE"}
+def test_all_operations_are_builtin(device_file):
+    actual = operations(device_file)
+    assert {"WHILE", "CONV_2D", "TOPK_V2"} <= actual
+    assert not actual & {"CUSTOM", "VAR_HANDLE"}
 
 
-def test_the_tail_tells_what_a_host_has_to_know(device_file):
+def test_the_tail_holds_what_a_host_needs(device_file):
     settings, vocabulary = read_tail(device_file)
     assert vocabulary.words[4:] == tuple(small.WORDS)
     assert settings.decoding == small.DECODING
@@ -189,10 +190,10 @@ def test_8_bit_files_are_smaller_and_mostly_agree(device_file, tmp_path):
     seen = [small.annotations_of(square) for square in small.squares(16)]
     least, most = np.min(seen), np.max(seen)
     for square in small.squares(20):
-        found = small.SCALE * run(image=square[None])["annotations"][0]
+        actual = small.SCALE * run(image=square[None])["annotations"][0]
         expected = np.clip(small.annotations_of(square), least, most)
         # 8 bits, of pixels, weights and results: a few parts in 256.
-        apart = np.abs(found - expected).max()
+        apart = np.abs(actual - expected).max()
         assert 0 < apart < 0.02 * (most - least)
 
 
@@ -202,21 +203,21 @@ def convolutions_of(path):
 
     names = {v: k.lower() for k, v in vars(schema.TensorType).items()}
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
-    found = [
+    actual = [
         names[graph.tensors[operator.outputs[0]].type]
         for graph in model.subgraphs
         for operator in graph.operators
         if model.operatorCodes[operator.opcodeIndex].builtinCode
         == schema.BuiltinOperator.CONV_2D
     ]
-    assert len(found) == 3  # greedy, beam, encode
+    assert len(actual) == 3  # greedy, beam, encode
     assert not any(buffer.offset for buffer in model.buffers)
-    return set(found)
+    return set(actual)
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("precision", ["float16", "dynamic"])
-def test_other_precisions_are_checked_and_told(precision, tmp_path):
+def test_other_precisions_are_checked_and_reported(precision, tmp_path):
     path, agreements = export_tflite(
         small.captioner(), tmp_path / "small.tflite", precision=precision
     )
@@ -228,29 +229,29 @@ def test_other_precisions_are_checked_and_told(precision, tmp_path):
 
 
 @pytest.mark.proof
-def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
+def test_the_fine_tuned_part_of_the_encoder_is_exported(tmp_path):
     """`--finetune`: it lies in the captioner, behind pixels."""
     frozen = build_encoder("scenes", "pixels")
     pixels = keras.Input((frozen.grid[0] ** 2, 3))
     grid = keras.layers.Reshape((*frozen.grid, 3))(pixels)
-    found = keras.layers.Conv2D(D, 56, 56, activation="relu")(
+    actual = keras.layers.Conv2D(D, 56, 56, activation="relu")(
         keras.layers.Rescaling(1 / 255)(grid)
     )
     captioner = plain.varied_captioner(
-        encoder=keras.Model(pixels, found, name="encoder")
+        encoder=keras.Model(pixels, actual, name="encoder")
     )
     vocabulary = small.captioner().caption_generator.vocabulary
     caption_generator = CaptionGenerator(
         captioner, vocabulary, (112, 112), "squash"
     )
-    whole = WorkdirCaptioner(
+    complete = WorkdirCaptioner(
         frozen, caption_generator, Decoding("greedy", max_words=4)
     )
     photos = [str(tmp_path / f"{n}.png") for n in range(3)]
     for photo, square in zip(photos, small.squares(3), strict=True):
         Image.fromarray(square).save(photo)
     path, agreements = export_tflite(
-        whole, tmp_path / "whole.tflite", photos=photos
+        complete, tmp_path / "whole.tflite", photos=photos
     )
     assert {name: one.photos for name, one in agreements.items()} == {
         "scenes": 16,
@@ -265,7 +266,7 @@ def test_a_part_of_the_encoder_that_learns_travels(tmp_path):
     assert annotations.shape == (1, 4, D)
 
 
-def test_what_is_there_stays(tmp_path, monkeypatch):
+def test_existing_files_stay(tmp_path, monkeypatch):
     there = tmp_path / "there.tflite"
     there.write_bytes(b"in use")
     with pytest.raises(UserError, match="stays as it is"):
@@ -303,13 +304,15 @@ def test_what_fails_its_check_leaves_nothing(
         ({"num_captions": 2}, "--num_captions=1"),
     ],
 )
-def test_chance_and_several_captions_are_refused(changes, message, tmp_path):
+def test_random_decoding_and_several_captions_are_refused(
+    changes, message, tmp_path
+):
     decoding = Decoding(**changes)
     with pytest.raises(UserError, match=message):
         tflite_signatures(small.captioner(), decoding)
 
 
-def test_what_devices_cannot_have_is_refused(tmp_path):
+def test_what_devices_cannot_run_is_refused(tmp_path):
     captioner = small.captioner()
     with pytest.raises(UserError, match="end in .tflite"):
         export_tflite(captioner, tmp_path / "model")
@@ -324,10 +327,7 @@ def test_what_devices_cannot_have_is_refused(tmp_path):
 
 def converted(tmp_path, functions, custom=False):
     """Writes a file of functions as the export does, without its checks."""
-    archive = keras.export.ExportArchive()
-    for name, (function, takes) in functions.items():
-        archive.add_endpoint(name, function, takes)
-    archive.write_out(tmp_path / "saved", verbose=False)
+    write_archive(tmp_path / "saved", functions)
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(tmp_path / "saved"), signature_keys=list(functions)
     )

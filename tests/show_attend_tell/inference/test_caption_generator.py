@@ -1,4 +1,4 @@
-"""Three lines to a caption, from whatever a photo is."""
+"""Captioning photos with a trained run, and loading its models."""
 
 import io
 import json
@@ -30,7 +30,8 @@ def files():
 
 @pytest.fixture(scope="module")
 def captions(captioner, files):
-    return captioner.caption(files)
+    """In batches, of which the last is padded."""
+    return captioner.caption(files, batch_size=2)
 
 
 def assert_same(one, other):
@@ -39,7 +40,7 @@ def assert_same(one, other):
     np.testing.assert_allclose(one.attention, other.attention, atol=1e-4)
 
 
-def test_a_caption_says_what_and_where(captions):
+def test_a_caption_has_words_scores_and_attention(captions):
     assert len(captions) == 5
     for caption in captions:
         assert caption.text == " ".join(caption.words)
@@ -56,7 +57,7 @@ def test_a_caption_says_what_and_where(captions):
         assert caption.alternatives == ()
 
 
-def test_whatever_a_photo_is_the_caption_is_the_same(
+def test_any_form_of_a_photo_gives_the_same_caption(
     captioner, files, captions, tmp_path
 ):
     path = tmp_path / "scene.png"
@@ -71,19 +72,12 @@ def test_whatever_a_photo_is_the_caption_is_the_same(
     ]
     for form in forms:
         assert_same(captioner.caption(form), captions[0])
-    for found in captioner.caption(forms):
-        assert_same(found, captions[0])
-
-
-def test_the_batch_does_not_matter(captioner, files, captions):
-    for found, expected in zip(
-        captioner.caption(files, batch_size=2), captions, strict=True
-    ):
-        assert_same(found, expected)
+    for actual in captioner.caption(forms, batch_size=2):
+        assert_same(actual, captions[0])
     assert captioner.caption([]) == []
 
 
-def test_it_draws_the_photo_that_was_given(captioner, files, tmp_path):
+def test_it_draws_the_photo_that_was_given(captioner, files):
     caption = captioner.caption(files[0])
     picture = caption.draw()
     assert picture.width > 300
@@ -93,23 +87,25 @@ def test_it_draws_the_photo_that_was_given(captioner, files, tmp_path):
 
 def test_hypotheses_come_best_first(captioner, files):
     best = captioner.caption(files[0], beam_width=4, num_captions=4)
-    said = [best, *best.alternatives]
-    assert len({one.words for one in said}) == 4
-    scores = [one.score for one in said]
+    several = [best, *best.alternatives]
+    assert len({one.words for one in several}) == 4
+    scores = [one.score for one in several]
     assert scores == sorted(scores, reverse=True)
-    assert all(isinstance(one.draw(files[0]), Image.Image) for one in said[1:])
+    assert all(
+        isinstance(one.draw(files[0]), Image.Image) for one in several[1:]
+    )
 
 
 @pytest.mark.proof
-def test_samples_follow_from_the_seed_and_the_place(captioner, files):
-    chance = {"method": "sample", "num_captions": 2, "temperature": 2.0}
-    several = captioner.caption(files, **chance)
+def test_samples_follow_from_the_seed_and_the_number(captioner, files):
+    sampling = {"method": "sample", "num_captions": 2, "temperature": 2.0}
+    several = captioner.caption(files, **sampling)
     for batch_size in (1, 3):
-        again = captioner.caption(files, batch_size, **chance)
+        again = captioner.caption(files, batch_size, **sampling)
         for one, other in zip(several, again, strict=True):
             assert_same(one, other)
             assert_same(one.alternatives[0], other.alternatives[0])
-    other_seed = captioner.caption(files, seed=1, **chance)
+    other_seed = captioner.caption(files, seed=1, **sampling)
     assert any(
         one.words != other.words
         for one, other in zip(several, other_seed, strict=True)
@@ -117,7 +113,7 @@ def test_samples_follow_from_the_seed_and_the_place(captioner, files):
 
 
 @pytest.mark.proof
-def test_words_said_from_one_place_show_it(captioner, files, captions):
+def test_words_from_one_location_show_it(captioner, files, captions):
     for mode in ("peak", "sampled"):
         caption = captioner.caption(files[0], context_mode=mode)
         assert len(caption.locations) == len(caption.words)
@@ -160,7 +156,7 @@ def test_what_is_no_photo_is_refused(captioner, photo):
         captioner.caption(photo)
 
 
-def test_settings_that_are_none_are_refused(captioner, files):
+def test_unknown_settings_are_refused(captioner, files):
     with pytest.raises(UserError, match="Received: width"):
         captioner.caption(files[0], width=3)
     with pytest.raises(UserError, match="--beam_width"):
@@ -176,38 +172,38 @@ def test_the_log_probability_is_of_this_caption(captioner, files):
         num_captions=30,
         length_penalty=0.0,
     )
-    said = [one, *one.alternatives]
-    total = sum(math.exp(c.log_probability) for c in said if c.finished)
+    several = [one, *one.alternatives]
+    total = sum(math.exp(c.log_probability) for c in several if c.finished)
     assert 0 < total <= 1 + 1e-6
-    assert one.log_probability == max(c.log_probability for c in said)
+    assert one.log_probability == max(c.log_probability for c in several)
 
 
-def test_an_ensemble_of_the_same_says_the_same(trained, files, captions):
+def test_an_ensemble_of_one_model_twice_is_that_model(trained, files, captions):
     together = show_attend_tell.load(str(trained), ensemble=[str(trained)])
-    for one, other in zip(captions, together.caption(files), strict=True):
+    for one, other in zip(captions, together.caption(files, 2), strict=True):
         assert_same(one, other)
 
 
 def test_models_that_do_not_belong_together_are_named(trained, tmp_path):
-    def told(path):
+    def error_of(path):
         with pytest.raises(UserError) as error:
             load_ensemble(str(trained), [str(path)])
         assert str(tmp_path) in str(error.value)
         return str(error.value)
 
-    alone = tmp_path / "alone" / "folder"
-    alone.mkdir(parents=True)
-    shutil.copy(trained / "best.keras", alone)
-    assert "with encoder.json" in told(alone / "best.keras")
+    folder = tmp_path / "without" / "metadata"
+    folder.mkdir(parents=True)
+    shutil.copy(trained / "best.keras", folder)
+    assert "with encoder.json" in error_of(folder / "best.keras")
     values = json.loads((trained / "encoder.json").read_text())
     other = tmp_path / "encoder.json"
     other.write_text(json.dumps({**values, "resize_mode": "crop"}))
     shutil.copy(trained / "best.keras", tmp_path / "other.keras")
-    assert "resize_mode" in told(tmp_path / "other.keras")
+    assert "resize_mode" in error_of(tmp_path / "other.keras")
     shutil.copy(trained / "encoder.json", other)
     load_ensemble(str(trained), [str(tmp_path / "other.keras")])
     small = Captioner(9, 2, 2, 2, vocabulary_digest="0" * 64)
     small.build({"annotations": (None, 4, 3), "tokens": (None, None, None)})
     small.save(tmp_path / "small.keras")
-    assert "other words" in told(tmp_path / "small.keras")
-    assert "cannot be loaded" in told(tmp_path / "nothing.keras")
+    assert "other words" in error_of(tmp_path / "small.keras")
+    assert "cannot be loaded" in error_of(tmp_path / "nothing.keras")

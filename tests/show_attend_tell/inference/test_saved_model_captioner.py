@@ -10,7 +10,7 @@ from PIL import Image
 import show_attend_tell
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
-from tests.show_attend_tell.conftest import run_command
+from tests.show_attend_tell.conftest import call_command
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def test_captions_are_those_of_the_trained_one(
     loaded, keras_captioner, tmp_path
 ):
     photos = forms(tmp_path)
-    found = loaded.caption(photos, batch_size=4)
+    actual = loaded.caption(photos, batch_size=4)
     expected = keras_captioner.caption(photos)
-    for photo, one, other in zip(photos, found, expected, strict=True):
+    for photo, one, other in zip(photos, actual, expected, strict=True):
         assert one.words == other.words
         assert one.finished == other.finished
         assert one.resize_mode == other.resize_mode and one.photo is photo
@@ -50,8 +50,8 @@ def test_captions_are_those_of_the_trained_one(
         np.testing.assert_allclose(one.attention, other.attention, atol=1e-5)
         texts = [a.text for a in one.alternatives]
         assert texts == [a.text for a in other.alternatives]
-    assert found[0].draw().size == expected[0].draw().size
-    assert loaded.caption(photos[0]).words == found[0].words
+    assert actual[0].draw().size == expected[0].draw().size
+    assert loaded.caption(photos[0]).words == actual[0].words
 
 
 def test_settings_of_the_export_stay(loaded, keras_captioner):
@@ -87,10 +87,10 @@ def test_the_command_captions_with_it(exported, trained, tmp_path):
     scene = load_scenes(0, 0, 1, 0).images[0].read()
     (tmp_path / "scene.png").write_bytes(scene)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    done = run_command("caption", f"--model={exported}", str(tmp_path))
+    done = call_command("caption", f"--model={exported}", str(tmp_path))
     assert done.returncode == 1
     assert "scene.png:" in done.stdout and "broken.png" in done.stderr
-    done = run_command(
+    done = call_command(
         "caption", f"--model={exported}", f"--workdir={trained}", str(tmp_path)
     )
     assert done.returncode == 1

@@ -72,7 +72,7 @@ def entries(output):
     return {line["id"]: line for line in lines}
 
 
-def assert_said(entry, expected):
+def assert_caption(entry, expected):
     assert entry["caption"] == expected.text
     assert entry["words"] == list(expected.words)
     assert entry["finished"] == expected.finished
@@ -88,7 +88,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_command(trained, photos):
-    """What a user gets, and what it is told."""
+    """What a user gets, and what it is printed."""
     output = photos.parent / "captions"
     done = run_command(
         "caption_many",
@@ -106,16 +106,16 @@ def by_command(trained, photos):
 def test_the_command_captions_as_the_captioner_does(
     captioner, photos, by_command
 ):
-    output, told = by_command
-    assert "12 captioned, 6 set aside" in told
-    found = entries(output)
-    bad = {id: line["error"] for id, line in found.items() if "error" in line}
+    output, printed = by_command
+    assert "12 captioned, 6 set aside" in printed
+    by_id = entries(output)
+    bad = {id: line["error"] for id, line in by_id.items() if "error" in line}
     assert bad.keys() == {*BAD, NO_UNICODE}
-    assert {*UNUSUAL_NAMES} < {*found}
-    good = [name for name in found if name not in bad]
-    said = captioner.caption([str(photos / name) for name in good])
-    for name, expected in zip(good, said, strict=True):
-        assert_said(found[name], expected)
+    assert {*UNUSUAL_NAMES} < {*by_id}
+    good = [name for name in by_id if name not in bad]
+    captions = captioner.caption([str(photos / name) for name in good])
+    for name, expected in zip(good, captions, strict=True):
+        assert_caption(by_id[name], expected)
     lines = (output / "errors.jsonl").read_text().split("\n")[:-1]
     assert {e["id"]: e["error"] for e in map(json.loads, lines)} == bad
     summary = json.loads((output / "summary.json").read_text())
@@ -128,17 +128,17 @@ def test_attention_and_alternatives(trained, captioner, photos, tmp_path):
         trained, tmp_path / "out", attention=True, decoding=settings
     )
     caption(work, photos / "scene*.png")
-    found = entries(tmp_path / "out")
-    assert len(found) == 5
-    paths = [str(photos / name) for name in found]
-    said = captioner.caption(paths, **settings)
-    for entry, expected in zip(found.values(), said, strict=True):
-        assert_said(entry, expected)
+    by_id = entries(tmp_path / "out")
+    assert len(by_id) == 5
+    paths = [str(photos / name) for name in by_id]
+    captions = captioner.caption(paths, **settings)
+    for entry, expected in zip(by_id.values(), captions, strict=True):
+        assert_caption(entry, expected)
         attention = np.array(entry["attention"])
         assert attention.shape == (len(entry["words"]), 14, 14)
         np.testing.assert_allclose(attention, expected.attention, atol=1e-4)
         (other,) = entry["alternatives"]
-        assert_said(other, expected.alternatives[0])
+        assert_caption(other, expected.alternatives[0])
 
 
 def test_a_failed_run_goes_on_and_ends_with_the_same_bytes(
@@ -174,11 +174,11 @@ def test_a_far_model_is_fetched(
         "far://model", "far://there", decoding={"method": "greedy"}
     )
     caption(work, "far://photos/*.png")
-    found = entries(tmp_path / "there")
-    assert len(found) == 5
-    for name, entry in found.items():
+    by_id = entries(tmp_path / "there")
+    assert len(by_id) == 5
+    for name, entry in by_id.items():
         path = str(photos / name)
-        assert_said(entry, captioner.caption(path, method="greedy"))
+        assert_caption(entry, captioner.caption(path, method="greedy"))
 
 
 def test_a_far_model_has_its_similar_photos(
@@ -200,10 +200,10 @@ def test_a_far_model_has_its_similar_photos(
     work = captioning("far://model", "far://there", decoding={"consensus": 4})
     caption(work, "far://photos/*.png")
     near = show_attend_tell.load(str(tmp_path / "model"))
-    found = entries(tmp_path / "there")
-    assert len(found) == 5
-    for name, entry in found.items():
-        assert_said(entry, near.caption(str(photos / name), consensus=4))
+    by_id = entries(tmp_path / "there")
+    assert len(by_id) == 5
+    for name, entry in by_id.items():
+        assert_caption(entry, near.caption(str(photos / name), consensus=4))
 
 
 def _all_but_scenes(folder, names):
@@ -214,9 +214,9 @@ def test_what_cannot_be_had_is_refused(trained, photos, tmp_path):
     images = images_of_glob(str(photos / "scene*.png"))
     with pytest.raises(UserError, match="folder that train wrote"):
         model_digest(str(tmp_path))
-    chance = captioning(trained, tmp_path, decoding={"method": "sample"})
+    sampling = captioning(trained, tmp_path, decoding={"method": "sample"})
     with pytest.raises(UserError, match="chance"):
-        chance.begin(images, 5)
+        sampling.begin(images, 5)
     unknown = captioning(trained, tmp_path, decoding={"width": 3})
     with pytest.raises(UserError, match="Received: width"):
         unknown.begin(images, 5)

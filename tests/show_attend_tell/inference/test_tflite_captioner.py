@@ -1,6 +1,7 @@
-"""Captions on a device, where there is no TensorFlow."""
+"""Captioning with a .tflite equals Keras and needs no TensorFlow."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -18,13 +19,14 @@ from pipelines.sources.scenes import load_scenes
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
 from show_attend_tell.inference.tflite_file import append_tail, read_tail
 from tests.conftest import ROOT
+from tests.show_attend_tell.conftest import call_command
 from tests.show_attend_tell.exporting import small
 
 pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
 
 HOST = ROOT / "examples" / "python" / "captioner.py"
 
-# Runs a program where these cannot be imported, and tells what was.
+# Runs a program where these cannot be imported, and prints what was.
 BLOCKED = """
 import runpy, sys, time
 sys.modules.update(dict.fromkeys({blocked}))  # None: an ImportError.
@@ -35,7 +37,7 @@ finally:
     print(sorted({{name.split(".")[0] for name in sys.modules}}))
 """
 HEAVY = ("tensorflow", "keras", "keras_hub", "keras_nlp")
-HEAVY += ("tensorflow_datasets",)
+HEAVY += ("tensorflow_datasets", "matplotlib", "jax", "torch")
 
 
 def run_without(blocked, run, *argv, isolated=False):
@@ -105,16 +107,16 @@ def cropping(device_file, tmp_path_factory):
     settings, vocabulary = read_tail(device_file)
     with open(device_file, "rb") as file:
         path.write_bytes(file.read())
-    changed = settings.__class__(**{**vars(settings), "resize_mode": "crop"})
-    append_tail(path, changed, vocabulary)
+    crop = dataclasses.replace(settings, resize_mode="crop")
+    append_tail(path, crop, vocabulary)
     return path
 
 
-def test_it_is_used_like_one_that_was_trained(device_file, expected, greedy):
+def test_captions_equal_those_of_keras(device_file, expected, greedy):
     loaded = show_attend_tell.load(str(device_file))
-    found = loaded.caption(list(expected))
-    assert len({one.text for one in found}) > 2
-    for one, (path, other) in zip(found, expected.items(), strict=True):
+    actual = loaded.caption(list(expected))
+    assert len({one.text for one in actual}) > 2
+    for one, (path, other) in zip(actual, expected.items(), strict=True):
         assert one.words == other.words and one.finished == other.finished
         assert one.photo == path and one.resize_mode == other.resize_mode
         assert one.locations is None and other.locations is None
@@ -124,8 +126,8 @@ def test_it_is_used_like_one_that_was_trained(device_file, expected, greedy):
             )
         np.testing.assert_allclose(one.attention, other.attention, atol=1e-5)
         np.testing.assert_allclose(one.gate, other.gate, atol=1e-5)
-    drawn = found[0].draw()
-    assert drawn.size == next(iter(expected.values())).draw().size
+    picture = actual[0].draw()
+    assert picture.size == next(iter(expected.values())).draw().size
     path, other = next(iter(greedy.items()))
     assert loaded.caption(path, method="greedy").words == other.words
 
@@ -150,21 +152,26 @@ def test_the_command_needs_no_tensorflow(
         f"--model={device_file}", f"--attention={pictures}", photos,
         tmp_path / "broken.png",
     )  # fmt: skip
-    said = dict(line.split(": ", 1) for line in lines)
-    assert said == {path: one.text for path, one in expected.items()}
+    captions = dict(line.split(": ", 1) for line in lines)
+    assert captions == {path: one.text for path, one in expected.items()}
     assert "broken.png" in done.stderr and done.returncode == 1
     assert "ai_edge_litert" in imported
     assert len(os.listdir(pictures)) == len(expected)
 
-    output = tmp_path / "captions.csv"
-    command(f"--model={device_file}", f"--output={output}", photos)
-    with open(output, newline="", encoding="utf-8") as file:
+
+def test_captions_are_written_to_files(device_file, photos, expected, tmp_path):
+    files = tmp_path / "captions.csv", tmp_path / "captions.json"
+    for path in files:
+        done = call_command(
+            "caption", f"--model={device_file}", f"--output={path}", photos
+        )
+        assert done.returncode == 0, done.stderr
+    captions = {path: one.text for path, one in expected.items()}
+    with open(files[0], newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert {row["file"]: row["caption"] for row in rows} == said
-    output = tmp_path / "captions.json"
-    command(f"--model={device_file}", f"--output={output}", photos)
-    entries = json.loads(output.read_text(encoding="utf-8"))
-    assert [entry["caption"] for entry in entries] == list(said.values())
+    assert {row["file"]: row["caption"] for row in rows} == captions
+    entries = json.loads(files[1].read_text(encoding="utf-8"))
+    assert [one["caption"] for one in entries] == list(captions.values())
 
 
 def test_the_command_starts_at_once(device_file, photos):
@@ -179,27 +186,24 @@ def test_the_command_starts_at_once(device_file, photos):
     )
 
 
-def test_mistakes_are_told_in_a_line(device_file, photos, tmp_path):
+def test_files_that_do_not_load_are_named(device_file, tmp_path):
     wrong = tmp_path / "wrong.tflite"
-    wrong.write_bytes(b"no model")
-    missing = tmp_path / "missing.tflite"
-    for path in (wrong, missing):
-        _, _, done = command(f"--model={path}", photos)
-        assert done.returncode == 1 and path.name in done.stderr
+    with pytest.raises(UserError, match="wrong.tflite"):
+        show_attend_tell.load(str(wrong))
     # A tail of ours behind a model that is damaged, or another's.
     settings, vocabulary = read_tail(device_file)
     wrong.write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))
     append_tail(wrong, settings, vocabulary)
-    _, _, done = command(f"--model={wrong}", photos)
-    assert done.returncode == 1 and "wrong.tflite" in done.stderr
+    with pytest.raises(UserError, match="wrong.tflite"):
+        TFLiteCaptioner(wrong)
     shutil.copy(device_file, wrong)
-    values = {**vars(settings), "columns": settings.columns + 1}
-    append_tail(wrong, settings.__class__(**values), vocabulary)
+    more = dataclasses.replace(settings, columns=settings.columns + 1)
+    append_tail(wrong, more, vocabulary)
     with pytest.raises(UserError, match="does not fit its captioner.json"):
         TFLiteCaptioner(wrong)
 
 
-def test_without_litert_it_says_what_to_install(device_file, photos):
+def test_without_litert_the_error_names_the_package(device_file, photos):
     module = 'run_module("show_attend_tell.caption", run_name="__main__")'
     _, _, done = run_without(
         ("ai_edge_litert",), module, "caption", f"--model={device_file}", photos
@@ -208,16 +212,15 @@ def test_without_litert_it_says_what_to_install(device_file, photos):
     assert "show-attend-tell[lite]" in done.stderr
 
 
-def test_the_file_to_copy_stands_alone(device_file, photos, expected, tmp_path):
-    """It says the words of the command, and imports three packages."""
+def test_the_file_to_copy_needs_three_packages(device_file, expected, tmp_path):
     shutil.copy(HOST, tmp_path / "captioner.py")
     lines, imported, _ = run_without(
         (*HEAVY, "absl", "pipelines", "show_attend_tell"),
         f'run_path({str(tmp_path / "captioner.py")!r}, run_name="__main__")',
         "captioner.py", device_file, *expected, isolated=True,
     )  # fmt: skip
-    said = dict(line.split(": ", 1) for line in lines)
-    assert said == {path: one.text for path, one in expected.items()}
+    captions = dict(line.split(": ", 1) for line in lines)
+    assert captions == {path: one.text for path, one in expected.items()}
     assert {"ai_edge_litert", "numpy", "PIL"} <= imported
 
 
@@ -234,17 +237,17 @@ def test_the_file_to_copy_streams_words_and_shows_attention(
     for path, expected in greedy.items():
         with Image.open(path) as photo:
             words, attention = zip(*host.stream(photo), strict=True)
-            text, log_probability, looked = host.caption(photo)
+            text, log_probability, all_attention = host.caption(photo)
         assert " ".join(words) == text == expected.text
-        np.testing.assert_allclose(looked, expected.attention, atol=1e-5)
-        np.testing.assert_allclose(attention, looked, atol=1e-5)
+        np.testing.assert_allclose(all_attention, expected.attention, atol=1e-5)
+        np.testing.assert_allclose(attention, all_attention, atol=1e-5)
         assert log_probability == pytest.approx(
             expected.log_probability, rel=1e-4
         )
 
 
 @pytest.mark.parametrize("resize_mode", ["squash", "crop"])
-def test_pixels_are_within_a_grey_level_of_tensorflows(
+def test_pixels_are_within_a_grey_level_of_tensorflow(
     device_file, cropping, photos, resize_mode
 ):
     """JPEGs decoded accurately and resized by TensorFlow, as in training."""
@@ -267,7 +270,7 @@ def test_pixels_are_within_a_grey_level_of_tensorflows(
         top, left = ((side - size) // 2 for side in shape)
         wanted = resized[top : top + size, left : left + size]
         with Image.open(photos / name) as photo:
-            found = host.pixels(photo)
-        assert np.abs(found - wanted).max() <= 1
+            actual = host.pixels(photo)
+        assert np.abs(actual - wanted).max() <= 1
         same = device.image_of(str(photos / name))[0]
-        np.testing.assert_array_equal(found, same)
+        np.testing.assert_array_equal(actual, same)

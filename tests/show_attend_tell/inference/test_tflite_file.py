@@ -16,11 +16,12 @@ from show_attend_tell.inference.tflite_file import (
 
 VOCABULARY = Vocabulary(["a", "café", "犬"])
 SETTINGS = TFLiteSettings(
-    name="any", precision="float16", image_size=224, resize_mode="crop", rows=14,
-    columns=14, max_words=30, method="beam", beam_width=3,
-    length_penalty=0.7, min_words=1, no_repeat_ngram_size=0, allow_unknown=False,
-    context_mode="expected", encoder="vgg16", encoder_layer="block5_conv3",
-    encoder_digest="0" * 64, vocabulary_digest=VOCABULARY.digest, versions={},
+    name="any", precision="float16", image_size=224, resize_mode="crop",
+    rows=14, columns=14, max_words=30, method="beam", beam_width=3,
+    length_penalty=0.7, min_words=1, no_repeat_ngram_size=0,
+    allow_unknown=False, context_mode="expected", encoder="vgg16",
+    encoder_layer="block5_conv3", encoder_digest="0" * 64,
+    vocabulary_digest=VOCABULARY.digest, versions={},
 )  # fmt: skip
 MODEL = b"\x1c\0\0\0TFL3 and so on"
 
@@ -83,9 +84,9 @@ def test_what_is_written_is_read_and_the_model_stays_in_front(tmp_path):
 )
 def test_descriptions_that_do_not_fit_are_refused(changes, message, tmp_path):
     path = written(tmp_path / "any.tflite", described(**changes))
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as raised:
         read_tail(path)
-    assert "export --format=tflite" in str(told.value)
+    assert "export --format=tflite" in str(raised.value)
 
 
 def test_tails_that_are_no_tails_are_refused(tmp_path):
@@ -112,9 +113,9 @@ def test_files_that_are_none_of_ours_are_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match="Expected a captioner"):
             read_tail(path)
-    whole = written(path, described()).read_bytes()
-    for cut in (len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:cut])
+    complete = written(path, described()).read_bytes()
+    for cut in (len(complete) // 2, len(complete) - 1):
+        path.write_bytes(complete[:cut])
         with pytest.raises(UserError, match="Expected a captioner"):
             read_tail(path)
     with pytest.raises(UserError, match="Expected a captioner"):

@@ -38,19 +38,15 @@ def captioner():
 @pytest.fixture(scope="session")
 def session(captioner, tmp_path_factory):
     """The captioner's SavedModel, loaded as a server loads it."""
-    import keras
-
+    from show_attend_tell.exporting.archive import write_archive
     from show_attend_tell.exporting.saved_model_signatures import signatures
     from show_attend_tell.inference.saved_model_session import SavedModelSession
 
     # The tests of the export test its validation and its warm-up.
-    archive = keras.export.ExportArchive()
     functions = signatures(captioner, captioner.decoding)
-    for name in ("serving_default", "n_best", "encode"):
-        function, specification = functions[name]
-        archive.add_endpoint(name, function, [specification])
+    names = ("serving_default", "n_best", "encode")
     path = tmp_path_factory.mktemp("served") / "scenes"
-    archive.write_out(path, verbose=False)
+    write_archive(path, {name: functions[name] for name in names})
     with SavedModelSession(path) as session:
         yield session
 
