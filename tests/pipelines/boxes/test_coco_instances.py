@@ -196,7 +196,7 @@ def test_damaged_files(instances, lists, message):
 
 
 def test_too_many_records(instances, monkeypatch):
-    monkeypatch.setattr(coco_instances, "_MOST_RECORDS", 3)
+    monkeypatch.setattr(coco_instances, "_MAX_RECORDS", 3)
     path = instances(IMAGES, ANNOTATIONS, CATEGORIES)
     with pytest.raises(UserError, match="at most 3 boxes"):
         load_instances([path], [NINE])

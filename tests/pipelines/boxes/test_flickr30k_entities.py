@@ -215,7 +215,7 @@ def test_sentences_are_missing(entities, tmp_path):
 
 
 def test_too_many_boxes(entities, photos, monkeypatch):
-    monkeypatch.setattr(package, "_MOST_BOXES", 1)
+    monkeypatch.setattr(package, "_MAX_BOXES", 1)
     folder = entities("36979", XML, SENTENCES)
     with pytest.raises(UserError, match="36979.jpg at most 1 boxes.*: 2"):
         load_boxes(folder, photos(**{"36979": (200, 400)}), 224, "squash")

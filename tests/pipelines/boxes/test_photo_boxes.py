@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.boxes.photo_boxes import (
-    Named,
+    NamedBoxes,
     PhotoBoxes,
     cut_box,
     fit_box,
@@ -78,7 +78,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 def test_groundings_of_a_caption():
     boxes = PhotoBoxes(
-        {"a.jpg": {"dog": Named("animals", (WHOLE,))}}, enumerate
+        {"a.jpg": {"dog": NamedBoxes("animals", (WHOLE,))}}, enumerate
     )
     (dog,) = boxes.groundings("a.jpg", ("a", "dog", "runs"))
     assert (dog.position, dog.word, dog.kind) == (1, "dog", "animals")
@@ -89,7 +89,9 @@ def test_groundings_of_a_caption():
 
 
 def test_of_names_side_by_side_the_last_counts():
-    photo = {name: Named("other", (WHOLE,)) for name in ("football", "player")}
+    photo = {
+        name: NamedBoxes("other", (WHOLE,)) for name in ("football", "player")
+    }
     boxes = PhotoBoxes({"a": photo}, enumerate)
     words = "a football player kicks a football".split()
     found = [(g.position, g.word) for g in boxes.groundings("a", words)]
