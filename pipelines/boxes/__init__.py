@@ -24,23 +24,10 @@ def load_boxes(
 ) -> PhotoBoxes:
     """Loads the boxes of photos, as the network sees the photos.
 
-    With the resize_mode `"crop"` each photo that has boxes is decoded once,
-    because what is cut off depends on its true shape.
-
-    Args:
-        path: A folder with Flickr30k Entities (`Annotations/` and
-            `Sentences/`), a folder with `instances_*.json` of COCO, there or
-            in `annotations/`, or one such file.
-        images: The photos whose boxes are wanted.
-        size: Side of the square that the network sees, in pixels.
-        resize_mode: `"crop"` or `"squash"`.
-
-    Returns:
-        The boxes of those of the photos that have some.
-
-    Raises:
-        UserError: The path holds neither, a file is damaged, a box is
-            impossible, or none of the photos has boxes.
+    `path` is a folder with Flickr30k Entities, or a folder or file of COCO's
+    instances; `size` is the side of the network's square in pixels. With the
+    resize_mode `"crop"` each photo that has boxes is decoded once, because
+    what is cut off depends on its true shape.
     """
     path = os.path.expanduser(path)
     ids = [image.id for image in images]

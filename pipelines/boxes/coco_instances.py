@@ -20,12 +20,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from pipelines.boxes.coco_words import find_names, lexicon
-from pipelines.boxes.photo_boxes import (
-    Box,
-    BoxesByName,
-    NamedBoxes,
-    cut_box,
-)
+from pipelines.boxes.photo_boxes import Box, BoxesByName, NamedBoxes, cut_box
 from pipelines.errors import UserError
 from pipelines.sources.annotation_files import read_json_records
 from pipelines.vocabulary import words_of
@@ -41,12 +36,7 @@ _MAX_RECORDS = 2_000_000  # that are kept; COCO has 900,000 boxes
 
 
 def instance_files(path: str) -> list[str]:
-    """Returns COCO's instance files, the smallest first.
-
-    Args:
-        path: One file, or a folder with `instances_*.json` or
-            `annotations/instances_*.json`.
-    """
+    """Returns the `instances_*.json` at or below a path, the smallest first."""
     if os.path.isfile(path):
         return [path]
     folder = glob.escape(path)
@@ -61,25 +51,12 @@ def instance_files(path: str) -> list[str]:
 def load_instances(
     files: Sequence[str], ids: Iterable[str]
 ) -> tuple[dict[str, BoxesByName], Callable]:
-    """Loads the boxes of some photos.
+    """Loads the boxes of photos, and the function that names their categories.
 
     Files are read record by record, until all photos were found. What is
     kept are the boxes of these photos; where a file has its annotations
-    before its images, the numbers of all boxes.
-
-    Args:
-        files: As `instance_files` gives them.
-        ids: The photos: file names, where `COCO_val2014_` and the like do
-            not count, because COCO 2014 and 2017 have the same photos.
-
-    Returns:
-        By id, of the photos that are in the files: for each category its
-        supercategory and boxes, as fractions of the photo. And the function
-        that finds the categories' names in the words of a caption.
-
-    Raises:
-        UserError: A file is damaged or not of this form, or a box of one of
-            the photos is impossible.
+    before its images, the numbers of all boxes. In file names, `COCO_val2014_`
+    and the like do not count: COCO 2014 and 2017 have the same photos.
     """
     wanted = {_file_name(id): id for id in ids}
     photos, categories = {}, {}

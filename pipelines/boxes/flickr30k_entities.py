@@ -54,22 +54,11 @@ def is_entities(path: str) -> bool:
 
 
 def load_entities(folder: str, ids: Iterable[str]) -> dict[str, BoxesByName]:
-    """Loads the boxes of some photos.
+    """Loads the boxes, as fractions of the photo, of those that are annotated.
 
-    Args:
-        folder: With `Annotations/` and `Sentences/`.
-        ids: The photos: file names as of Flickr30k (`36979.jpg`), or as of
-            Flickr8k, whose photos have the same number
-            (`1000268201_693b08cb0e.jpg`).
-
-    Returns:
-        By id, of the photos that are annotated: for each last word of a
-        phrase the type that most of its phrases have, and the boxes of all
-        its chains, as fractions of the photo.
-
-    Raises:
-        UserError: A file is missing, too large or damaged, or a box is
-            impossible.
+    Ids are file names of Flickr30k (`36979.jpg`), or of Flickr8k, whose
+    photos have the same number (`1000268201_693b08cb0e.jpg`). A name is the
+    last word of phrases, its kind the type that most of these have.
     """
     photos = {}
     for id in ids:

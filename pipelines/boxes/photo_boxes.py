@@ -15,9 +15,7 @@ from pipelines.sources.scenes.grammar import Box, Grounding
 class NamedBoxes:
     """The boxes of all things of one name in one photo, at least one.
 
-    Attributes:
-        kind: Their class, such as `"people"` or `"animal"`.
-        boxes: The box of each.
+    Their `kind` is a class, such as `"people"` or `"animal"`.
     """
 
     kind: str
@@ -28,13 +26,10 @@ BoxesByName = Mapping[str, NamedBoxes]  # Of one photo.
 
 
 class PhotoBoxes:
-    """The boxes of photos, to be named by the words of captions.
+    """The boxes of photos by id, to be named by the words of captions.
 
-    Args:
-        photos: By the id of the image; boxes are fractions of the square
-            that the network sees.
-        find_names: Gives, for the words of a caption, each name in them: the
-            position of its last word and the name, in order.
+    `find_names` gives, for the words of a caption, each name in them: the
+    position of its last word and the name, in order.
     """
 
     def __init__(
@@ -82,15 +77,8 @@ def fit_box(
 ) -> Box | None:
     """Maps a box of a photo to the square that `fit_image` makes of it.
 
-    Args:
-        box: As fractions of the photo.
-        shape: Height and width of the photo.
-        size: Side of the square in pixels.
-        resize_mode: `"crop"` or `"squash"`.
-
-    Returns:
-        The box as fractions of the square, cut to it; `None` if it lies
-        outside.
+    Boxes are fractions; `shape` is the photo's height and width, `size` the
+    side of the square in pixels. Returns `None` for a box outside the square.
     """
     height, width = resized_shape(shape, size, resize_mode)
     x, y = (width - size) // 2, (height - size) // 2
