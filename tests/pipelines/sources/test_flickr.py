@@ -209,7 +209,7 @@ def test_flickr30k_with_lists(flickr30k):
     assert source.skipped == ()
 
 
-def test_flickr30k_with_karpathys_json_in_place_of_lists(flickr30k):
+def test_flickr30k_with_karpathys_json_instead_of_lists(flickr30k):
     for name in ("train.txt", "val.txt", "test.txt"):
         (flickr30k / name).unlink()
     with pytest.raises(UserError, match="dataset_flickr30k.json"):

@@ -68,7 +68,7 @@ def test_json_lines(load):
     assert source.skipped == ()
 
 
-def test_captions_in_the_folder_are_found(photos):
+def test_captions_in_the_folder_are_read(photos):
     (photos / "captions.csv").write_text(CSV.format(column="file"))
     assert _brief(load_source("folder", str(photos))) == THREE
 
@@ -86,7 +86,7 @@ def test_captions_in_the_folder_are_found(photos):
         ("15.jpg", "test"),  # f3dfdc9c
     ],
 )
-def test_splits_are_drawn_by_the_hash_of_the_name(
+def test_splits_follow_the_hash_of_the_name(
     load, photos, write_images, name, split
 ):
     write_images(photos, name)

@@ -44,7 +44,7 @@ def test_images_come_in_order_with_their_captions(folder, tmp_path):
         ("half a pair \ud800", "the caption is not text"),
     ],
 )
-def test_a_doubtful_caption_is_left_out_alone(folder, caption, reason):
+def test_only_the_doubtful_caption_is_dropped(folder, caption, reason):
     captions = {"1.jpg": ["a", "b", "c", caption], "2.jpg": ["x" * 2000]}
     source = _gather(folder, captions).source()
     assert source.images[0].captions == ("a", "b", "c")
@@ -119,7 +119,7 @@ def test_a_small_share_may_be_missing(folder, present, missing, accepted):
     assert "--data_dir" in text
 
 
-def test_captions_have_a_share_of_their_own(folder):
+def test_captions_have_their_error_share(folder):
     captions = {f"{number}.jpg": ["a", ""] for number in range(50)}
     with pytest.raises(UserError, match="2% of the captions.*50 of 100"):
         _gather(folder, captions).source()
