@@ -20,8 +20,10 @@ from pipelines.vocabulary import PADDING
 class CaptionedAnnotation:
     """An image by its position in the cache, and its captions as tokens.
 
-    Each caption is from start to end token, int32 `(words + 2,)`; `mirrors` is
-    whether they also hold for the mirrored image.
+    Attributes:
+        position: Where the cache keeps its annotations.
+        captions: Each from start to end token, int32 `(words + 2,)`.
+        mirrors: Whether they also hold for the mirrored image.
     """
 
     position: int

@@ -20,10 +20,13 @@ _DEFINE = {
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Parses flags and runs a command with the other arguments.
+    """Parses flags and runs a command.
 
     A `UserError` is printed without a traceback and exits with 1; an
     interrupt exits with 130.
+
+    Args:
+        main: The command, called with the arguments that are no flags.
     """
 
     def guarded(arguments):
@@ -40,7 +43,11 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
 
 
 def no_arguments(arguments: Sequence[str]) -> None:
-    """Checks that a command got flags alone."""
+    """Checks that a command got flags alone.
+
+    Raises:
+        UserError: It got something else.
+    """
     if arguments:
         raise UserError(
             f"Expected flags, which begin with --. Received: {arguments[0]!r}"
@@ -52,7 +59,9 @@ def define_flags(
 ) -> Callable[[], dict[str, object]]:
     """Defines a flag for each option, see `pipelines.options`.
 
-    Returns a function that returns the options that were given, by flag.
+    Returns:
+        A function that, once flags are parsed, returns the options that were
+        given, by flag.
     """
     holders = {}
     for field in options:

@@ -40,8 +40,13 @@ def write_json(path: str, value) -> None:
 def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
     """Reads UTF-8 text, with or without a byte-order mark.
 
-    `mend` says in messages what to do where the file is missing; by default it
-    has at most a gigabyte.
+    Args:
+        path: The file.
+        mend: What to do where it is missing, for the message.
+        max_bytes: The largest size; by default a gigabyte.
+
+    Raises:
+        UserError: It is missing, too large, or of another encoding.
     """
     path, max_bytes = os.fspath(path), max_bytes or MAX_FILE_BYTES
     if not os.path.isfile(path):
@@ -76,12 +81,29 @@ def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
 
 
 def read_json(path: str, mend: str = "") -> Any:
-    """Reads a JSON file; `mend` says what to do where it is missing."""
+    """Reads JSON.
+
+    Args:
+        path: The file.
+        mend: What to do where it is missing, for the message.
+
+    Raises:
+        UserError: The file is missing, too large, or not JSON.
+    """
     return parse_json(read_text(path, mend), path)
 
 
 def parse_json(text: str, path: str, line: int = 1) -> Any:
-    """Returns the value of JSON text, which begins at a line of a file."""
+    """Returns the value of JSON text.
+
+    Args:
+        text: The JSON.
+        path: The file that it is from, for messages.
+        line: The line of the file where it begins.
+
+    Raises:
+        UserError: It is not JSON; the message names the line.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -96,7 +118,11 @@ def parse_json(text: str, path: str, line: int = 1) -> Any:
 
 @contextlib.contextmanager
 def locked(directory: str, message: str) -> Iterator[None]:
-    """Locks an existing folder for this process, or raises with the message."""
+    """Locks an existing folder for this process.
+
+    Raises:
+        UserError: Another process has locked it; with the message given.
+    """
     with open(os.path.join(directory, LOCK_NAME), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,9 +16,13 @@ def option(
 ):
     """Returns a dataclass field that `check_options` and flags understand.
 
-    `allowed` is the range of a number, as in mathematics: `"(0, 1]"`; or the
-    values of a string, where not every one is allowed. `flag` is the name of
-    its flag, where that is not the field's.
+    Args:
+        default: Its default value.
+        help: The help text of its flag.
+        allowed: The range of a number, as in mathematics: `"(0, 1]"`; or the
+            values of a string, where not every one is allowed.
+        flag: The name of its flag, where that is not the field's.
+        **metadata: More of the field's metadata.
     """
     metadata |= {"help": help, "allowed": allowed, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)
@@ -41,7 +45,12 @@ def value_type(field: dataclasses.Field) -> type:
 
 
 def replace_options(config, options: dict[str, object]):
-    """Returns a dataclass with the options replaced that flags give."""
+    """Returns a dataclass with those options replaced that are given by flag.
+
+    Args:
+        config: The dataclass; flags of others are ignored.
+        options: Values by flag.
+    """
     return dataclasses.replace(
         config,
         **{
@@ -53,7 +62,11 @@ def replace_options(config, options: dict[str, object]):
 
 
 def check_options(config) -> None:
-    """Checks every option of a dataclass by its type, choices and range."""
+    """Checks every option of a dataclass by its type, choices and range.
+
+    Raises:
+        UserError: One of them is something else.
+    """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         expected = _mistake(field, value)

@@ -1,17 +1,17 @@
-"""Trains the encoder of drawn scenes, from scratch, with a decoder.
+"""Trains the encoder of rendered scenes, from scratch, with a decoder.
 
     python -m show_attend_tell.train_encoder --output=scenes.weights.h5
 
-draws scenes, trains the convolutional network of `pipelines.encoders.scenes_network`
-together with a captioner on their captions alone (it never sees a box), and
-writes the network's weights. The weights that ship with the package were
-made by this command; BUILD.md says how long it takes.
+renders scenes, trains the convolutional network of
+`pipelines.encoders.scenes_network` together with a captioner on their captions
+(it never sees a box), and writes the network's weights. The weights that ship
+with the package were made so.
 """
 
 import concurrent.futures
+import functools
 import multiprocessing
 import os
-import time
 
 import keras
 import numpy as np
@@ -27,34 +27,40 @@ from pipelines.encoders.scenes_network import (
 from pipelines.images.decoding import decode_image, fit_image
 from pipelines.sources.scenes import load_scenes
 from pipelines.vocabulary import PADDING, Vocabulary
+from show_attend_tell.configs.model import ModelConfig
 from show_attend_tell.model import Captioner
+from show_attend_tell.objectives import Likelihood
+from show_attend_tell.training.callbacks import SaveByTime
+from show_attend_tell.training.train_step import CaptionerTrainer
 
 _OUTPUT = flags.DEFINE_string(
     "output", None, "where to write the weights", required=True
 )
-_SCENES = flags.DEFINE_integer("scenes", 20000, "drawn scenes to train on")
+_SCENES = flags.DEFINE_integer("scenes", 20000, "rendered scenes to train on")
 _STEPS = flags.DEFINE_integer("steps", 4500, "optimizer steps")
 _BATCH = flags.DEFINE_integer("batch_size", 32, "scenes in a batch")
-_CAPTIONS = flags.DEFINE_integer("captions", 2, "captions drawn of a scene's")
+_CAPTIONS = flags.DEFINE_integer(
+    "captions", 2, "captions of each scene in a batch"
+)
 _RATE = flags.DEFINE_float("learning_rate", 1.5e-3, "peak learning rate")
 _SEED = flags.DEFINE_integer("seed", 1000, "of scenes and training")
 _PENALTY = flags.DEFINE_float("regularizer_weight", 0.02, "lambda")
 
 
-def _draw(image):
+def _render(image):
     return fit_image(decode_image(image.read()), IMAGE_SIZE, "squash")
 
 
-def _draw_all(images):
+def _render_all(images):
     context = multiprocessing.get_context("spawn")
-    drawn = np.empty((len(images), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    rendered = np.empty((len(images), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     bar = keras.utils.Progbar(len(images), unit_name="scene")
     with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
-        for i, pixels in enumerate(pool.map(_draw, images, chunksize=64)):
-            drawn[i] = pixels
+        for i, pixels in enumerate(pool.map(_render, images, chunksize=64)):
+            rendered[i] = pixels
             if i % 100 == 99 or i + 1 == len(images):
                 bar.update(i + 1)
-    return drawn
+    return rendered
 
 
 def _pad(captions):
@@ -66,13 +72,15 @@ def _pad(captions):
 
 
 def _batches(pixels, tokens, seed):
+    """Returns batches of random scenes, with some captions of each."""
+
     def batch(step):
         rng = np.random.default_rng([seed, step])
         rows = rng.choice(len(pixels), _BATCH.value, replace=False)
-        some = rng.integers(
+        captions = rng.integers(
             tokens.shape[1], size=(_BATCH.value, _CAPTIONS.value)
         )
-        return pixels[rows], tokens[rows[:, None], some]
+        return pixels[rows], tokens[rows[:, None], captions]
 
     def load(step):
         images, words = tf.numpy_function(
@@ -80,40 +88,15 @@ def _batches(pixels, tokens, seed):
         )
         images.set_shape((_BATCH.value, *pixels.shape[1:]))
         words.set_shape((_BATCH.value, _CAPTIONS.value, tokens.shape[2]))
-        return tf.cast(images, tf.float32) / 127.5 - 1.0, words
+        images = tf.cast(images, tf.float32) / 127.5 - 1.0
+        return {"annotations": images, "tokens": words}
 
     steps = tf.data.Dataset.range(_STEPS.value)
     return steps.map(load, num_parallel_calls=1).prefetch(4)
 
 
-class _Trainer:
-    """Both networks and one optimizer."""
-
-    def __init__(self, network, captioner, optimizer):
-        self.network, self.captioner = network, captioner
-        self.variables = (
-            network.trainable_variables + captioner.trainable_variables
-        )
-        self.optimizer = optimizer
-        optimizer.build(self.variables)
-
-    @tf.function
-    def step(self, images, tokens):
-        with tf.GradientTape() as tape:
-            features = self.network(images, training=True)
-            n, height, width, depth = features.shape
-            annotations = tf.reshape(features, (n, height * width, depth))
-            loss, nll, words = self.captioner.losses_of(
-                {"annotations": annotations, "tokens": tokens}, training=True
-            )
-        self.optimizer.apply(
-            tape.gradient(loss, self.variables), self.variables
-        )
-        return nll / words
-
-
 def main(arguments):
-    """Draws, trains, writes."""
+    """Renders scenes, trains, writes."""
     no_arguments(arguments)
     keras.utils.set_random_seed(_SEED.value)
     source = load_scenes(
@@ -124,18 +107,16 @@ def main(arguments):
     flat = _pad([vocabulary.encode(c) for i in images for c in i.captions])
     tokens = flat.reshape(len(images), -1, flat.shape[-1])
     network = scenes_network(normalized=True)
-    captioner = Captioner(
-        len(vocabulary),
+    config = ModelConfig(
         embedding_size=128,
         units=256,
         attention_units=128,
         initial_units=0,
         dropout=0.1,
-        regularizer_weight=_PENALTY.value,
     )
-    depth = network.output_shape[-1]
-    captioner.build(
-        {"annotations": (None, None, depth), "tokens": (None, None, None)}
+    trainer = CaptionerTrainer(
+        Captioner(config, len(vocabulary), encoder=network),
+        Likelihood(regularizer_weight=_PENALTY.value),
     )
     rate = keras.optimizers.schedules.CosineDecay(
         1e-4,
@@ -145,26 +126,20 @@ def main(arguments):
         warmup_steps=500,
     )
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=5.0)
-    trainer = _Trainer(network, captioner, optimizer)
-    bar = keras.utils.Progbar(_STEPS.value, stateful_metrics=["nll_per_word"])
-    nll, last = None, time.monotonic()
-    for step, batch in enumerate(
-        _batches(_draw_all(images), tokens, _SEED.value), start=1
-    ):
-        now = trainer.step(*batch)
-        nll = now if nll is None else 0.98 * nll + 0.02 * now
-        if step % 20 == 0:
-            bar.update(step, [("nll_per_word", float(nll))])
-        if step == _STEPS.value or time.monotonic() - last > 120:
-            _save(network, _OUTPUT.value)
-            last = time.monotonic()
-    print(f"\n{_OUTPUT.value}")
+    trainer.compile(optimizer, jit_compile=False)
+    save = functools.partial(_save, network, _OUTPUT.value)
+    trainer.fit(
+        _batches(_render_all(images), tokens, _SEED.value),
+        callbacks=[SaveByTime(save, minutes=2.0)],
+    )
+    save()
+    print(_OUTPUT.value)
 
 
 def _save(network, path):
-    beside = f"{path.removesuffix('.weights.h5')}.tmp.weights.h5"
-    fold_normalization(network).save_weights(beside)
-    os.replace(beside, path)
+    temporary = f"{path.removesuffix('.weights.h5')}.tmp.weights.h5"
+    fold_normalization(network).save_weights(temporary)
+    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,12 @@ _PNG_SIZE_OFFSET = 16
 
 
 def encode_annotations(annotations: np.ndarray, metadata: Metadata) -> bytes:
-    """Encodes annotations `(L, D)`, finite float32, as one record."""
+    """Encodes annotations `(L, D)`, finite float32, as one record.
+
+    Raises:
+        UserError: A value is not finite, or too large for float16.
+        ValueError: The shape is not (L, D).
+    """
     shape = (metadata.locations, metadata.depth)
     if annotations.shape != shape:
         raise ValueError(
@@ -60,7 +65,11 @@ def encode_annotations(annotations: np.ndarray, metadata: Metadata) -> bytes:
 
 
 def decode_annotations(record: bytes, metadata: Metadata) -> np.ndarray:
-    """Decodes one record in NumPy, to float32 `(L, D)`."""
+    """Decodes one record in NumPy, to float32 `(L, D)`.
+
+    Raises:
+        UserError: The record is damaged or of another shape.
+    """
     if metadata.precision == EXACT:
         return _decode_png(record, metadata).reshape(-1, metadata.depth)
     expected = raw_bytes(metadata)

@@ -65,6 +65,9 @@ def images_of_glob(pattern: str) -> list[ListedImage]:
     """Lists the files of a glob such as `gs://bucket/photos/**`, by name.
 
     Ids are paths below the last folder that has no wildcard.
+
+    Raises:
+        UserError: There are none, or they cannot be listed.
     """
     pattern = absolute(pattern)
     plain = re.split(r"[*?\[]", pattern)[0]
@@ -103,8 +106,18 @@ def begin(
 ) -> list[Span]:
     """Makes the folder one of this run, or checks that it is.
 
-    `manifest`, in the file `name`, is what makes the output what it is, the
-    images included.
+    Args:
+        directory: The output folder, new or of an earlier such run.
+        images: The images.
+        shard_size: Images a shard.
+        name: The file of the manifest.
+        manifest: What makes the output what it is, the images included.
+
+    Returns:
+        The shards.
+
+    Raises:
+        UserError: The folder holds something else, or another run.
     """
     path = join(directory, name)
     lines = [_line(image) for image in images]
@@ -138,7 +151,11 @@ def read_shard(directory: str, span: Span) -> Shard:
 
 
 def pixels_of(image: ListedImage) -> np.ndarray | str:
-    """Returns an image as upright RGB (H, W, 3), or why there is none."""
+    """Reads and decodes an image.
+
+    Returns:
+        uint8 (H, W, 3), upright RGB; or, as a string, why there is none.
+    """
     try:
         image.path.encode()
         return decode_image(read_image(image.path), image.path)

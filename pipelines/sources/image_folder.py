@@ -16,6 +16,9 @@ class ImageFolder:
     Every (sub)folder is listed once with `os.scandir`, so that 120,000 names
     cost one listing and no search. Files are not opened: a first byte costs
     milliseconds on a cold disk, and extraction decodes every image anyway.
+
+    Args:
+        path: The folder.
     """
 
     def __init__(self, path: str):
@@ -25,7 +28,9 @@ class ImageFolder:
     def find(self, name: str) -> str:
         """Returns the path of a file, named by a relative path with `/`.
 
-        Raises a DoubtfulName where that leads out of the folder or to no file.
+        Raises:
+            DoubtfulName: The name leads out of the folder, or names no file,
+                or an empty one.
         """
         # Backslashes and drive letters lead out on Windows, a NUL nowhere.
         leads_out = re.search(r"[\\\0]|^/|^[A-Za-z]:", name)

@@ -17,7 +17,20 @@ from pipelines.sources.image_folder import ImageFolder, check_data_dir
 def load_karpathy(
     data_dir: str | None, captions: str | None, name: str = "karpathy"
 ) -> Source:
-    """Loads the images of a split JSON, in its order, from an image folder."""
+    """Loads a split JSON.
+
+    Args:
+        data_dir: The image folder.
+        captions: The JSON file.
+        name: The name of the source.
+
+    Returns:
+        The images in the order of the file; the id is the file name.
+
+    Raises:
+        UserError: The file is missing or not of this form, or too much is
+            doubtful.
+    """
     check_data_dir(data_dir, "the images that the split JSON names")
     if captions is None:
         raise UserError(

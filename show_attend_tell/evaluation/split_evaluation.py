@@ -14,6 +14,11 @@ from pipelines.files import read_json, write_json
 from pipelines.vocabulary import words_of
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
+from show_attend_tell.evaluation.split_data import (
+    load_splits,
+    prepare_split,
+    with_annotations,
+)
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.model_files import (
@@ -42,11 +47,6 @@ from show_attend_tell.metrics.score_table import (
     as_json,
     left_out_lines,
     score_table,
-)
-from show_attend_tell.training.data import (
-    load_splits,
-    prepare_split,
-    with_annotations,
 )
 
 SCORES_FILE = "scores.json"

@@ -90,11 +90,15 @@ def _metadata_of(path: str) -> Metadata:
     )
 
 
-def load_model(path: str) -> Captioner:
+def load_model(path: str, kind: type[keras.Model] = Captioner):
     """Loads a `.keras` file in safe mode.
 
+    Args:
+        path: The file.
+        kind: The class of the model in it.
+
     Raises:
-        UserError: It is missing, damaged, or no captioner.
+        UserError: It is missing, damaged, or of another class.
     """
     try:
         model = keras.saving.load_model(path, safe_mode=True)
@@ -104,8 +108,11 @@ def load_model(path: str) -> Captioner:
             f"The model {path} cannot be loaded: {reason} Train again, or "
             "put the file back."
         ) from error
-    if not isinstance(model, Captioner):
-        raise UserError(f"{path} holds no Captioner but a {type(model)}")
+    if not isinstance(model, kind):
+        raise UserError(
+            f"Expected {path} to hold a {kind.__name__}. "
+            f"Received: a {type(model).__name__}"
+        )
     return model
 
 

@@ -128,9 +128,12 @@ class ConsensusReranker:
         batches: Iterable[np.ndarray],
         captions: Sequence[Sequence[str]],
     ) -> "ConsensusReranker":
-        """Makes a reranker of the first 10,000 photos, from annotations.
+        """Makes a reranker of photos, the first 10,000.
 
-        Batches are `(N, L, D)`; the last may hold more photos than are left.
+        Args:
+            batches: Their annotations, `(N, L, D)` each; the last may hold
+                more than are left.
+            captions: Of each photo its captions.
         """
         captions = captions[:MAX_PHOTOS]
         described = np.concatenate([photo_descriptors(b) for b in batches])
@@ -146,7 +149,13 @@ class ConsensusReranker:
         return np.exp(-distances / self._scale)
 
     def predict_words(self, annotations: np.ndarray) -> np.ndarray:
-        """Returns `y`, of length 1, of photos with annotations `(N, L, D)`.
+        """Predicts the words that people would write of photos.
+
+        Args:
+            annotations: `(N, L, D)`.
+
+        Returns:
+            `(N, W)` float32, `y` of each photo, of length 1.
 
         Raises:
             UserError: The annotations are of another size.
@@ -169,7 +178,16 @@ class ConsensusReranker:
     def agreement(
         self, captions: Sequence[Sequence[str]], photos: np.ndarray
     ) -> np.ndarray:
-        """Returns for C captions, as words, the mean CIDEr-D over K photos."""
+        """Measures how well captions agree with those of photos.
+
+        Args:
+            captions: C captions as words.
+            photos: `(K,)`, indices of photos.
+
+        Returns:
+            `(C,)`, the mean over the photos of CIDEr-D, from 0 to 10; 0 for
+            a caption without words.
+        """
         rows = padded([self._numbered(words) for words in captions])
         matches = self._ngrams.match(
             np.repeat(rows, len(photos), axis=0),
@@ -181,10 +199,15 @@ class ConsensusReranker:
     def match(
         self, captions: Sequence[Sequence[str]], predicted: np.ndarray
     ) -> np.ndarray:
-        """Returns for C captions, as words, the cosine with `y` `(W,)`.
+        """Measures how well captions have the words that are predicted.
 
-        It is the cosine of `y` and the tf-idf of a caption's words, less the
-        mean of all photos.
+        Args:
+            captions: C captions as words.
+            predicted: `(W,)`, those of a photo.
+
+        Returns:
+            `(C,)`, from -1 to 1: the cosine of `y(x)` and the tf-idf of a
+            caption's words, less the mean of all photos.
         """
         rows = np.stack([self._tf_idf.mean([words]) for words in captions])
         return _unit(rows - self._mean_target) @ predicted
@@ -231,9 +254,13 @@ class ConsensusReranker:
         return np.array(numbers, np.int64)
 
     def save(self, directory: str, metadata: Metadata) -> None:
-        """Writes captions, and descriptors and weights in plain float16.
+        """Writes two files: captions, and numbers in plain float16.
 
-        The metadata are those of the annotations that the run is trained on.
+        The numbers are the descriptors, and after them the weights.
+
+        Args:
+            directory: The folder of the run.
+            metadata: What its annotations are.
         """
         both = self.descriptors, self.weights
         raw = b"".join(each.astype("<f2").tobytes() for each in both)
@@ -248,6 +275,10 @@ class ConsensusReranker:
     @classmethod
     def load(cls, directory: str, metadata: Metadata) -> "ConsensusReranker":
         """Reads what `save` wrote.
+
+        Args:
+            directory: The folder of the run.
+            metadata: What its annotations are.
 
         Raises:
             UserError: The run has none, or one is damaged or of other

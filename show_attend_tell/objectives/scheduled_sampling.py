@@ -1,73 +1,47 @@
-"""Learning to go on from one's own words, not from people's alone."""
+"""Learning from previous words that the model samples (Bengio et al. 2015)."""
 
 import keras
 from keras import ops
 
 from pipelines.vocabulary import END, UNKNOWN
 
-_NEVER = -1e9
+_MASKED = -1e9
 
 
-class ScheduledSampling(keras.layers.Layer):
-    """Puts words that the model draws in the place of previous words.
+def replace_previous_words(tokens, logits, probability, seeds):
+    """Replaces some previous words by samples of the model.
 
-    Scheduled sampling (Bengio et al. 2015) in two passes (Mihaylova and
-    Martins 2019; Duckworth et al. 2019), so that the recurrence stays whole:
-    the model reads the people's words, without dropout and without gradient;
-    at each place a word is drawn from what it expects there; then it reads
-    the caption with some words replaced by those. What it should say next
-    stays what people said.
+    Scheduled sampling in two passes (Mihaylova and Martins 2019; Duckworth et
+    al. 2019), so that the recurrence stays in one piece: the first pass, with
+    the references as previous words, gives the logits that words are sampled
+    from; the second reads the result of this function. The words to predict
+    stay those of the references.
 
-    The start, the end and padding stay, and are not drawn: none of them ever
-    is a previous word that the model has said itself.
+    Start, end and padding are neither replaced nor sampled: none of them is
+    ever a previous word when captions are generated.
 
     Args:
-        share: The probability that a previous word is replaced, until
-            `probability` is given another value.
+        tokens: `(N, K, T + 1)`.
+        logits: Of the T words that follow, `(N, K, T, V)`.
+        probability: That a previous word is replaced, a scalar.
+        seeds: Two `keras.random.SeedGenerator`: which word, and where.
+
+    Returns:
+        Tokens, `(N, K, T + 1)`.
     """
-
-    def __init__(self, share: float):
-        super().__init__(name="scheduled_sampling", dtype="float32")
-        self.seed_generators = [keras.random.SeedGenerator(n) for n in (0, 1)]
-        self.probability = self.add_weight(
-            name="probability",
-            shape=(),
-            initializer=keras.initializers.Constant(share),
-            trainable=False,
-        )
-        self.built = True
-
-    def mixed(self, tokens, logits_of):
-        """Returns the tokens with drawn words in place of some.
-
-        Args:
-            tokens: `(N, K, T + 1)`.
-            logits_of: Returns the logits of the T words that follow,
-                `(N, K, T, V)`; called where any word is to be replaced.
-        """
-        return ops.cond(
-            self.probability > 0,
-            lambda: self._replaced(tokens, logits_of()),
-            lambda: tokens,
-        )
-
-    def _replaced(self, tokens, logits):
-        words, chance = self.seed_generators
-        previous = tokens[:, :, 1:]
-        drawn = _drawn(ops.stop_gradient(logits), words)
-        drawn = ops.reshape(ops.cast(drawn, tokens.dtype), ops.shape(previous))
-        chosen = (
-            keras.random.uniform(ops.shape(previous), seed=chance)
-            < self.probability
-        )
-        replaced = ops.logical_and(chosen, previous > END)
-        mixed = ops.where(replaced, drawn, previous)
-        return ops.concatenate([tokens[:, :, :1], mixed], axis=-1)
-
-
-def _drawn(logits, seed):
-    """Draws a word at each place, one row after the other."""
+    seed_of_words, seed_of_positions = seeds
+    previous = tokens[:, :, 1:]
     size = logits.shape[-1]
-    never = _NEVER * ops.cast(ops.arange(size) < UNKNOWN, "float32")
-    logits = ops.reshape(ops.cast(logits, "float32") + never, (-1, size))
-    return keras.random.categorical(logits, 1, seed=seed)
+    special = ops.cast(ops.arange(size) < UNKNOWN, "float32")
+    logits = ops.cast(logits, "float32") + _MASKED * special
+    sampled = keras.random.categorical(
+        ops.reshape(logits, (-1, size)), 1, seed=seed_of_words
+    )
+    sampled = ops.reshape(ops.cast(sampled, tokens.dtype), ops.shape(previous))
+    chosen = (
+        keras.random.uniform(ops.shape(previous), seed=seed_of_positions)
+        < probability
+    )
+    replaced = ops.logical_and(chosen, previous > END)
+    mixed = ops.where(replaced, sampled, previous)
+    return ops.concatenate([tokens[:, :, :1], mixed], axis=-1)

@@ -1,13 +1,4 @@
-r"""Self-critical sequence training (Rennie et al. 2017).
-
-Likelihood asks for the words that people wrote; what is asked for here is
-that captions the model says itself score well. With `w` a caption drawn from
-the model, `r` its reward and `b` a baseline that does not depend on it,
-
-    gradient E[r(w)] = E[(r(w) - b) gradient log p(w)]
-"""
-
-from collections.abc import Sequence
+"""Self-critical sequence training (Rennie et al. 2017)."""
 
 import keras
 import numpy as np
@@ -21,143 +12,155 @@ from show_attend_tell.decoding.candidates import (
     mask_tokens,
 )
 from show_attend_tell.decoding.decode import decode
+from show_attend_tell.layers import DoublyStochasticRegularizer
 from show_attend_tell.metrics.bleu import counts_of_matches, smoothed_bleu
 from show_attend_tell.metrics.cider import cider_d
 from show_attend_tell.metrics.meteor import exact_meteor
 from show_attend_tell.metrics.ngrams import ReferenceNgrams
-from show_attend_tell.model import Captioner
 from show_attend_tell.objectives.likelihood import caption_nll
-from show_attend_tell.objectives.replicas import own_rows, total
+from show_attend_tell.objectives.objective import (
+    Losses,
+    Objective,
+    targets_and_mask,
+)
+from show_attend_tell.objectives.replicas import replica_rows, replica_sum
 
 BASELINES = ("others", "greedy")
 
 
-class SelfCritical:
-    """The loss of captions that the model says itself.
+@keras.saving.register_keras_serializable(package="show_attend_tell")
+class SelfCritical(Objective):
+    """The expected reward of captions that the model samples.
 
-    The loss of a caption, mean over the batch, is
+    With `w` a sampled caption, `r` its reward and `b` a baseline that does not
+    depend on it,
+
+        gradient E[r(w)] = E[(r(w) - b) gradient log p(w)]
+
+    so that the loss of a caption, mean over the batch, is
 
         -stop(r - b) log p(w) + penalty
 
-    with `r` its CIDEr-D, `bleu_weight` times its BLEU-4 and `meteor_weight`
-    times its METEOR (`exact_meteor`) against the captions that
-    people wrote of the image, and the penalty that of the captioner. In all of
-    them the end counts as a word: without it captions that stop after "a"
-    score best.
+    with `r` its CIDEr-D, `reward_bleu` times its BLEU-4 and `reward_meteor`
+    times its `exact_meteor` against the reference captions of the image, and
+    the doubly stochastic penalty of equation 14. In all of them the end counts
+    as a word: without it captions that stop after "a" score best.
 
-    Captions are drawn as they are said later: without dropout, from the
-    expected annotation (also where attention is hard), and never with an
-    unknown word. `p` is the probability among the words that may be said, the
-    very one that is drawn from. A caption that has `max_words` words and does
-    not end is cut: it has no end to be rewarded for, and its last step is the
-    event of saying anything but the end.
+    Captions are sampled as they are generated later: without dropout, from the
+    expected context (also where attention was hard), and never with an unknown
+    word. `p` is the probability among the words that may be sampled. A caption
+    that has `max_words` words and does not end is cut: it has no end to be
+    rewarded for, and its last step is the event of any word but the end.
 
-    The chance of a step follows from the seed and the number of steps that
-    the optimizer has taken.
+    Needs `adapt` before training, and `examples` `(N,)` int in a batch, the
+    number of each image's example; -1 for a row that is empty. It runs on
+    TensorFlow alone.
 
     Args:
-        captioner: The model, with its optimizer.
-        captions: For each example its captions, from start to end token.
         max_words: Captions are cut here.
-        samples: Captions drawn for each image, two or more with the baseline
-            of the others.
-        baseline: `"others"`, the mean reward of the image's other samples,
-            or `"greedy"` (the paper's), the reward of the caption that takes
-            the likeliest word at every step.
-        bleu_weight: What BLEU-4 counts beside CIDEr-D.
-        meteor_weight: What METEOR counts beside CIDEr-D.
-        temperature: What logits are divided by, both to draw captions and in
-            `p`: below one, captions are nearer to the likeliest ones, which
-            are those that are said later.
+        reward_samples: Captions sampled for each image, two or more with the
+            baseline of the others.
+        reward_baseline: `"others"`, the mean reward of the image's other
+            samples, or `"greedy"` (the paper's), the reward of the caption
+            that takes the likeliest word at every step.
+        reward_bleu: The weight of BLEU-4, against 1 of CIDEr-D.
+        reward_meteor: The weight of METEOR, against 1 of CIDEr-D.
+        reward_temperature: What logits are divided by, both to sample captions
+            and in `p`: below one, captions are nearer to the likeliest ones,
+            which are those that are generated later.
+        regularizer_weight: Lambda of the doubly stochastic penalty.
+        regularizer_normalization: Of the penalty, `"sum"` or `"mean"`.
         length_step: Captions are padded to a multiple of this many steps, as
             a compiled step is compiled once a length.
-        seed: Of the samples.
+        seed: Of the samples; with the step, all randomness follows from it.
     """
 
     def __init__(
         self,
-        captioner: Captioner,
-        captions: Sequence[Sequence[np.ndarray]],
         max_words: int = 30,
-        samples: int = 5,
-        baseline: str = "others",
-        bleu_weight: float = 0.0,
-        meteor_weight: float = 0.0,
-        temperature: float = 1.0,
+        reward_samples: int = 5,
+        reward_baseline: str = "others",
+        reward_bleu: float = 0.0,
+        reward_meteor: float = 0.0,
+        reward_temperature: float = 1.0,
+        regularizer_weight: float = 1.0,
+        regularizer_normalization: str = "sum",
         length_step: int = 4,
         seed: int = 0,
+        **kwargs,
     ):
-        if baseline not in BASELINES:
+        super().__init__(**kwargs)
+        if reward_baseline not in BASELINES:
             raise ValueError(
-                f"`baseline` must be one of {BASELINES}. "
-                f"Received: baseline={baseline!r}"
+                f"`reward_baseline` must be one of {BASELINES}. "
+                f"Received: {reward_baseline=}"
             )
-        if samples < (2 if baseline == "others" else 1):
+        if reward_samples < (2 if reward_baseline == "others" else 1):
             raise ValueError(
-                "`samples` must be positive, and 2 or more where the others "
-                f"are the baseline. Received: samples={samples}"
+                "`reward_samples` must be positive, and 2 or more where the "
+                f"others are the baseline. Received: {reward_samples=}"
             )
-        self.captioner = captioner
-        self.references = ReferenceNgrams(
-            [[caption[1:] for caption in each] for each in captions]
-        )
-        self.samples, self.baseline = samples, baseline
-        self.bleu_weight, self.meteor_weight = bleu_weight, meteor_weight
-        self.length_step, self.seed = length_step, seed
-        self.drawing = Decoding(
+        self.reward_baseline = reward_baseline
+        self.reward_bleu = reward_bleu
+        self.reward_meteor = reward_meteor
+        self.length_step = length_step
+        self.seed = seed
+        self.sampling = Decoding(
             "sample",
-            num_captions=samples,
+            num_captions=reward_samples,
             max_words=max_words,
-            temperature=temperature,
+            temperature=reward_temperature,
         )
         self.greedy = Decoding("greedy", max_words=max_words)
-        self.metrics = [keras.metrics.Mean(name="reward")]
-        self._say = tf.function(
-            self._decoded, jit_compile=True, autograph=False
+        self.regularizer = DoublyStochasticRegularizer(
+            regularizer_weight, regularizer_normalization
+        )
+        self.reward_metric = keras.metrics.Mean(name="reward")
+        self._generate = tf.function(
+            _generate, jit_compile=True, autograph=False
+        )
+        self._references = None
+
+    def adapt(self, captions):
+        """Learns the references, ends of captions among them."""
+        self._references = ReferenceNgrams(
+            [[caption[1:] for caption in each] for each in captions]
         )
 
-    def said(self, inputs):
-        """Draws captions and compares their rewards.
-
-        To be called outside of a gradient tape.
-
-        Args:
-            inputs: `annotations` `(N, L, D)` and `examples` `(N,)`, the
-                number of each image's example; -1 for a row that is empty.
+    def prepare(self, captioner, inputs, step):
+        """Samples captions and compares their rewards.
 
         Returns:
-            What `losses_of` takes: `inputs` with `tokens` `(N, S, T + 1)`
-            from the start token on, of padding alone in rows that are
-            empty; `finished` `(N, S)` bool, false for what was cut; and
-            `advantage` `(N, S)`, the reward less the baseline.
+            `inputs` with `tokens` `(N, K, T + 1)` from the start token on, of
+            padding in rows that are empty; `finished` `(N, K)` bool, false for
+            what was cut; and `advantage` `(N, K)`, the reward less the
+            baseline.
         """
         annotations, examples = inputs["annotations"], inputs["examples"]
-        n, steps = ops.shape(annotations)[0], self.drawing.steps
-        seed = [
-            self.seed,
-            tf.cast(self.captioner.optimizer.iterations, tf.int32),
-        ]
-        noise = own_rows(
-            lambda n: tf.random.stateless_uniform(
-                (n, self.samples, steps, 2), seed
-            ),
+        samples, steps = self.sampling.num_captions, self.sampling.steps
+        n = ops.shape(annotations)[0]
+        seed = [self.seed, tf.cast(step, tf.int32)]
+        noise = replica_rows(
+            lambda n: tf.random.stateless_uniform((n, samples, steps, 2), seed),
             n,
         )
-        tokens, finished = self._say(annotations, noise, self.drawing)
+        tokens, finished = self._generate(
+            captioner, annotations, noise, self.sampling
+        )
         rewards = self._rewards(tokens, examples)
-        if self.baseline == "greedy":
-            best, _ = self._say(annotations, noise, self.greedy)
+        if self.reward_baseline == "greedy":
+            best, _ = self._generate(captioner, annotations, noise, self.greedy)
             baseline = self._rewards(best, examples)
         else:
-            each = ops.sum(rewards, axis=1, keepdims=True)
-            baseline = (each - rewards) / (self.samples - 1)
+            others = ops.sum(rewards, axis=1, keepdims=True) - rewards
+            baseline = others / (samples - 1)
         real = ops.expand_dims(examples >= 0, 1)
-        self.metrics[0].update_state(
+        self.reward_metric.update_state(
             ops.mean(rewards, axis=1), ops.cast(real[:, 0], "float32")
         )
         tokens = ops.where(real[:, :, None], tokens, PADDING)
         tokens = tokens[:, :, : self._longest(tokens, finished)]
-        start = ops.full((n, self.samples, 1), START, dtype="int32")
+        start = ops.full((n, samples, 1), START, dtype="int32")
         start = ops.where(real[:, :, None], start, PADDING)
         return {
             **inputs,
@@ -166,44 +169,32 @@ class SelfCritical:
             "advantage": rewards - baseline,
         }
 
-    def losses_of(self, inputs, training=None):
-        """Returns the loss whose gradient is that of the expected reward.
+    def compute_losses(self, captioner, inputs, training=None) -> Losses:
+        """Returns losses whose gradient is that of the expected reward.
 
-        Args:
-            inputs: What `said` returned.
-            training: Not looked at: nothing is dropped, so that captions
-                have the probability that they were drawn with.
-
-        Returns:
-            The mean loss of a caption, the summed negative log-likelihood of
-            what was said, and the number of its words, all scalars.
+        Nothing is dropped in training, so that captions have the probability
+        that they were sampled with.
         """
-        finished, advantage = inputs["finished"], inputs["advantage"]
-        outputs = self.captioner(
+        outputs = captioner(
             {name: inputs[name] for name in ("annotations", "tokens")},
             training=False,
         )
-        targets = inputs["tokens"][:, :, 1:]
-        mask = targets != PADDING
-        # (T, V): what was not to be drawn has no probability here either.
+        targets, mask = targets_and_mask(inputs)
+        # (T, V): what is not sampled has no probability here either.
         step = ops.expand_dims(ops.arange(ops.shape(targets)[2]), 1)
         logits = ops.cast(outputs["logits"], "float32")
-        logits = logits + mask_tokens(logits.shape[-1], step, self.drawing)
-        logits = logits / self.drawing.temperature
+        logits = logits + mask_tokens(logits.shape[-1], step, self.sampling)
+        logits = logits / self.sampling.temperature
         nll = caption_nll(logits, targets, mask)
         real = ops.any(mask, axis=-1)
-        cut = ops.logical_and(real, ops.logical_not(finished))
-        nll = nll + ops.where(cut, _going_on(logits[:, :, -1]), 0.0)
+        cut = ops.logical_and(real, ops.logical_not(inputs["finished"]))
+        nll = nll + ops.where(cut, _nll_of_no_end(logits[:, :, -1]), 0.0)
         real = ops.cast(real, "float32")
-        penalty = self.captioner.regularizer(outputs["attention"], mask)
-        loss = ops.sum((advantage * nll + penalty) * real)
+        penalty = self.regularizer(outputs["attention"], mask)
+        loss = ops.sum((inputs["advantage"] * nll + penalty) * real)
+        captions = ops.maximum(replica_sum(ops.sum(real)), 1)
         words = ops.sum(ops.cast(mask, "float32"))
-        captions = ops.maximum(total(ops.sum(real)), 1)
-        return loss / captions, ops.sum(nll), words
-
-    def _decoded(self, annotations, noise, decoding):
-        said = decode(self.captioner, annotations, decoding, noise)
-        return said.tokens, said.finished
+        return Losses(loss / captions, ops.sum(nll), words)
 
     def _rewards(self, tokens, examples):
         """Returns the reward of each caption, `(N, K)` float32."""
@@ -216,26 +207,47 @@ class SelfCritical:
         n, k, steps = tokens.shape
         # An empty row is compared with the first example, and never counted.
         images = np.repeat(np.maximum(examples, 0), k)
-        matches = self.references.match(tokens.reshape(-1, steps), images)
+        matches = self._references.match(tokens.reshape(-1, steps), images)
         rewards = (
             cider_d(matches)
-            + self.bleu_weight * smoothed_bleu(counts_of_matches(matches))
-            + self.meteor_weight * exact_meteor(matches)
+            + self.reward_bleu * smoothed_bleu(counts_of_matches(matches))
+            + self.reward_meteor * exact_meteor(matches)
         )
         return rewards.reshape(n, k).astype(np.float32)
 
     def _longest(self, tokens, finished):
         """Returns the number of steps of the longest caption, rounded up."""
         words = ops.sum(ops.cast(tokens != PADDING, "int32"), axis=-1)
-        # Something was drawn at the last step of what was cut, too.
+        # A word was sampled at the last step of what was cut, too.
         cut = ops.logical_and(words > 0, ops.logical_not(finished))
         longest = ops.max(words + ops.cast(cut, "int32"))
         step = self.length_step
         longest = ops.maximum((longest + step - 1) // step, 1) * step
-        return ops.minimum(longest, self.drawing.steps)
+        return ops.minimum(longest, self.sampling.steps)
+
+    def get_config(self):
+        """Returns the arguments of the objective."""
+        return {
+            **super().get_config(),
+            "max_words": self.sampling.max_words,
+            "reward_samples": self.sampling.num_captions,
+            "reward_baseline": self.reward_baseline,
+            "reward_bleu": self.reward_bleu,
+            "reward_meteor": self.reward_meteor,
+            "reward_temperature": self.sampling.temperature,
+            "regularizer_weight": self.regularizer.weight,
+            "regularizer_normalization": self.regularizer.normalization,
+            "length_step": self.length_step,
+            "seed": self.seed,
+        }
 
 
-def _going_on(logits):
+def _generate(captioner, annotations, noise, decoding):
+    captions = decode(captioner, annotations, decoding, noise)
+    return captions.tokens, captions.finished
+
+
+def _nll_of_no_end(logits):
     """Returns `-log(1 - p(end))`, `(...)`, of logits `(..., V)`."""
     end = ops.equal(ops.arange(logits.shape[-1]), END)
     others = logits + MASKED_LOG_PROBABILITY * ops.cast(end, "float32")

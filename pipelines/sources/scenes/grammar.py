@@ -75,9 +75,12 @@ class Entity(typing.NamedTuple):
 class ParsedCaption(typing.NamedTuple):
     """The content of a caption.
 
-    `relations` are positions of the words, relation, and indices of subject
-    and object; `totals` are positions of the number and of the word "things",
-    and the number.
+    Attributes:
+        words: The words of the caption.
+        entities: The noun phrases, in order.
+        relations: Positions of the words, relation, subject and object; the
+            last two are indices of entities.
+        totals: Position of the number, of the word "things", and the number.
     """
 
     words: tuple[str, ...]
@@ -88,10 +91,13 @@ class ParsedCaption(typing.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Statement:
-    """One statement of a caption, and whether it is true in the scene.
+    """One statement of a caption.
 
-    Its kind is `"object"`, `"colour"`, `"texture"`, `"size"`, `"relation"` or
-    `"number"`; positions are those of its words, from 0.
+    Attributes:
+        kind: `"object"`, `"colour"`, `"texture"`, `"size"`, `"relation"` or
+            `"number"`.
+        positions: Positions of the words that make it, from 0.
+        true: Whether it is true in the scene.
     """
 
     kind: str
@@ -101,9 +107,14 @@ class Statement:
 
 @dataclasses.dataclass(frozen=True)
 class Grounding:
-    """The boxes of all things that a word names, as fractions of the image.
+    """The boxes of what a word names.
 
-    A kind is `"noun"`, `"adjective"`, or the class of things in a photo.
+    Attributes:
+        position: Position of the word in the caption, from 0.
+        word: The word.
+        kind: `"noun"` or `"adjective"`.
+        boxes: Left, top, right and bottom of each thing that the word names,
+            as fractions of the image; none where the word names nothing.
     """
 
     position: int
@@ -114,9 +125,12 @@ class Grounding:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The result of checking a caption, in the order of its words.
+    """The result of checking a caption.
 
-    It is `parsed` if the caption follows the grammar; otherwise it is empty.
+    Attributes:
+        parsed: Whether the caption follows the grammar.
+        statements: All statements, in the order of their words.
+        groundings: One for each noun and adjective, in the order of words.
     """
 
     parsed: bool
@@ -226,7 +240,11 @@ class _Parser:
 
 
 def parse_caption(text: str) -> ParsedCaption | None:
-    """Returns the content of a caption, or `None` outside the grammar."""
+    """Returns the content of a caption, or `None` outside the grammar.
+
+    Args:
+        text: Words parted by white space; a full stop at the end is allowed.
+    """
     words = tuple(text.lower().rstrip(" .").split())
     parser = _Parser(words)
     try:
@@ -267,6 +285,9 @@ def check_caption(text: str, scene: Scene) -> Verdict:
 
     A number is true if exactly so many things look as described. "a" and
     "the" state no number.
+
+    Returns:
+        Statements and groundings; neither where the caption does not parse.
     """
     parsed = parse_caption(text)
     if parsed is None:

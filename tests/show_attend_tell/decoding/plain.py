@@ -13,7 +13,7 @@ from tests.show_attend_tell.layers.checks import (
     named_weights,
     random_array,
 )
-from tests.show_attend_tell.test_model import D, L, V, made
+from tests.show_attend_tell.tiny import D, L, V, make_captioner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +171,7 @@ def noise_of(n, decoding, seed=0):
 
 def varied_captioner(seed=11, scale=1.5, **arguments):
     """A captioner whose captions end early, late, and not at all."""
-    captioner = made(seed=seed, scale=scale, **arguments)
+    captioner = make_captioner(seed=seed, scale=scale, **arguments)
     # Words that may not be generated are the likeliest.
     add_to_bias(captioner, {PADDING: 3.0, START: 3.0, UNKNOWN: 3.0, END: 1.0})
     return captioner

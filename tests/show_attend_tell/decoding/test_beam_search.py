@@ -12,7 +12,7 @@ from show_attend_tell.decoding.candidates import MASKED_LOG_PROBABILITY
 from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.layers.checks import assert_close
-from tests.show_attend_tell.test_model import L, V
+from tests.show_attend_tell.tiny import L, V
 
 N = 5
 BEAM = Decoding(beam_width=3, num_captions=3, max_words=5, min_words=0)

@@ -8,7 +8,7 @@ import pytest
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
-from tests.show_attend_tell.test_model import L
+from tests.show_attend_tell.tiny import L
 
 N = 4
 GREEDY = Decoding("greedy", max_words=6, min_words=0)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
-from tests.show_attend_tell.test_model import D, L
+from tests.show_attend_tell.tiny import D, L
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,13 @@ import tensorflow as tf
 from pipelines.vocabulary import END, PADDING
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
-from show_attend_tell.layers import LSTMDecoder
-from show_attend_tell.model import Captioner
 from tests import reference
 from tests.show_attend_tell.decoding import plain
-from tests.show_attend_tell.layers.checks import assert_close, fill
+from tests.show_attend_tell.layers.checks import assert_close
 from tests.show_attend_tell.layers.dot_product_attention import (
     DotProductAttention,
 )
-from tests.show_attend_tell.test_model import SHAPES, SMALL, D, L
+from tests.show_attend_tell.tiny import D, L, make_captioner
 
 N = 7
 METHODS = {
@@ -109,14 +107,9 @@ def test_an_attention_of_another_decodes(decoding, monkeypatch):
         return attention @ annotations, attention
 
     monkeypatch.setattr(reference, "attend", attend)
-    captioner = Captioner(**SMALL, name="captioner")
-    captioner.decoder = LSTMDecoder(
-        SMALL["units"],
-        attention=DotProductAttention(D, name="attention"),
-        name="decoder",
+    captioner = make_captioner(
+        attention=DotProductAttention(D, name="attention")
     )
-    captioner.build(SHAPES)
-    fill(captioner)
     plain.check_search(captioner, plain.annotations_of(2), decoding)
 
 

@@ -10,7 +10,7 @@ from pipelines.vocabulary import END, START, UNKNOWN
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from tests.show_attend_tell.decoding import plain
-from tests.show_attend_tell.test_model import V
+from tests.show_attend_tell.tiny import V
 
 N = 7
 GREEDY = Decoding("greedy", max_words=6, min_words=0)

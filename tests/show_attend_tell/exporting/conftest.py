@@ -1,4 +1,4 @@
-"""An untrained captioner to export."""
+"""A captioner of which every word is known."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from pipelines.encoders.registry import build_encoder
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.configs.model import ModelConfig
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from show_attend_tell.model import Captioner
@@ -13,13 +14,14 @@ from show_attend_tell.model import Captioner
 
 @pytest.fixture
 def untrained():
-    """A captioner of small random weights, of four words at most."""
+    """A captioner of small random weights that says four words at most."""
     rng = np.random.default_rng(0)
     vocabulary = Vocabulary(["a", "café", "犬", "on", "grass", "red"])
     captioner = Captioner(
-        len(vocabulary), 8, 8, 8, initial_units=0,
-        vocabulary_digest=vocabulary.digest,
-    )  # fmt: skip
+        ModelConfig(8, 8, 8, initial_units=0),
+        len(vocabulary),
+        vocabulary.digest,
+    )
     captioner.build({"annotations": (1, 196, 128), "tokens": (1, 1, 2)})
     for weight in captioner.weights:
         weight.assign(rng.normal(0, 0.5, weight.shape))

@@ -10,7 +10,7 @@ from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.layers.checks import random_array
-from tests.show_attend_tell.test_model import D, L
+from tests.show_attend_tell.tiny import D, L
 
 SIZE, PATCH = 10, (10, 10 // L)  # One row of L patches.
 WORDS = ["a", "café", "犬", "on", "grass", "red", "ball"]

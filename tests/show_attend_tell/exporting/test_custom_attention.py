@@ -14,31 +14,25 @@ from show_attend_tell.inference.saved_model_captioner import parse_answer
 from show_attend_tell.inference.saved_model_session import SavedModelSession
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
-from show_attend_tell.layers import LSTMDecoder
-from show_attend_tell.model import Captioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
-from tests.show_attend_tell.layers.checks import fill
 from tests.show_attend_tell.layers.dot_product_attention import (
     DotProductAttention,
     ScaledDotProductAttention,
 )
-from tests.show_attend_tell.test_model import SHAPES, SMALL, D, L
+from tests.show_attend_tell.tiny import D, L, make_captioner
 
 
 @functools.cache
 def captioner_with(attention):
     like = small.captioner()
-    model = Captioner(
-        **SMALL,
+    model = make_captioner(
+        11,
+        1.0,
+        attention=attention(D),
         annotation_scale=small.SCALE,
         vocabulary_digest=like.caption_generator.vocabulary.digest,
     )
-    model.decoder = LSTMDecoder(
-        SMALL["units"], attention=attention(D), name="decoder"
-    )
-    model.build(SHAPES)
-    fill(model, 11, 1.0)
     plain.add_to_bias(model, {2: 1.0})
     generator = CaptionGenerator(
         model, like.caption_generator.vocabulary, (1, L), "squash"

@@ -9,7 +9,7 @@ from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
-from tests.show_attend_tell.test_model import D, L
+from tests.show_attend_tell.tiny import D, L
 
 
 def test_captions_are_those_of_the_equations():

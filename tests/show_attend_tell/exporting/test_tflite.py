@@ -28,12 +28,12 @@ from show_attend_tell.inference.tflite_file import read_tail
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
-from tests.show_attend_tell.test_model import SMALL, D, L, V
+from tests.show_attend_tell.tiny import SMALL, D, L, V
 
 pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
 
 W = small.DECODING.max_words
-U, A = SMALL["units"], SMALL["attention_units"]
+U, A = SMALL.units, SMALL.attention_units
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_the_fine_tuned_part_of_the_encoder_is_exported(tmp_path):
     for photo, square in zip(photos, small.squares(3), strict=True):
         Image.fromarray(square).save(photo)
     path, agreements = export_tflite(
-        complete, tmp_path / "complete.tflite", photos=photos
+        complete, tmp_path / "whole.tflite", photos=photos
     )
     assert {name: one.photos for name, one in agreements.items()} == {
         "scenes": 16,

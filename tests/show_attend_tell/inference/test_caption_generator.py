@@ -13,6 +13,7 @@ from PIL import Image
 import show_attend_tell
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
+from show_attend_tell.configs.model import ModelConfig
 from show_attend_tell.inference.model_files import load_ensemble
 from show_attend_tell.model import Captioner
 
@@ -202,7 +203,7 @@ def test_models_that_do_not_belong_together_are_named(trained, tmp_path):
     assert "resize_mode" in error_of(tmp_path / "other.keras")
     shutil.copy(trained / "encoder.json", other)
     load_ensemble(str(trained), [str(tmp_path / "other.keras")])
-    small = Captioner(9, 2, 2, 2, vocabulary_digest="0" * 64)
+    small = Captioner(ModelConfig(2, 2, 2), 9, "0" * 64)
     small.build({"annotations": (None, 4, 3), "tokens": (None, None, None)})
     small.save(tmp_path / "small.keras")
     assert "other words" in error_of(tmp_path / "small.keras")

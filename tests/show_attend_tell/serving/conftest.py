@@ -18,12 +18,13 @@ def captioner():
     from pipelines.encoders.registry import build_encoder
     from pipelines.vocabulary import Vocabulary
     from show_attend_tell.configs.decoding import Decoding
+    from show_attend_tell.configs.model import ModelConfig
     from show_attend_tell.inference.caption_generator import CaptionGenerator
     from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
     from show_attend_tell.model import Captioner
 
     vocabulary = Vocabulary(WORDS)
-    model = Captioner(len(vocabulary), 8, 8, 8, initial_units=0)
+    model = Captioner(ModelConfig(8, 8, 8, initial_units=0), len(vocabulary))
     model.build({"annotations": (1, 196, 128), "tokens": (1, 1, 2)})
     rng = np.random.default_rng(0)
     for weight in model.weights:

@@ -1,10 +1,10 @@
 """Runs on two logical CPU devices, which a process has from its start.
 
-    python -m tests.show_attend_tell.training.two_devices compare PART...
+    python -m tests.show_attend_tell.training.two_devices compare
     python -m tests.show_attend_tell.training.two_devices train --workdir=...
 
-The first prints, as JSON, how far training on both is from training on one,
-for each of `PARTS` that is named; the second is the command of that name.
+The first prints, as JSON, how far training on both is from training on one;
+the second is the command of that name.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.vocabulary import END, START
-from show_attend_tell.model import Captioner
-from show_attend_tell.objectives.hard_attention import HardAttention
-from show_attend_tell.objectives.self_critical import SelfCritical
+from show_attend_tell.objectives import HardAttention, Likelihood, SelfCritical
+from show_attend_tell.training.train_step import CaptionerTrainer
+from tests.show_attend_tell import tiny
 
 N, K, L, D, V, STEPS = 4, 2, 5, 3, 8, 3
 # Words of each caption, by batch, image and caption. Captions of padding
@@ -36,8 +36,7 @@ def batches() -> list[dict[str, np.ndarray]]:
     made = []
     for lengths in LENGTHS:
         tokens = np.zeros((N, K, 8), np.int32)
-        for place in np.argwhere(np.array(lengths)):
-            n, k = place
+        for n, k in np.argwhere(np.array(lengths)):
             words = rng.integers(END + 1, V, lengths[n][k])
             tokens[n, k, : len(words) + 2] = [START, *words, END]
         examples = np.where(np.any(tokens, axis=(1, 2)), np.arange(N), -1)
@@ -78,51 +77,47 @@ def encoder() -> keras.Model:
     return keras.Model(pixels, keras.layers.Reshape((L, 1, D))(features))
 
 
-def built(learns=False, **arguments) -> Captioner:
+def make_captioner(finetune=False, dropout=0.0):
     keras.utils.set_random_seed(1)
-    if learns:
-        arguments |= {
-            "encoder": encoder(),
-            "encoder_learning_rate_multiplier": 0.3,
-        }
-    captioner = Captioner(
-        V,
-        embedding_size=4,
-        units=3,
-        attention_units=2,
-        initial_units=4,
-        **arguments,
-        name="captioner",
+    return tiny.make_captioner(
+        1,
+        vocabulary_size=V,
+        shapes={"annotations": (None, L, D), "tokens": (None, None, None)},
+        encoder=encoder() if finetune else None,
+        dropout=dropout,
     )
-    captioner.decoder.jit_compile = False
-    captioner.build({"annotations": (None, L, D), "tokens": (None, None, None)})
-    captioner.compile(
-        keras.optimizers.Adam(0.05, global_clipnorm=0.5), jit_compile=False
-    )
-    return captioner
 
 
-def trained(scope, self_critical=False, **arguments):
-    """Returns the model after three steps, its means, and how it began."""
+def trained(scope, make_objective, ema=False, **options):
+    """Returns the trainer after three steps, its means, and how it began."""
     with scope:
-        model = built(**arguments)
-        if self_critical:
-            captions = [  # Of each image other words, or all score nothing.
-                [np.array([START, *words, END]) for words in ([n, 7], [n])]
-                for n in range(3, 3 + N)
-            ]
-            model.objective = SelfCritical(model, captions, 4, 3)
-    start = numbers(model)[:1]
-    means = model.fit(dataset(), steps_per_epoch=STEPS, verbose=0).history
-    return model, means, start
+        trainer = CaptionerTrainer(
+            make_captioner(**options),
+            make_objective(),
+            encoder_learning_rate_multiplier=0.3,
+        )
+        optimizer = keras.optimizers.Adam(
+            0.05, global_clipnorm=0.5, use_ema=ema, ema_momentum=0.9
+        )
+        trainer.compile(optimizer, jit_compile=False)
+    captions = [  # Of each image other words, or all score nothing.
+        [np.array([START, *words, END]) for words in ([n, 7], [n])]
+        for n in range(3, 3 + N)
+    ]
+    trainer.objective.adapt(captions)
+    start = numbers(trainer)[:1]
+    means = trainer.fit(dataset(), steps_per_epoch=STEPS, verbose=0).history
+    return trainer, means, start
 
 
-def numbers(model: Captioner) -> list[np.ndarray]:
-    own = model.trainable_variables
-    if model.average:
-        own = own + model.average.averages
-    own = own + model.optimizer.variables
-    return [keras.ops.convert_to_numpy(variable) for variable in own]
+def numbers(trainer) -> list[np.ndarray]:
+    return [
+        keras.ops.convert_to_numpy(variable)
+        for variable in [
+            *trainer.trainable_variables,
+            *trainer.optimizer.variables,
+        ]
+    ]
 
 
 def largest_difference(left, right) -> float:
@@ -130,8 +125,11 @@ def largest_difference(left, right) -> float:
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
-def difference(one, two) -> dict[str, float]:
-    (one, one_means, start), (two, two_means, _) = one, two
+def difference(strategy, *arguments, **options) -> dict[str, float]:
+    one, one_means, start = trained(
+        contextlib.nullcontext(), *arguments, **options
+    )
+    two, two_means, _ = trained(strategy.scope(), *arguments, **options)
     names = sorted(one_means)
     return {
         "weights": largest_difference(numbers(one), numbers(two)),
@@ -144,18 +142,35 @@ def difference(one, two) -> dict[str, float]:
     }
 
 
+def likelihood(strategy) -> dict[str, float]:
+    return difference(
+        strategy,
+        lambda: Likelihood(1.0, label_smoothing=0.1),
+        ema=True,
+        finetune=True,
+    )
+
+
+def self_critical(strategy) -> dict[str, float]:
+    return difference(
+        strategy,
+        lambda: SelfCritical(max_words=4, reward_samples=3),
+        dropout=0.5,
+    )
+
+
 def dropout(strategy) -> dict[str, float]:
-    """How far logits are from each other that only chance makes differ."""
+    """How far logits are from each other that only randomness makes differ."""
     with strategy.scope():
-        model = built(dropout=0.5)
+        trainer = CaptionerTrainer(make_captioner(dropout=0.5), Likelihood())
     batch = batches()[0]
 
     @tf.function
     def run():
-        return strategy.run(lambda: model(batch, training=True)["logits"])
+        return strategy.run(lambda: trainer(batch, training=True)["logits"])
 
     def logits(step):
-        model.set_random_state(7, step)
+        trainer.set_random_state(7, step)
         return [x.numpy() for x in strategy.experimental_local_results(run())]
 
     first, again, later = logits(0), logits(0), logits(1)
@@ -166,63 +181,48 @@ def dropout(strategy) -> dict[str, float]:
     }
 
 
-def likelihood(strategy) -> dict[str, float]:
-    arguments = {
-        "dropout": 0.0,
-        "regularizer_weight": 1.0,
-        "label_smoothing": 0.1,
-        "ema": 0.9,
-        "learns": True,
-    }
-    return difference(
-        trained(contextlib.nullcontext(), **arguments),
-        trained(strategy.scope(), **arguments),
-    )
-
-
-def self_critical(strategy) -> dict[str, float]:
-    return difference(
-        trained(contextlib.nullcontext(), self_critical=True),
-        trained(strategy.scope(), self_critical=True),
-    )
-
-
-def hard(strategy, scale: str = "caption") -> dict[str, float]:
-    """The loss of positions in three batches, and the moving baseline."""
+def hard_attention(strategy, scale: str = "caption") -> dict[str, float]:
+    """The loss of locations in three batches, and the moving baseline."""
     rng = np.random.default_rng(2)
     shape, half = (N, K, 6, L), N // 2
-    results = []
+    options = {
+        "reinforce_weight": 1.0,
+        "entropy_weight": 0.1,
+        "reinforce_scale": scale,
+    }
     with strategy.scope():
-        two = HardAttention(0.5, 1.0, 0.1, 0.9, scale, 1, 0.0)
-    one = HardAttention(0.5, 1.0, 0.1, 0.9, scale, 1, 0.0)
+        two = HardAttention(**options)
+    one, results = HardAttention(**options), []
 
-    def shared(nll, outputs, mask):
-        def own():
-            number = tf.distribute.get_replica_context()
-            first = half * number.replica_id_in_sync_group
+    def shared(*arguments):
+        def of_replica():
+            context = tf.distribute.get_replica_context()
+            first = half * context.replica_id_in_sync_group
             rows = tf.nest.map_structure(
-                lambda x: x[first : first + half], (nll, outputs, mask)
+                lambda x: x[first : first + half], arguments
             )
-            return two.loss(*rows)
+            return two.sampling_loss(*rows)
 
-        return strategy.reduce("SUM", strategy.run(own), axis=None)
+        return strategy.reduce("SUM", strategy.run(of_replica), axis=None)
 
     shared = tf.function(shared)
-    for drawn in ((1, 1, 1, 1), (1, 0, 0, 0), (0, 1, 1, 1)):
+    for sampled in ((1, 1, 1, 1), (1, 0, 0, 0), (0, 1, 1, 1)):
         mask = np.ones(shape[:3], bool)
         mask[3], mask[0, 1, 3:] = False, False
-        context_weights = np.eye(L, dtype="f")[rng.integers(0, L, shape[:3])]
-        batch = (
+        locations = np.eye(L, dtype="f")[rng.integers(0, L, shape[:3])]
+        arguments = (
             rng.uniform(1, 9, (N, K)).astype("f"),
             {
                 "attention": rng.dirichlet(np.ones(L), shape[:3]).astype("f"),
-                "context_weights": context_weights,
-                "sampled": np.repeat(np.float32(drawn)[:, None], K, axis=1),
+                "context_weights": locations,
             },
+            np.repeat(np.float32(sampled)[:, None], K, axis=1),
             mask,
         )
-        batch = tf.nest.map_structure(tf.constant, batch)
-        results.append((float(one.loss(*batch)), float(shared(*batch))))
+        arguments = tf.nest.map_structure(tf.constant, arguments)
+        results.append(
+            (float(one.sampling_loss(*arguments)), float(shared(*arguments)))
+        )
     averages = [keras.ops.convert_to_numpy(x.average) for x in (one, two)]
     return {
         "loss": max(abs(a - b) / abs(a) for a, b in results),
@@ -232,18 +232,13 @@ def hard(strategy, scale: str = "caption") -> dict[str, float]:
 
 
 def released(strategy) -> dict[str, float]:
-    return hard(strategy, "released")
+    return hard_attention(strategy, "released")
 
 
-PARTS = {
-    part.__name__: part
-    for part in (likelihood, self_critical, hard, released, dropout)
-}
-
-
-def compare(names) -> dict[str, dict[str, float]]:
+def compare() -> dict[str, dict[str, float]]:
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    return {name: PARTS[name](strategy) for name in names}
+    parts = (likelihood, self_critical, hard_attention, released, dropout)
+    return {part.__name__: part(strategy) for part in parts}
 
 
 if __name__ == "__main__":
@@ -253,6 +248,6 @@ if __name__ == "__main__":
     )
     del sys.argv[0]
     if sys.argv[0] == "compare":
-        print(json.dumps(compare(sys.argv[1:])))
+        print(json.dumps(compare()))
     else:
         runpy.run_module(f"show_attend_tell.{sys.argv[0]}", run_name="__main__")
