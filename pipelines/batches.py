@@ -20,10 +20,8 @@ from pipelines.vocabulary import PADDING
 class CaptionedAnnotation:
     """An image by its position in the cache, and its captions as tokens.
 
-    Attributes:
-        position: Where the cache keeps its annotations.
-        captions: Each from start to end token, int32 `(words + 2,)`.
-        mirrors: Whether they also hold for the mirrored image.
+    Each caption is from start to end token, int32 `(words + 2,)`; `mirrors` is
+    whether they also hold for the mirrored image.
     """
 
     position: int

@@ -8,12 +8,8 @@ from collections.abc import Callable, Iterable
 class CaptionedImage:
     """One image with all its captions.
 
-    Attributes:
-        id: Name of the image, unique in its source and stable between runs.
-        split: `"train"`, `"validation"`, `"test"`, or another named split.
-        captions: The captions as their authors wrote them.
-        path: The image file, or `None` where `load` returns the image.
-        load: A picklable function that returns the encoded image.
+    Its id is unique in its source and stable between runs. Where there is no
+    `path`, `load` is a picklable function that returns the encoded image.
     """
 
     id: str
@@ -23,11 +19,7 @@ class CaptionedImage:
     load: Callable[[], bytes] | None = None
 
     def read(self) -> bytes:
-        """Returns the encoded image (JPEG, PNG, ...).
-
-        Raises:
-            OSError: The file cannot be read.
-        """
+        """Returns the encoded image (JPEG, PNG, ...)."""
         if self.load is not None:
             return self.load()
         with open(self.path, "rb") as file:
@@ -44,13 +36,7 @@ class Skipped:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Captioned images of all splits, in a stable order.
-
-    Attributes:
-        name: One of `pipelines.sources.SOURCES`, such as `"flickr8k"`.
-        images: Every usable image of every split.
-        skipped: What was skipped, with the reason.
-    """
+    """Captioned images of all splits, in a stable order; and those skipped."""
 
     name: str
     images: tuple[CaptionedImage, ...]
@@ -69,12 +55,7 @@ class Source:
 def summarize_skipped(skipped: Iterable[Skipped], limit: int = 5) -> str:
     """Formats what was skipped in a few lines, most frequent reason first.
 
-    Args:
-        skipped: What a source or an extraction skipped.
-        limit: How many reasons, and how many names for each, are listed.
-
-    Returns:
-        Lines without a newline at the end; empty if nothing was skipped.
+    At most `limit` reasons are listed, and as many names for each.
     """
     names = {}
     for item in skipped:

@@ -20,13 +20,10 @@ _DEFINE = {
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Parses flags and runs a command.
+    """Parses flags and runs a command with the other arguments.
 
     A `UserError` is printed without a traceback and exits with 1; an
     interrupt exits with 130.
-
-    Args:
-        main: The command, called with the arguments that are no flags.
     """
 
     def guarded(arguments):
@@ -43,11 +40,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
 
 
 def no_arguments(arguments: Sequence[str]) -> None:
-    """Checks that a command got flags alone.
-
-    Raises:
-        UserError: It got something else.
-    """
+    """Checks that a command got flags alone."""
     if arguments:
         raise UserError(
             f"Expected flags, which begin with --. Received: {arguments[0]!r}"
@@ -59,9 +52,7 @@ def define_flags(
 ) -> Callable[[], dict[str, object]]:
     """Defines a flag for each option, see `pipelines.options`.
 
-    Returns:
-        A function that, once flags are parsed, returns the options that were
-        given, by flag.
+    Returns a function that returns the options that were given, by flag.
     """
     holders = {}
     for field in options:

@@ -40,13 +40,8 @@ def write_json(path: str, value) -> None:
 def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
     """Reads UTF-8 text, with or without a byte-order mark.
 
-    Args:
-        path: The file.
-        mend: What to do where it is missing, for the message.
-        max_bytes: The largest size; by default a gigabyte.
-
-    Raises:
-        UserError: It is missing, too large, or of another encoding.
+    `mend` says in messages what to do where the file is missing; by default it
+    has at most a gigabyte.
     """
     path, max_bytes = os.fspath(path), max_bytes or MAX_FILE_BYTES
     if not os.path.isfile(path):
@@ -81,29 +76,12 @@ def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
 
 
 def read_json(path: str, mend: str = "") -> Any:
-    """Reads JSON.
-
-    Args:
-        path: The file.
-        mend: What to do where it is missing, for the message.
-
-    Raises:
-        UserError: The file is missing, too large, or not JSON.
-    """
+    """Reads a JSON file; `mend` says what to do where it is missing."""
     return parse_json(read_text(path, mend), path)
 
 
 def parse_json(text: str, path: str, line: int = 1) -> Any:
-    """Returns the value of JSON text.
-
-    Args:
-        text: The JSON.
-        path: The file that it is from, for messages.
-        line: The line of the file where it begins.
-
-    Raises:
-        UserError: It is not JSON; the message names the line.
-    """
+    """Returns the value of JSON text, which begins at a line of a file."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -118,11 +96,7 @@ def parse_json(text: str, path: str, line: int = 1) -> Any:
 
 @contextlib.contextmanager
 def locked(directory: str, message: str) -> Iterator[None]:
-    """Locks an existing folder for this process.
-
-    Raises:
-        UserError: Another process has locked it; with the message given.
-    """
+    """Locks an existing folder for this process, or raises with the message."""
     with open(os.path.join(directory, LOCK_NAME), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

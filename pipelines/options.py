@@ -16,13 +16,9 @@ def option(
 ):
     """Returns a dataclass field that `check_options` and flags understand.
 
-    Args:
-        default: Its default value.
-        help: The help text of its flag.
-        allowed: The range of a number, as in mathematics: `"(0, 1]"`; or the
-            values of a string, where not every one is allowed.
-        flag: The name of its flag, where that is not the field's.
-        **metadata: More of the field's metadata.
+    `allowed` is the range of a number, as in mathematics: `"(0, 1]"`; or the
+    values of a string, where not every one is allowed. `flag` is the name of
+    its flag, where that is not the field's.
     """
     metadata |= {"help": help, "allowed": allowed, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)
@@ -45,12 +41,7 @@ def value_type(field: dataclasses.Field) -> type:
 
 
 def replace_options(config, options: dict[str, object]):
-    """Returns a dataclass with those options replaced that are given by flag.
-
-    Args:
-        config: The dataclass; flags of others are ignored.
-        options: Values by flag.
-    """
+    """Returns a dataclass with the options replaced that flags give."""
     return dataclasses.replace(
         config,
         **{
@@ -62,11 +53,7 @@ def replace_options(config, options: dict[str, object]):
 
 
 def check_options(config) -> None:
-    """Checks every option of a dataclass by its type, choices and range.
-
-    Raises:
-        UserError: One of them is something else.
-    """
+    """Checks every option of a dataclass by its type, choices and range."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         expected = _mistake(field, value)

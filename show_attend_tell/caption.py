@@ -26,10 +26,10 @@ from pipelines.commands import run
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
 from pipelines.images.decoding import load_image, photos_in
-from show_attend_tell import load
 from show_attend_tell.configs.flags import define_decoding_flags
 from show_attend_tell.inference.attention_figure import save_picture
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
+from show_attend_tell.inference.loading import load
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder that train wrote")
 _MODEL = flags.DEFINE_string(

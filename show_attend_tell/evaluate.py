@@ -26,6 +26,7 @@ from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.files import write_json
 from pipelines.sources import SOURCES
+from pipelines.sources.gathering import canonical_split
 from show_attend_tell.configs.flags import define_decoding_flags
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.metrics.caption_scores import (
@@ -63,8 +64,8 @@ _WEIGHTS = flags.DEFINE_string(
 _BOXES = flags.DEFINE_string(
     "boxes",
     None,
-    "what the photos show, to measure attention by: the folder of Flickr30k "
-    "Entities or of COCO's instances",
+    "boxes to measure attention by: the folder of Flickr30k Entities or of "
+    "COCO's instances",
 )
 _ENSEMBLE = flags.DEFINE_list(
     "ensemble", [], "workdirs or .keras files of models that join in"
@@ -89,12 +90,9 @@ _OUTPUT = flags.DEFINE_string(
 )
 _DECODING = define_decoding_flags()
 
-# As the owners of data sets call them.
-_ALSO = {"dev": "validation", "val": "validation"}
-
 
 def main(arguments: Sequence[str]) -> None:
-    """Scores a captioner, or the predictions of any."""
+    """Scores a run, or predictions in a file."""
     no_arguments(arguments)
     by_file = _PREDICTIONS.value or _REFERENCES.value
     if _WORKDIR.value and not by_file:
@@ -113,7 +111,6 @@ def main(arguments: Sequence[str]) -> None:
 def _score_run(workdir: str) -> None:
     config = _config(workdir)
     # Here, because they bring TensorFlow, which files need not wait for.
-
     from show_attend_tell.evaluation.run_report import report_run
     from show_attend_tell.evaluation.split_evaluation import (
         evaluate_run,
@@ -122,7 +119,8 @@ def _score_run(workdir: str) -> None:
     )
 
     decoding = config.decoding.replace(**_DECODING())
-    splits = [_ALSO.get(s, s) for s in (_SPLIT.value or "").split(",") if s]
+    names = filter(None, (_SPLIT.value or "").split(","))
+    splits = [canonical_split(name) or name for name in names]
     others = read_predictions(_COMPARE.value) if _COMPARE.value else None
     evaluated = evaluate_run(
         config, workdir, splits, decoding, _BOXES.value, _ENSEMBLE.value
@@ -139,7 +137,7 @@ def _score_run(workdir: str) -> None:
 
 
 def _config(workdir: str) -> RunConfig:
-    """Returns the settings of a run, with what lies elsewhere now."""
+    """Returns the settings of a run, with the new folders of its data."""
     given = {
         "data_dir": _DATA_DIR.value,
         "captions": _CAPTIONS.value,

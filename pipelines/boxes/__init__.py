@@ -1,17 +1,22 @@
-"""Photos with boxes: where what a caption names can be seen."""
+"""Boxes of the things in photos, which words of captions name."""
 
 import os
 from collections.abc import Sequence
 
 from pipelines.boxes.coco_instances import instance_files, load_instances
 from pipelines.boxes.flickr30k_entities import is_entities, load_entities
-from pipelines.boxes.photo_boxes import Named, Names, PhotoBoxes, fit_box
+from pipelines.boxes.photo_boxes import (
+    BoxesByName,
+    NamedBoxes,
+    PhotoBoxes,
+    fit_box,
+)
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
 from pipelines.images.decoding import decode_image
 
 # COCO has at most about a hundred things in a photo.
-_MOST_BOXES = 1000
+_MAX_BOXES = 1000
 
 
 def load_boxes(
@@ -19,31 +24,18 @@ def load_boxes(
 ) -> PhotoBoxes:
     """Loads the boxes of photos, as the network sees the photos.
 
-    With the resize_mode `"crop"` each photo that has boxes is decoded once,
-    because what is cut off depends on its true shape.
-
-    Args:
-        path: A folder with Flickr30k Entities (`Annotations/` and
-            `Sentences/`), a folder with `instances_*.json` of COCO, there or
-            in `annotations/`, or one such file.
-        images: The photos whose boxes are wanted.
-        size: Side of the square that the network sees, in pixels.
-        resize_mode: `"crop"` or `"squash"`.
-
-    Returns:
-        What words name in those of the photos that have boxes.
-
-    Raises:
-        UserError: The path holds neither, a file is damaged, a box is
-            impossible, or none of the photos has boxes.
+    `path` is a folder with Flickr30k Entities, or a folder or file of COCO's
+    instances; `size` is the side of the network's square in pixels. With the
+    resize_mode `"crop"` each photo that has boxes is decoded once, because
+    what is cut off depends on its true shape.
     """
     path = os.path.expanduser(path)
     ids = [image.id for image in images]
     if is_entities(path):
         # Every word is a name; the photos know which ones they have.
-        photos, names_in = load_entities(path, ids), enumerate
+        photos, find_names = load_entities(path, ids), enumerate
     elif files := instance_files(path):
-        photos, names_in = load_instances(files, ids)
+        photos, find_names = load_instances(files, ids)
     else:
         raise UserError(
             "Expected Flickr30k Entities (a folder with Annotations/ and "
@@ -56,10 +48,10 @@ def load_boxes(
             f"these. Received: {len(ids)} photos, the first ones {ids[:3]}"
         )
     for id, photo in photos.items():
-        count = max((len(named.boxes) for named in photo.values()), default=0)
-        if count > _MOST_BOXES:
+        count = max((len(things.boxes) for things in photo.values()), default=0)
+        if count > _MAX_BOXES:
             raise UserError(
-                f"Expected for {id} at most {_MOST_BOXES} boxes of one name "
+                f"Expected for {id} at most {_MAX_BOXES} boxes of one name "
                 f"in {path!r}. Received: {count}"
             )
     fitted = {
@@ -69,7 +61,7 @@ def load_boxes(
         for image in images
         if image.id in photos
     }
-    return PhotoBoxes(fitted, names_in)
+    return PhotoBoxes(fitted, find_names)
 
 
 def _shape(image: CaptionedImage, resize_mode: str) -> tuple[int, int]:
@@ -82,12 +74,12 @@ def _shape(image: CaptionedImage, resize_mode: str) -> tuple[int, int]:
 
 
 def _fit(
-    photo: Names, shape: tuple[int, int], size: int, resize_mode: str
-) -> Names:
-    """Carries a photo's boxes into the square; names out of sight go."""
+    photo: BoxesByName, shape: tuple[int, int], size: int, resize_mode: str
+) -> BoxesByName:
+    """Maps a photo's boxes to the square; names outside it are left out."""
     fitted = {}
-    for name, named in photo.items():
-        boxes = [fit_box(box, shape, size, resize_mode) for box in named.boxes]
+    for name, things in photo.items():
+        boxes = [fit_box(box, shape, size, resize_mode) for box in things.boxes]
         if boxes := tuple(box for box in boxes if box is not None):
-            fitted[name] = Named(named.kind, boxes)
+            fitted[name] = NamedBoxes(things.kind, boxes)
     return fitted

@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from pipelines.boxes.coco_words import find_names, lexicon
-from pipelines.boxes.photo_boxes import Box, Named, Names, cut_box
+from pipelines.boxes.photo_boxes import Box, BoxesByName, NamedBoxes, cut_box
 from pipelines.errors import UserError
 from pipelines.sources.annotation_files import read_json_records
 from pipelines.vocabulary import words_of
@@ -30,18 +30,13 @@ _FIELDS = {
     "annotations": ("image_id", "category_id", "bbox"),
     "categories": ("id", "name", "supercategory"),
 }
-_LARGEST_NUMBER = 10**6  # pixels
-_LARGEST_ID = 2**63
-_MOST_RECORDS = 2_000_000  # that are kept; COCO has 900,000 boxes
+_MAX_PIXELS = 10**6
+_MAX_ID = 2**63
+_MAX_RECORDS = 2_000_000  # that are kept; COCO has 900,000 boxes
 
 
 def instance_files(path: str) -> list[str]:
-    """Returns the files with COCO's instances, the smallest first.
-
-    Args:
-        path: One file, or a folder with `instances_*.json` or
-            `annotations/instances_*.json`.
-    """
+    """Returns the `instances_*.json` at or below a path, the smallest first."""
     if os.path.isfile(path):
         return [path]
     folder = glob.escape(path)
@@ -55,33 +50,20 @@ def instance_files(path: str) -> list[str]:
 
 def load_instances(
     files: Sequence[str], ids: Iterable[str]
-) -> tuple[dict[str, Names], Callable]:
-    """Loads the boxes of some photos.
+) -> tuple[dict[str, BoxesByName], Callable]:
+    """Loads the boxes of photos, and the function that names their categories.
 
     Files are read record by record, until all photos were found. What is
     kept are the boxes of these photos; where a file has its annotations
-    before its images, the numbers of all boxes.
-
-    Args:
-        files: As `instance_files` gives them.
-        ids: The photos: file names, where `COCO_val2014_` and the like do
-            not count, because COCO 2014 and 2017 have the same photos.
-
-    Returns:
-        By id, of the photos that are in the files: for each category its
-        supercategory and boxes, as fractions of the photo. And the function
-        that finds the categories' names in the words of a caption.
-
-    Raises:
-        UserError: A file is damaged or not of this form, or a box of one of
-            the photos is impossible.
+    before its images, the numbers of all boxes. In file names, `COCO_val2014_`
+    and the like do not count: COCO 2014 and 2017 have the same photos.
     """
     wanted = {_file_name(id): id for id in ids}
     photos, categories = {}, {}
     for path in files:
-        found = _File(path, wanted)
-        photos.update(found.photos())
-        categories.update(found.categories)
+        file = _InstanceFile(path, wanted)
+        photos.update(file.photos())
+        categories.update(file.categories)
         wanted = {name: id for name, id in wanted.items() if id not in photos}
         if not wanted:
             break
@@ -94,19 +76,19 @@ def _file_name(name: str) -> str:
     return re.sub(r"^COCO_[a-z]+\d{4}_", "", os.path.basename(name))
 
 
-class _File:
-    """What one file has of the photos that are wanted."""
+class _InstanceFile:
+    """The records of one file that belong to the photos wanted."""
 
     def __init__(self, path, wanted):
         self._path, self._wanted = path, wanted
         self.categories = {}  # number -> name, supercategory
         self._images = {}  # number -> id, width, height
-        self._boxes = []  # place in the file, image, category, box
+        self._boxes = []  # index in the file, image, category, box
         self._read()
 
-    def photos(self) -> dict[str, Names]:
-        """Gathers the boxes of each photo by category."""
-        gathered = {id: {} for id, _, _ in self._images.values()}
+    def photos(self) -> dict[str, BoxesByName]:
+        """Returns the boxes of each photo by category."""
+        boxes_of = {id: {} for id, _, _ in self._images.values()}
         for number, image, category, bbox in self._boxes:
             if image not in self._images:
                 continue
@@ -120,13 +102,13 @@ class _File:
             box = _fractions(bbox, width, height, where)
             if box is not None:
                 name = self.categories[category]
-                gathered[id].setdefault(name, []).append(box)
+                boxes_of[id].setdefault(name, []).append(box)
         return {
             id: {
-                name: Named(kind, tuple(boxes))
+                name: NamedBoxes(kind, tuple(boxes))
                 for (name, kind), boxes in photo.items()
             }
-            for id, photo in gathered.items()
+            for id, photo in boxes_of.items()
         }
 
     def _read(self):
@@ -148,10 +130,9 @@ class _File:
                     if listed and not self._images:
                         return  # None of the photos is in this file.
                     self._add_box(record, number, where, listed)
-            kept = len(self._boxes) + len(self.categories)
-            if kept > _MOST_RECORDS:
+            if len(self._boxes) + len(self.categories) > _MAX_RECORDS:
                 raise UserError(
-                    f"Expected at most {_MOST_RECORDS} boxes of the photos "
+                    f"Expected at most {_MAX_RECORDS} boxes of the photos "
                     f"in {self._path}; split the file."
                 )
         if not {"images", "categories"} <= seen:
@@ -169,7 +150,7 @@ class _File:
             return
         number = _integer(record, "id", where)
         sides = [_integer(record, side, where) for side in ("width", "height")]
-        if not all(0 < side <= _LARGEST_NUMBER for side in sides):
+        if not all(0 < side <= _MAX_PIXELS for side in sides):
             raise UserError(
                 f"Expected the size of the photo in {where}. Received: "
                 f"width={sides[0]}, height={sides[1]}"
@@ -197,7 +178,7 @@ class _File:
 
 def _integer(record, name, where) -> int:
     value = record.get(name)
-    if type(value) is not int or abs(value) > _LARGEST_ID:
+    if type(value) is not int or abs(value) > _MAX_ID:
         raise UserError(
             f"Expected a whole number as {name} in {where}. Received: "
             f"{value!r:.100}"
@@ -207,23 +188,17 @@ def _integer(record, name, where) -> int:
 
 def _fractions(bbox, width, height, where) -> Box | None:
     """Returns a box as fractions of the photo; `None` if it has no area."""
-    usable = isinstance(bbox, list) and len(bbox) == 4
-    if usable:
-        usable = all(
-            type(value) in (int, float) and abs(value) <= _LARGEST_NUMBER
-            for value in bbox
-        )
-    if usable:
+    if (
+        isinstance(bbox, list)
+        and len(bbox) == 4
+        and all(type(v) in (int, float) and abs(v) <= _MAX_PIXELS for v in bbox)
+    ):
         left, top, wide, high = bbox
         if wide == 0 or high == 0:
             return None
+        right, bottom = left + wide, top + high
         box = cut_box(
-            (
-                left / width,
-                top / height,
-                (left + wide) / width,
-                (top + high) / height,
-            )
+            (left / width, top / height, right / width, bottom / height)
         )
         if wide > 0 and high > 0 and box is not None:
             return box

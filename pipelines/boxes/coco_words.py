@@ -1,7 +1,7 @@
 """The words that name COCO's categories in captions.
 
-A category is named by its own name, by the synonyms below, and by the plurals
-of these. Of two words that are a name together, neither is one alone: a "hot
+A category is named by its name, by the synonyms below, and by the plurals
+of these. Of two words that are a name together, neither is another: a "hot
 dog" is no dog. The synonyms are few and common; what they miss is not counted.
 """
 
@@ -75,17 +75,12 @@ _PLURALS = {
 
 
 def lexicon(categories: Iterable[str]) -> Lexicon:
-    """Returns which words name which of some categories.
+    """Returns the category that words name, of some such as `"hot dog"`.
 
-    Args:
-        categories: Their names, such as `"person"` and `"hot dog"`.
-
-    Returns:
-        From words to the name of the category, or to `None` for words that
-        together name something else.
+    Words that together name something else are there with `None`.
     """
     meanings = {words: None for name in _OTHERS for words in _forms(name)}
-    # Own names come last: they win over another category's synonym.
+    # Names come last: they win over another category's synonym.
     categories = tuple(categories)
     for name in categories:
         synonyms = _SYNONYMS.get(name, "").split()
@@ -109,10 +104,10 @@ def find_names(
     at = 0
     while at < len(words):
         for length in range(longest, 0, -1):
-            found = tuple(words[at : at + length])
-            if len(found) == length and found in meanings:
-                if meanings[found] is not None:
-                    yield at + length - 1, meanings[found]
+            name = tuple(words[at : at + length])
+            if len(name) == length and name in meanings:
+                if meanings[name] is not None:
+                    yield at + length - 1, meanings[name]
                 at += length
                 break
         else:

@@ -1,7 +1,7 @@
 """Flickr30k Entities: the phrases of a photo's captions and their boxes.
 
 Plummer et al. (2015). `Sentences/36979.txt` has a caption a line, in which
-phrases name the chain of what they speak of, and its types:
+phrases name the chain (all phrases of one thing) and its types:
 
     [/EN#137644/people A group of friends] playing [/EN#137645/other cards] .
 
@@ -30,13 +30,13 @@ import re
 import xml.etree.ElementTree
 from collections.abc import Iterable, Iterator
 
-from pipelines.boxes.photo_boxes import Box, Named, Names, cut_box
+from pipelines.boxes.photo_boxes import Box, BoxesByName, NamedBoxes, cut_box
 from pipelines.errors import UserError
 from pipelines.files import read_text
 from pipelines.vocabulary import words_of
 
-_LARGEST_FILE = 2**20  # bytes; those of the data set have at most some 20,000
-_LARGEST_NUMBER = 10**6  # pixels
+_MAX_BYTES = 2**20  # bytes; those of the data set have at most some 20,000
+_MAX_PIXELS = 10**6  # pixels
 _PHRASE = re.compile(r"\[/EN#(\d+)((?:/[A-Za-z]+)+)\s([^\[\]]*+)\]")
 _NAMELESS = frozenset(
     "one two three four five six seven eight nine ten several many few some "
@@ -53,23 +53,12 @@ def is_entities(path: str) -> bool:
     )
 
 
-def load_entities(folder: str, ids: Iterable[str]) -> dict[str, Names]:
-    """Loads the boxes of some photos.
+def load_entities(folder: str, ids: Iterable[str]) -> dict[str, BoxesByName]:
+    """Loads the boxes, as fractions of the photo, of those that are annotated.
 
-    Args:
-        folder: With `Annotations/` and `Sentences/`.
-        ids: The photos: file names as of Flickr30k (`36979.jpg`), or as of
-            Flickr8k, whose photos have the same number
-            (`1000268201_693b08cb0e.jpg`).
-
-    Returns:
-        By id, of the photos that are annotated: for each last word of a
-        phrase the type that most of its phrases have, and the boxes of all
-        its chains, as fractions of the photo.
-
-    Raises:
-        UserError: A file is missing, too large or damaged, or a box is
-            impossible.
+    Ids are file names of Flickr30k (`36979.jpg`), or of Flickr8k, whose
+    photos have the same number (`1000268201_693b08cb0e.jpg`). A name is the
+    last word of phrases, its kind the type that most of these have.
     """
     photos = {}
     for id in ids:
@@ -90,7 +79,7 @@ def _file_names(id: str) -> list[str]:
     return [stem, flickr8k[1]] if flickr8k else [stem]
 
 
-def _photo(chains: dict[str, list[Box]], sentences: str) -> Names:
+def _photo(chains: dict[str, list[Box]], sentences: str) -> BoxesByName:
     kinds, boxes = {}, {}
     for chain, types, phrase in _read_phrases(sentences):
         words = words_of(phrase)
@@ -100,7 +89,7 @@ def _photo(chains: dict[str, list[Box]], sentences: str) -> Names:
             # A dictionary for a set that keeps its order.
             boxes.setdefault(name, {}).update(dict.fromkeys(chains[chain]))
     return {
-        name: Named(kinds[name].most_common(1)[0][0], tuple(boxes[name]))
+        name: NamedBoxes(kinds[name].most_common(1)[0][0], tuple(boxes[name]))
         for name in boxes
     }
 
@@ -108,7 +97,7 @@ def _photo(chains: dict[str, list[Box]], sentences: str) -> Names:
 def _read_phrases(path: str) -> Iterator[tuple[str, list[str], str]]:
     """Yields chain, types and text of each phrase of a file."""
     for number, line in enumerate(
-        read_text(path, max_bytes=_LARGEST_FILE).splitlines(), start=1
+        read_text(path, max_bytes=_MAX_BYTES).splitlines(), start=1
     ):
         phrases = _PHRASE.findall(line)
         if len(phrases) != line.count("[/EN#"):
@@ -122,7 +111,7 @@ def _read_phrases(path: str) -> Iterator[tuple[str, list[str], str]]:
 
 def _read_chains(path: str) -> dict[str, list[Box]]:
     """Returns the boxes of each chain that has some."""
-    root = _parse(read_text(path, max_bytes=_LARGEST_FILE), path)
+    root = _parse(read_text(path, max_bytes=_MAX_BYTES), path)
     width, height = _numbers(root.find("size"), ("width", "height"), path)
     if width < 1 or height < 1:
         raise UserError(
@@ -136,14 +125,8 @@ def _read_chains(path: str) -> dict[str, list[Box]]:
         where = f"{path}, object {number}"
         names = ("xmin", "ymin", "xmax", "ymax")
         left, top, right, bottom = _numbers(corners, names, where)
-        box = cut_box(
-            (
-                (left - 1) / width,
-                (top - 1) / height,
-                right / width,
-                bottom / height,
-            )
-        )
+        edges = (left - 1) / width, (top - 1) / height
+        box = cut_box((*edges, right / width, bottom / height))
         if box is None:
             raise UserError(
                 f"Expected a box inside the photo of {width:g} x {height:g} "
@@ -166,11 +149,7 @@ def _parse(text: str, path: str) -> xml.etree.ElementTree.Element:
         raise UserError(f"Expected XML in {path}: {error}") from error
 
 
-def _numbers(
-    parent: xml.etree.ElementTree.Element | None,
-    names: tuple[str, ...],
-    where: str,
-) -> list[float]:
+def _numbers(parent, names: tuple[str, ...], where: str) -> list[float]:
     """Returns the numbers in some children of an element."""
     numbers = []
     for name in names:
@@ -179,7 +158,7 @@ def _numbers(
             number = float(text)
         except (TypeError, ValueError):
             number = float("nan")
-        if not abs(number) <= _LARGEST_NUMBER:
+        if not abs(number) <= _MAX_PIXELS:
             raise UserError(
                 f"Expected a number of pixels as <{name}> in {where}. "
                 f"Received: {text!r:.100}"

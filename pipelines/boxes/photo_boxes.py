@@ -12,38 +12,33 @@ from pipelines.sources.scenes.grammar import Box, Grounding
 
 
 @dataclasses.dataclass(frozen=True)
-class Named:
-    """What one name means in one photo.
+class NamedBoxes:
+    """The boxes of all things of one name in one photo, at least one.
 
-    Attributes:
-        kind: Its class, such as `"people"` or `"animal"`.
-        boxes: The box of each thing of that name, at least one.
+    Their `kind` is a class, such as `"people"` or `"animal"`.
     """
 
     kind: str
     boxes: tuple[Box, ...]
 
 
-Names = Mapping[str, Named]  # What is named in one photo, by its name.
+BoxesByName = Mapping[str, NamedBoxes]  # Of one photo.
 
 
 class PhotoBoxes:
-    """What the words of captions name in photos.
+    """The boxes of photos by id, to be named by the words of captions.
 
-    Args:
-        photos: By the id of the image; boxes are fractions of the square
-            that the network sees.
-        names_in: Gives, for the words of a caption, each name in them: the
-            position of its last word and the name, in order.
+    `find_names` gives, for the words of a caption, each name in them: the
+    position of its last word and the name, in order.
     """
 
     def __init__(
         self,
-        photos: Mapping[str, Names],
-        names_in: Callable[[Sequence[str]], Iterable[tuple[int, str]]],
+        photos: Mapping[str, BoxesByName],
+        find_names: Callable[[Sequence[str]], Iterable[tuple[int, str]]],
     ):
         self._photos = photos
-        self._names_in = names_in
+        self._find_names = find_names
 
     def __len__(self) -> int:
         return len(self._photos)
@@ -55,31 +50,24 @@ class PhotoBoxes:
         """Returns what the words of a caption name in its photo.
 
         A word that names nothing boxed in the photo is left out: it may be
-        wrong, or nobody drew a box. Of names that stand side by side the
-        last one counts alone, as "player" does in "football player".
-
-        Args:
-            id: The image; one without boxes has no groundings.
-            words: The caption.
-
-        Returns:
-            One for each name that counts: its last word, class and boxes.
+        wrong, or the thing has no box. Of names that are neighbours only the
+        last one counts, as "player" does in "football player".
         """
         photo = self._photos.get(id, {})
-        found = {
+        named = {
             position: photo[name]
-            for position, name in self._names_in(words)
+            for position, name in self._find_names(words)
             if name in photo
         }
         return [
-            Grounding(position, words[position], named.kind, named.boxes)
-            for position, named in found.items()
-            if position + 1 not in found
+            Grounding(position, words[position], things.kind, things.boxes)
+            for position, things in named.items()
+            if position + 1 not in named
         ]
 
 
 def cut_box(box: Box) -> Box | None:
-    """Returns what of a box lies in the image; `None` if nothing does."""
+    """Returns the part of a box in the image; `None` if there is none."""
     left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in box)
     return (left, top, right, bottom) if left < right and top < bottom else None
 
@@ -87,17 +75,10 @@ def cut_box(box: Box) -> Box | None:
 def fit_box(
     box: Box, shape: tuple[int, int], size: int, resize_mode: str
 ) -> Box | None:
-    """Carries a box into the square that `pipelines.images.decoding.fit_image` makes.
+    """Maps a box of a photo to the square that `fit_image` makes of it.
 
-    Args:
-        box: As fractions of the photo.
-        shape: Height and width of the photo.
-        size: Side of the square in pixels.
-        resize_mode: `"crop"` or `"squash"`.
-
-    Returns:
-        The box as fractions of the square, cut to it; `None` if it lies
-        outside.
+    Boxes are fractions; `shape` is the photo's height and width, `size` the
+    side of the square in pixels. Returns `None` for a box outside the square.
     """
     height, width = resized_shape(shape, size, resize_mode)
     x, y = (width - size) // 2, (height - size) // 2

@@ -71,8 +71,7 @@ class CaptionedImages(
 
 
 def manual_folder(
-    builder: tfds.core.DatasetBuilder,
-    dl_manager: tfds.download.DownloadManager,
+    builder: tfds.core.DatasetBuilder, dl_manager: tfds.download.DownloadManager
 ) -> str:
     """Returns `manual_dir/NAME`, or `manual_dir` where that does not exist."""
     folder = pathlib.Path(dl_manager.manual_dir)

@@ -66,9 +66,7 @@ class AnnotationCache:
 
     @classmethod
     def open(
-        cls,
-        directory: str | os.PathLike[str],
-        expected: Metadata | None = None,
+        cls, directory: str | os.PathLike[str], expected: Metadata | None = None
     ) -> "AnnotationCache":
         """Opens a cache that is complete.
 

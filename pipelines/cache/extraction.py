@@ -116,13 +116,8 @@ def write_batch(
 ) -> list[Skipped]:
     """Encodes a batch into a shard; returns the images that were skipped.
 
-    Args:
-        writer: The shard.
-        ids: Of the images.
-        pixels: Of each image uint8 (S, S, 3), or why there are none.
-        encoder: The encoder.
-        metadata: What its annotations are.
-        batch_size: To how many images the batch is filled up.
+    `pixels` has for each image uint8 (S, S, 3), or why there are none. The
+    batch is filled up to `batch_size` images.
     """
     side = encoder.image_size
     filled = np.zeros((batch_size, side, side, 3), np.uint8)
@@ -258,8 +253,7 @@ def _pending(
 ) -> tuple[dict[str, Sequence[CaptionedImage]], list[Skipped]]:
     """Returns the images of unfinished shards, and what others skipped.
 
-    A shard is done again if it is damaged, or if one of the images that it
-    skipped can be read by now.
+    A shard is also redone if an image that it skipped can be read by now.
     """
     metadata = manifest.metadata
     pending, skipped = {}, []

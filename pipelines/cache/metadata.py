@@ -34,19 +34,10 @@ _MAX_IMAGES = 2**31
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What an annotation is.
+    """What an annotation is: of which encoder and image, and how it is stored.
 
-    Attributes:
-        encoder: Name of the encoder, such as `"vgg19"`.
-        layer: The layer whose output the annotations are.
-        digest: SHA-256 of the encoder's weights.
-        preprocessing: What the encoder's model does to pixels first.
-        resize_mode: `"crop"` or `"squash"`.
-        image_size: Side of the encoder's images in pixels.
-        grid: Rows and columns of the locations.
-        depth: Size of one annotation.
-        precision: How they are stored, `"sqrt8"`, `"float16"`, or `"uint8"`,
-            which pixels are and nothing else.
+    `digest` is the SHA-256 of the encoder's weights; `precision` is
+    `"sqrt8"`, `"float16"`, or `"uint8"`, which pixels are and nothing else.
     """
 
     encoder: str
@@ -132,16 +123,9 @@ class Metadata:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What `metadata.json` holds.
+    """What `metadata.json` holds; the versions of the writer are not compared.
 
-    Attributes:
-        metadata: What an annotation is.
-        images: How many images the cache is of, skipped ones included.
-        shard_size: Images a shard; the last one may have fewer.
-        ids_digest: SHA-256 of the list of their ids.
-        tensorflow: Version of TensorFlow that wrote it; not compared.
-        keras: Version of Keras that wrote it; not compared.
-        version: Version of the cache's files.
+    `images` counts skipped ones too; `ids_digest` is the SHA-256 of their ids.
     """
 
     metadata: Metadata
@@ -218,10 +202,7 @@ def ids_digest(ids: Sequence[str]) -> str:
 def extract_command(
     directory: str | os.PathLike[str], metadata: Metadata | None = None
 ) -> str:
-    """The command line that extracts annotations, for error messages.
-
-    The flags that choose the images are left to the user.
-    """
+    """The command that extracts annotations, less the flags of the images."""
     words = [f"--annotations={os.fspath(directory)}"]
     if metadata is not None:
         words += [

@@ -31,12 +31,7 @@ _PNG_SIZE_OFFSET = 16
 
 
 def encode_annotations(annotations: np.ndarray, metadata: Metadata) -> bytes:
-    """Encodes annotations `(L, D)`, finite float32, as one record.
-
-    Raises:
-        UserError: A value is not finite, or too large for float16.
-        ValueError: The shape is not (L, D).
-    """
+    """Encodes annotations `(L, D)`, finite float32, as one record."""
     shape = (metadata.locations, metadata.depth)
     if annotations.shape != shape:
         raise ValueError(
@@ -65,11 +60,7 @@ def encode_annotations(annotations: np.ndarray, metadata: Metadata) -> bytes:
 
 
 def decode_annotations(record: bytes, metadata: Metadata) -> np.ndarray:
-    """Decodes one record in NumPy, to float32 `(L, D)`.
-
-    Raises:
-        UserError: The record is damaged or of another shape.
-    """
+    """Decodes one record in NumPy, to float32 `(L, D)`."""
     if metadata.precision == EXACT:
         return _decode_png(record, metadata).reshape(-1, metadata.depth)
     expected = raw_bytes(metadata)

@@ -49,10 +49,7 @@ def is_temporary(name: str) -> bool:
 class ShardReader:
     """A finished shard; any number of threads may read it at once.
 
-    Attributes:
-        image_ids: Ids of its images in their order, skipped ones included.
-        ids: Those of them that have a record.
-        skipped: The others, and why.
+    `image_ids` are all its images in order, `ids` those with a record.
     """
 
     def __init__(self, path: str) -> None:

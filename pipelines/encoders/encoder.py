@@ -44,15 +44,9 @@ class Encoder:
 class Network:
     """A network without its top, and how it is given images.
 
-    Attributes:
-        name: The name that chose it.
-        model: (B, image_size, image_size, 3), preprocessed -> features.
-        image_size: Side of its images in pixels.
-        preprocess: The layer from pixels, 0 to 255, to what `model` takes.
-        preprocessing: What that layer does, in words.
-        default_layer: The layer taken where none is asked for, if any.
-        patch_size: Of a transformer, the side of a patch in pixels: then an
-            output (B, tokens, depth) has locations too.
+    `model` takes (B, image_size, image_size, 3) as `preprocess` makes it of
+    pixels, 0 to 255. With the `patch_size` of a transformer, in pixels, an
+    output (B, tokens, depth) has locations too.
     """
 
     name: str
@@ -68,8 +62,8 @@ class Network:
 class LastTokens(keras.layers.Layer):
     """The last `count` tokens: those of patches, after class and registers.
 
-    Takes (B, tokens, D); returns (B, count, D). How many tokens come before is
-    not asked for: keras-hub 0.32 announces one too many for SigLIP.
+    How many tokens come before is not asked for: keras-hub 0.32 announces one
+    too many for SigLIP.
     """
 
     def __init__(self, count: int, **kwargs: object) -> None:
@@ -93,13 +87,6 @@ def frozen_encoder(network: Network, layer: str | None = None) -> Encoder:
     """Builds the encoder that ends at a layer of a network.
 
     What it uses of the network is frozen, and runs in inference mode.
-
-    Args:
-        network: The network.
-        layer: The name of the layer, by default the network's.
-
-    Raises:
-        UserError: The layer has no locations.
     """
     name, size = network.name, network.image_size
     layer = layer or network.default_layer
@@ -158,10 +145,10 @@ def pixels_encoder(name: str, image_size: int) -> Encoder:
 
 
 def layers_with_locations(network: Network) -> dict:
-    """Returns the outputs of layers that have locations, by layer.
+    """Returns the outputs of layers that have locations; the last comes last.
 
     They are feature maps (B, rows, columns, depth) or, where the network
-    has patches, tokens (B, tokens, depth). The network's output comes last.
+    has patches, tokens (B, tokens, depth).
     """
     ranks = (4,) if network.patch_size is None else (3, 4)
 

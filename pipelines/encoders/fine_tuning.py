@@ -31,16 +31,11 @@ ALL = "all"
 
 @dataclasses.dataclass(frozen=True)
 class CutEncoder:
-    """The two parts of an encoder.
+    """The two parts of an encoder, and the encoder before it learns.
 
-    Attributes:
-        frozen: What is cached; its annotations are the features at the cut.
-        live: Those features, float32 (B, L', D') -> (B, rows, columns, D),
-            or `None` where nothing learns. What it has of frozen layers is
-            not trainable. Nor is pretrained batch normalisation, which is
-            then always in inference mode.
-        uncut: The encoder as it is before it learns. The layers are those of
-            both parts.
+    `frozen` gives the features at the cut, which are cached. `live` maps them,
+    float32 (B, L', D'), to (B, rows, columns, D). Its frozen layers and its
+    pretrained batch normalisation, in inference mode, are not trainable.
     """
 
     frozen: Encoder
@@ -56,19 +51,11 @@ def cut_encoder(
     pixels: bool = False,
     dtype: str = "float32",
 ) -> CutEncoder:
-    """Builds an encoder in two parts.
+    """Builds an encoder in two parts, cut below the layer `finetune`.
 
-    Args:
-        name: As for `build_encoder`, but neither several nor of keras-hub.
-        layer: The layer that gives the annotations, as for `build_encoder`.
-        weights: As for `build_encoder`. With `"none"` batch normalisation
-            learns, and scenes have a network that has it.
-        finetune: The lowest layer that learns, or `"all"`.
-        pixels: Whether to cut at the pixels in any case.
-        dtype: The Keras dtype policy of the live part.
-
-    Raises:
-        UserError: The encoder cannot be had, or not be cut there.
+    With `finetune="all"` or `pixels` it is cut at the pixels. With
+    `weights="none"` batch normalisation learns, and scenes have a network
+    that has it. `dtype` is the Keras dtype policy of the live part.
     """
     if JOIN in name or name.startswith(PREFIX):
         raise UserError(

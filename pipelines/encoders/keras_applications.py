@@ -68,15 +68,9 @@ class ApplicationPreprocessing(keras.layers.Layer):
 
 
 def load_application(name: str, weights: str) -> Network:
-    """Builds a network without its top, with its weights.
+    """Builds a network without its top, such as `"resnet50"`, with weights.
 
-    Args:
-        name: Such as `"resnet50"`.
-        weights: `"default"` (ImageNet, downloaded once by Keras), `"none"`,
-            or a file.
-
-    Raises:
-        UserError: The name or the weights cannot be had.
+    These are `"default"` (ImageNet, downloaded by Keras), `"none"`, or a file.
     """
     preprocess = ApplicationPreprocessing(
         name, dtype="float32", name="preprocessing"

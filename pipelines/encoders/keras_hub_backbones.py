@@ -28,18 +28,12 @@ _CONVERTER_FILE = "image_converter.json"
 
 
 def load_backbone(name: str, weights: str) -> Network:
-    """Loads a backbone from a preset.
+    """Loads the backbone of `keras_hub:PRESET`.
 
-    Args:
-        name: `keras_hub:PRESET`, where PRESET is a preset's name, a handle
-            such as `hf://user/model`, or a folder that `save_to_preset` of
-            the backbone (or its task) and of the image converter wrote.
-        weights: `"default"` (the preset's), `"none"` (random, always the
-            same), a file of the backbone's weights, or the folder of a
-            preset that takes the place of PRESET, such as one that moved.
-
-    Raises:
-        UserError: The preset cannot be had, or has no image backbone.
+    A preset is a name, a handle such as `hf://user/model`, or a folder that
+    `save_to_preset` of the backbone (or its task) and of the image converter
+    wrote. The weights are `"default"` (the preset's), `"none"` (random, always
+    the same), a file, or the folder of a preset that takes the place of PRESET.
     """
     preset = name.removeprefix(PREFIX)
     source = weights if os.path.isdir(weights) else preset

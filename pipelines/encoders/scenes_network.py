@@ -34,13 +34,8 @@ class Coordinates(layers.Layer):
 def scenes_network(normalized: bool = False) -> keras.Model:
     """Builds a network of VGG's kind, up to before its last pool.
 
-    Blocks of 3x3 convolutions with ReLU, a pool of two between blocks, and
-    coordinates before the last block: pixels from -1 to 1, `(N, 112, 112,
-    3)`, to `(N, 14, 14, 128)`.
-
-    Args:
-        normalized: Batch normalization after every convolution, for
-            training; `fold_normalization` takes it out again.
+    Pixels from -1 to 1, `(N, 112, 112, 3)`, to `(N, 14, 14, 128)`. It is
+    `normalized` for training alone, see `fold_normalization`.
     """
     images = features = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
     for b, widths in enumerate(WIDTHS, start=1):

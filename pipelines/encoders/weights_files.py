@@ -73,10 +73,9 @@ def initialise(network: keras.Model) -> None:
 
 
 def weights_digest(model: keras.Model) -> str:
-    """SHA-256 of a model's weights in their order, in hexadecimal.
+    """SHA-256 of a model's weights, their names and shapes, in hexadecimal.
 
-    Names of layers do not count, because Keras numbers some of them by what
-    else was built before; a weight's own name, shape and values do.
+    Names of layers do not count: Keras numbers some by what was built before.
     """
     digest = hashlib.sha256()
     for weight in model.weights:

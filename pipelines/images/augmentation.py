@@ -26,8 +26,7 @@ _SIDES = re.compile(r"\b(left|right)")
 def can_mirror(captions: Sequence[str]) -> bool:
     """Whether captions are as true of the image's mirror image.
 
-    Not if a word, or a part of one after a hyphen, begins with left or right:
-    "left-hand", "rightmost", "top-left".
+    Not if a word, or a part of one after a hyphen, begins with left or right.
     """
     return not any(_SIDES.search(caption.lower()) for caption in captions)
 
@@ -36,12 +35,9 @@ def can_mirror(captions: Sequence[str]) -> bool:
 class Augmentation:
     """Crops, mirrors and colours images, mildly.
 
-    Attributes:
-        crop: Whether to take 70 to 100 % of the area, resized bilinearly.
-        flip: Whether to mirror half of the images that may be.
-        colour: Whether to change brightness, contrast and saturation, each
-            by up to 20 %.
-        seed: Of the run.
+    `crop` takes 70 to 100 % of the area, resized bilinearly; `flip` mirrors
+    half of the images that may be; `colour` changes brightness, contrast and
+    saturation, each by up to 20 %.
     """
 
     crop: bool = False
@@ -50,16 +46,10 @@ class Augmentation:
     seed: int = 0
 
     def __call__(self, images, mirrors, step):
-        """Augments a batch.
+        """Augments float32 `(N, rows, columns, 3)`, 0 to 255.
 
-        Args:
-            images: float32 `(N, rows, columns, 3)`, 0 to 255.
-            mirrors: bool `(N,)`, which may be mirrored.
-            step: The number of the batch, from which with the seed all
-                randomness follows.
-
-        Returns:
-            float32 `(N, rows, columns, 3)`, 0 to 255.
+        Of these, `mirrors` `(N,)` may be mirrored. All randomness follows from
+        the seed and `step`, the number of the batch.
         """
         n = tf.shape(images)[0]
         seed = tf.stack([self.seed, tf.cast(step, tf.int32)])

@@ -52,12 +52,7 @@ _OPENERS = (
 
 
 def read_image_file(path: str | os.PathLike[str]) -> bytes:
-    """Reads an image file, without decoding it.
-
-    Raises:
-        UserError: There is no such file, it is a directory or a device, it
-            is empty, larger than `MAX_BYTES`, or cannot be read.
-    """
+    """Reads an image file of at most `MAX_BYTES`, without decoding it."""
     name = os.fspath(path)
     try:
         status = os.stat(name)
@@ -76,11 +71,7 @@ def read_image_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def photos_in(path: str) -> list[str]:
-    """Returns a file as it is, a folder as the images in it, sorted.
-
-    Raises:
-        UserError: The folder has no images.
-    """
+    """Returns a file as it is, a folder as the images in it, sorted."""
     if not os.path.isdir(path):
         return [path]
     names = sorted(os.listdir(path))
@@ -94,23 +85,13 @@ def photos_in(path: str) -> list[str]:
 
 
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:
-    """Decodes an image to upright RGB.
+    """Decodes a JPEG, PNG, WebP, GIF or BMP file to upright RGB (H, W, 3).
 
     The first frame of an animation is taken. Sixteen bits a channel become
     the higher eight of them; transparency is laid on white; CMYK becomes
     RGB; an EXIF orientation is applied, and ignored where it is broken.
     Nothing is decoded before the bytes and the pixels that the header
     announces are within `MAX_BYTES` and `MAX_PIXELS`.
-
-    Args:
-        data: A JPEG, PNG, WebP, GIF or BMP file.
-        name: What error messages call the image, such as its path.
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-
-    Raises:
-        UserError: It is empty, too large, truncated, damaged, or no image.
     """
     _check_bytes(len(data), name)
     opener = _opener(data)
@@ -138,18 +119,10 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
 
 
 def load_image(photo: Photo) -> np.ndarray:
-    """Returns the upright RGB pixels of a photo in any form.
+    """Returns the upright RGB pixels of a photo in any form, uint8 (H, W, 3).
 
-    Args:
-        photo: A path, the bytes of an image file, a Pillow image, or a uint8
-            array `(H, W, 3)`, which is RGB; `(H, W)` is grey and
-            `(H, W, 4)` has transparency, which is laid on white.
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-
-    Raises:
-        UserError: It cannot be read, is too large, or none of these.
+    An array is uint8: `(H, W, 3)` is RGB, `(H, W)` is grey and `(H, W, 4)`
+    has transparency, which is laid on white.
     """
     if isinstance(photo, bytes):
         return decode_image(photo)
@@ -178,7 +151,7 @@ def load_image(photo: Photo) -> np.ndarray:
 
 
 def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
-    """Resizes an image to the square that an encoder sees.
+    """Resizes uint8 (H, W, 3) to the square (size, size, 3) of an encoder.
 
     `"squash"` resizes straight to (size, size). `"crop"` resizes the shorter
     side to `resized_shape`'s (256 for a size of 224, as in the paper), with
@@ -189,21 +162,6 @@ def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
     so that TensorFlow and TFLite repeat it. Output is rounded half to even.
     Only the neighbours that count are read: a large image is never converted
     to float entirely.
-
-    Args:
-        image: uint8 (H, W, 3).
-        size: Side of the output in pixels.
-        resize_mode: `"crop"` or `"squash"`.
-
-    Returns:
-        uint8 (size, size, 3).
-
-    Raises:
-        ValueError: An argument is none of these.
-
-    Example:
-        >>> fit_image(load_image("photo.jpg"), 224, "crop").shape
-        (224, 224, 3)
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
@@ -238,12 +196,8 @@ def resized_shape(
     """Height and width to which `fit_image` resizes, before it crops.
 
     For `"crop"` the shorter side becomes `round(size * 256 / 224)` and the
-    longer side keeps the proportions, rounded half up in integers:
-    `(2 * longer * target + shorter) // (2 * shorter)`. The square begins at
-    `(resized - size) // 2` of either axis.
-
-    Raises:
-        ValueError: There is no such resize_mode.
+    longer side keeps the proportions, rounded half up in integers. The square
+    begins at `(resized - size) // 2` of either axis.
     """
     if resize_mode == "squash":
         return size, size
@@ -351,10 +305,7 @@ def _upright(image: Image.Image, in_place: bool = False) -> Image.Image:
 def _neighbours(
     source: int, target: int, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours and weights of the central output pixels along one axis.
-
-    From `source` to `target` pixels, of which `size` are kept in the centre.
-    """
+    """Neighbours and weights of the central `size` of `target` pixels."""
     half = np.float32(0.5)
     scale = np.float32(source) / np.float32(target)
     first = (target - size) // 2

@@ -28,22 +28,12 @@ _GREY_PALETTE = bytes(x for i in range(256) for x in (i, i, i, 0))
 
 
 def decode_squares(images, size: int, resize_mode: str):
-    """Decodes images and fits them to the square that an encoder sees.
+    """Decodes encoded images `(N,)` and fits them to the square of an encoder.
 
     No image makes it raise. The announced size is checked before anything
-    is decoded, and only the first frame of an animation is.
-
-    Args:
-        images: `(N,)` string, encoded JPEG, PNG, GIF or BMP; at least one.
-        size: Side of the output in pixels.
-        resize_mode: `"crop"` or `"squash"`, see `decoding.fit_image`.
-
-    Returns:
-        uint8 `(N, size, size, 3)`, RGB, zero where an image cannot be
-        decoded; and bool `(N,)`, whether it was.
-
-    Raises:
-        ValueError: There is no such resize_mode.
+    is decoded, and only the first frame of an animation is. Returns uint8
+    `(N, size, size, 3)`, RGB, zero where an image cannot be decoded; and
+    bool `(N,)`, whether it was.
     """
     if resize_mode not in RESIZE_MODES:
         raise ValueError(

@@ -25,11 +25,7 @@ RENDER_PROCESSES_FROM = 500
 def prepare(
     image: CaptionedImage, size: int, resize_mode: str
 ) -> np.ndarray | str:
-    """Reads, decodes and fits one image.
-
-    Returns:
-        uint8 (size, size, 3); or, as a string, why there is none.
-    """
+    """Returns an image as uint8 (size, size, 3), or why there is none."""
     try:
         if image.load is None and image.path is not None:
             name, data = image.path, read_image_file(image.path)
@@ -48,22 +44,12 @@ def prepared_ahead(
     workers: int,
     window: int,
 ) -> Iterator[np.ndarray | str]:
-    """Prepares images in the background, in order, a bounded number ahead.
+    """Prepares images in the background, in order, at most `window` ahead.
 
     Files are left to threads, since their decoding releases Python's lock;
     many rendered images are left to processes. If the latter cannot be had (a
     script without `if __name__ == "__main__"`, a worker killed for memory),
     threads go on where they stopped.
-
-    Args:
-        images: The images.
-        size: Side of the output in pixels.
-        resize_mode: `"crop"` or `"squash"`.
-        workers: The number of threads or processes.
-        window: How many images may be prepared and not yet taken.
-
-    Yields:
-        What `prepare` returns for each image.
     """
     taken = 0
     rendered = sum(image.load is not None for image in images)

@@ -14,12 +14,7 @@ from pipelines.encoders.encoder import Encoder
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from pipelines.images.decoding import fit_image
-from pipelines.sharded.files import (
-    join,
-    local_copy,
-    read_file,
-    write_file,
-)
+from pipelines.sharded.files import join, local_copy, read_file, write_file
 from pipelines.sharded.images import ListedImage, Shard, Span, begin, pixels_of
 from pipelines.sharded.pipeline import ShardWork
 
@@ -28,12 +23,8 @@ from pipelines.sharded.pipeline import ShardWork
 class ShardedExtraction(ShardWork):
     """Extracts the annotations of shards.
 
-    Attributes:
-        directory: The output folder.
-        metadata: What an annotation is.
-        weights: As for `build_encoder`; workers must find a file there too.
-        batch_size: Images a batch.
-        retry_errors: Whether shards that skipped images are done again.
+    A file of `weights` must be there on workers too. With `retry_errors`,
+    shards that skipped images are done again.
     """
 
     directory: str

@@ -109,16 +109,8 @@ def remove_halves(directory: str) -> None:
 def local_copy(directory: str, names: Sequence[str]) -> Iterator[str]:
     """Copies files of a folder anywhere to this machine, for a while.
 
-    Args:
-        directory: The folder; a local one is not copied.
-        names: The files; those that are missing are left out. If none is
-            there, all files under the folder are taken.
-
-    Yields:
-        The local folder; a copy is removed afterwards.
-
-    Raises:
-        UserError: A name leads out of the folder.
+    A local folder is not copied, and missing files are left out. If none is
+    there, all files under the folder are taken.
     """
     if is_local(directory):
         yield directory

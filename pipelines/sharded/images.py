@@ -65,9 +65,6 @@ def images_of_glob(pattern: str) -> list[ListedImage]:
     """Lists the files of a glob such as `gs://bucket/photos/**`, by name.
 
     Ids are paths below the last folder that has no wildcard.
-
-    Raises:
-        UserError: There are none, or they cannot be listed.
     """
     pattern = absolute(pattern)
     plain = re.split(r"[*?\[]", pattern)[0]
@@ -106,18 +103,8 @@ def begin(
 ) -> list[Span]:
     """Makes the folder one of this run, or checks that it is.
 
-    Args:
-        directory: The output folder, new or of an earlier such run.
-        images: The images.
-        shard_size: Images a shard.
-        name: The file of the manifest.
-        manifest: What makes the output what it is, the images included.
-
-    Returns:
-        The shards.
-
-    Raises:
-        UserError: The folder holds something else, or another run.
+    `manifest`, in the file `name`, is what makes the output what it is, the
+    images included.
     """
     path = join(directory, name)
     lines = [_line(image) for image in images]
@@ -151,11 +138,7 @@ def read_shard(directory: str, span: Span) -> Shard:
 
 
 def pixels_of(image: ListedImage) -> np.ndarray | str:
-    """Reads and decodes an image.
-
-    Returns:
-        uint8 (H, W, 3), upright RGB; or, as a string, why there is none.
-    """
+    """Returns an image as upright RGB (H, W, 3), or why there is none."""
     try:
         image.path.encode()
         return decode_image(read_image(image.path), image.path)

@@ -41,11 +41,7 @@ _LOCAL_RUNNER = "FnApiRunner"
 
 
 class ShardWork(abc.ABC):
-    """What is done to every shard; it is pickled, and travels to workers.
-
-    Attributes:
-        directory: The output folder.
-    """
+    """What is done to every shard; it is pickled, and travels to workers."""
 
     directory: str
 
@@ -97,11 +93,7 @@ def run_pipeline(
 ) -> Summary:
     """Does all shards that are not finished, and writes a summary.
 
-    `errors.jsonl` names every image that was set aside, with the reason;
-    `summary.json` counts.
-
-    Raises:
-        UserError: Beam has no such runner, or it lacks an option.
+    `errors.jsonl` names every image that was set aside, with the reason.
     """
     try:
         pipeline = beam.Pipeline(options=options)

@@ -23,24 +23,13 @@ _MAX_DEPTH = 100
 
 
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
-    """Yields the lines of a UTF-8 file, with or without a byte-order mark.
-
-    Yields:
-        The number of the line, from 1, and the line with its newline.
-
-    Raises:
-        UserError: The file is missing, too large, or not UTF-8.
-    """
+    """Yields the number, from 1, and the text of each line of a UTF-8 file."""
     # Of the characters that end lines for Python, only the newline does here.
     yield from enumerate(io.StringIO(read_text(path, MEND)), start=1)
 
 
 def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the number and the object of each line that is not blank.
-
-    Raises:
-        UserError: The file is missing, too large, or a line is not an object.
-    """
+    """Yields the number and the object of each line that is not blank."""
     for number, line in read_lines(path):
         if not line.strip():
             continue
@@ -54,15 +43,9 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_csv(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the rows of a CSV file as its header names them.
+    """Yields the line number and the fields of each row of a CSV file.
 
     Fields beyond the header are under the key `None`.
-
-    Yields:
-        The number of the line where the row ends, and the row.
-
-    Raises:
-        UserError: The file is missing, too large, or badly quoted.
     """
     lines = (line for _, line in read_lines(path))
     rows = csv.DictReader(lines, strict=True)
@@ -82,22 +65,11 @@ def read_csv(path: str) -> Iterator[tuple[int, dict[str, str]]]:
 def read_json_records(
     path: str, fields: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[str, int, Any]]:
-    """Yields the records of some lists of a JSON file, in the file's order.
+    """Yields list, index and record of the lists named by `fields`.
 
     COCO's instances are some 450 MB in a file, nearly all of it outlines.
     Read completely they take gigabytes; record by record a few megabytes.
-
-    Args:
-        path: A file such as `{"images": [{...}, ...], "categories": [...]}`.
-        fields: For each list wanted the fields wanted of its records.
-
-    Yields:
-        The name of the list, the number of the record in it, from 0, and the
-        record: an object with no other fields than those wanted, or a value.
-
-    Raises:
-        UserError: The file is missing, too large or no such JSON, or a value
-            has more than four million bytes or is nested too deeply.
+    Objects have only the fields wanted; a value has at most 4 MiB.
     """
     try:
         size = os.path.getsize(path)

@@ -38,11 +38,7 @@ _FILE_COLUMNS = ("file", "file_name", "filename", "image")
 
 
 def add_captions(gathering: Gathering, path: str) -> None:
-    """Adds a file of whichever format for scoring, without images.
-
-    Raises:
-        UserError: The file cannot be read, or is of no such format.
-    """
+    """Adds a file of whichever format for scoring, without images."""
     text = read_text(path, "name it with --references=FILE")
     first = text.lstrip().partition("\n")[0]
     if first.startswith(("{", "[")) and not _is_record(first):
@@ -81,9 +77,6 @@ def add_coco(
 
     For scoring, without `folder`, images may have no file name, and the list
     of images may be left out.
-
-    Raises:
-        UserError: The file is not of this form.
     """
     parts = content if isinstance(content, dict) else {}
     images, annotations = parts.get("images"), parts.get("annotations")
@@ -135,9 +128,6 @@ def add_karpathy(
 
     An image is looked for as `filepath/filename`, then as `filename`. For
     scoring, without `folder`, images may have a `cocoid` or `imgid` alone.
-
-    Raises:
-        UserError: The file is not of this form.
     """
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
@@ -198,15 +188,7 @@ def token_captions(
 
 @dataclasses.dataclass
 class TableRow:
-    """A row of CSV or JSON Lines.
-
-    Attributes:
-        where: What names it in messages.
-        id: The image.
-        captions: Its captions, not yet checked.
-        split: Its split, if it has one.
-        problem: Why it cannot be used, if it cannot.
-    """
+    """A row of CSV or JSON Lines; `problem` says why it cannot be used."""
 
     where: str
     id: str = ""
@@ -216,11 +198,7 @@ class TableRow:
 
 
 def table_rows(path: str) -> Iterator[TableRow]:
-    """Yields the rows of a CSV or JSON Lines file.
-
-    Raises:
-        UserError: The file is neither, or has no header such as file,caption.
-    """
+    """Yields the rows of a CSV or JSON Lines file."""
     is_json = path.lower().endswith((".jsonl", ".json", ".ndjson"))
     first = next((line for _, line in read_lines(path) if line.strip()), "")
     is_json = is_json or first.lstrip().startswith("{")
@@ -253,11 +231,7 @@ def _table_row(where, file, row):
 def add_table(
     gathering: Gathering, path: str, folder: ImageFolder | None = None
 ) -> None:
-    """Adds CSV or JSON Lines; several rows for one image gather.
-
-    Raises:
-        UserError: As `table_rows`.
-    """
+    """Adds CSV or JSON Lines; several rows for one image gather."""
     rows = list(table_rows(path))
     has_splits = any(row.split for row in rows if not row.problem)
     for row in rows:
@@ -274,15 +248,10 @@ def add_table(
 
 
 def hash_split(id: str) -> str:
-    """Returns the split of an image that was given none.
+    """Returns the split of a file name that was given none.
 
-    Args:
-        id: The file name.
-
-    Returns:
-        `"train"` for 90 % of all names, `"validation"` and `"test"` for 5 %
-        each: the first eight bytes of the SHA-256 of the name, as a number
-        in [0, 1), are below 0.90, below 0.95, or above.
+    The first eight bytes of its SHA-256, as a number in [0, 1), are below 0.90
+    for `"train"`, below 0.95 for `"validation"`, or else it is `"test"`.
     """
     digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest()
     number = int.from_bytes(digest[:8], "big") / 2**64

@@ -28,23 +28,13 @@ def load_coco(
     split: str = "train",
     year: int | None = None,
 ) -> Source:
-    """Loads COCO, or one JSON file of its form.
+    """Loads COCO of a year, or with `captions` one JSON file of its form.
 
-    Args:
-        data_dir: Folder with `annotations/captions_{train,val}{year}.json`
-            and the images in `{train,val}{year}/`, there or in `images/`, or
-            all in `images/`. With `captions`, the image folder.
-        captions: One JSON file, in place of those in `data_dir`.
-        split: The split of the images in `captions`.
-        year: 2014 or 2017. By default the one that is there; if both are,
-            2014, on which the paper and Karpathy's splits are based.
-
-    Returns:
-        The images in the order of the files; the id is the file name.
-
-    Raises:
-        UserError: A file is missing or not of this form, or too much is
-            doubtful.
+    `data_dir` has `annotations/captions_{train,val}{year}.json` and the images
+    in `{train,val}{year}/`, there or in `images/`, or all in `images/`. With
+    `captions`, whose images are in `split`, it is the image folder. The year is
+    by default the one that is there; if both are, 2014, on which the paper and
+    Karpathy's splits are based.
     """
     if captions is not None:
         check_data_dir(data_dir, f"the images that {captions} names")

@@ -20,16 +20,7 @@ _FRAME_BYTES = 16
 def load_coco_captions(data_dir: str | None = None) -> Source:
     """Loads `coco_captions` from where tensorflow-datasets prepared it.
 
-    Args:
-        data_dir: The data folder of tensorflow-datasets; by default its own,
-            `~/tensorflow_datasets`.
-
-    Returns:
-        The images in the order of the shards: `train` and `restval` as train,
-        `val` as validation, and `test`. The id is COCO's file name.
-
-    Raises:
-        UserError: The data set is not prepared there.
+    Splits are `train` and `restval` as train, `val` as validation, and `test`.
     """
     import tensorflow_datasets as tfds
 
@@ -62,16 +53,7 @@ def load_coco_captions(data_dir: str | None = None) -> Source:
 
 
 def read_image(path: str, offset: int, length: int) -> bytes:
-    """Returns the encoded image of one record.
-
-    Args:
-        path: The TFRecord file.
-        offset: Where the record starts, in bytes.
-        length: How long its data is, in bytes.
-
-    Raises:
-        OSError: The file is shorter, or holds something else there.
-    """
+    """Returns the encoded image of the record at an offset, in bytes."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 

@@ -13,10 +13,7 @@ from collections.abc import Iterator
 from pipelines.captions import Source
 from pipelines.errors import UserError
 from pipelines.sources.annotation_files import read_lines
-from pipelines.sources.caption_files import (
-    table_rows,
-    token_captions,
-)
+from pipelines.sources.caption_files import table_rows, token_captions
 from pipelines.sources.gathering import Gathering
 from pipelines.sources.image_folder import (
     ImageFolder,
@@ -75,20 +72,11 @@ _FLICKR30K = _Layout(
 
 
 def load_flickr8k(data_dir: str | None, captions: str | None = None) -> Source:
-    """Loads Flickr8k as it is distributed.
+    """Loads Flickr8k as it is distributed, in the order of its lists.
 
-    Args:
-        data_dir: The folder. Captions and lists may also be in
-            `Flickr8k_text/`, photos in `Flicker8k_Dataset/`, `images/` and
-            the like, or directly in it. A missing list leaves its split
-            empty.
-        captions: Another captions file in place of the one in `data_dir`.
-
-    Returns:
-        The photos in the order of the lists; the id is the file name.
-
-    Raises:
-        UserError: A file is missing, or too much is doubtful.
+    Captions and lists may also be in `Flickr8k_text/`, photos in
+    `Flicker8k_Dataset/`, `images/` and the like. A missing list leaves its
+    split empty. `captions` takes the place of the captions file in `data_dir`.
     """
     return _load(_FLICKR8K, data_dir, captions)
 
@@ -96,9 +84,8 @@ def load_flickr8k(data_dir: str | None, captions: str | None = None) -> Source:
 def load_flickr30k(data_dir: str | None, captions: str | None = None) -> Source:
     """Loads Flickr30k as it is distributed, as `load_flickr8k` otherwise.
 
-    The archive brings no lists `train.txt`, `val.txt` and `test.txt`, of ids
-    or file names: where none is there, `dataset_flickr30k.json` gives splits
-    and captions.
+    The archive brings no split lists: where `train.txt`, `val.txt` and
+    `test.txt` are missing, `dataset_flickr30k.json` gives splits and captions.
     """
     return _load(_FLICKR30K, data_dir, captions)
 

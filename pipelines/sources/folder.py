@@ -14,20 +14,10 @@ _DEFAULT_FILES = ("captions.csv", "captions.jsonl")
 
 
 def load_folder(data_dir: str | None, captions: str | None = None) -> Source:
-    """Loads a folder of images.
+    """Loads a folder of images, in the order of their first captions.
 
-    Args:
-        data_dir: The folder that the file names start from.
-        captions: The CSV or JSON Lines (`.jsonl`, `.json`) file, see
-            `pipelines.sources.caption_files`; by default `captions.csv` or
-            `captions.jsonl` in `data_dir`.
-
-    Returns:
-        The images in the order of their first line; the id is the file name.
-
-    Raises:
-        UserError: A file is missing or not of this form, or too much is
-            doubtful.
+    `captions` is CSV or JSON Lines, see `pipelines.sources.caption_files`; by
+    default `captions.csv` or `captions.jsonl` in `data_dir`.
     """
     check_data_dir(data_dir, "images")
     captions = captions or first_existing(data_dir, *_DEFAULT_FILES)

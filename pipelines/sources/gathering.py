@@ -50,14 +50,8 @@ class Gathering:
     """Gathers the images that lists name, and then the captions of each.
 
     Call `add_image` for every image, `add_caption` for every caption, and
-    `source` at the end.
-
-    Attributes:
-        numbers: Other names of images, where no folder was given.
-
-    Args:
-        name: The name of the source.
-        hint: What mends a wrong folder or list, for the error messages.
+    `source` at the end. Where no folder is given, `numbers` keeps other names
+    of images. The `hint`, for error messages, mends a wrong folder or list.
     """
 
     def __init__(self, name: str, hint: str):
@@ -84,18 +78,11 @@ class Gathering:
         *files: str,
         numbers: Mapping[str, int | str] = MappingProxyType({}),
     ) -> bool:
-        """Takes an image file that a list names; leaves out a doubtful one.
+        """Takes an image that a list names; returns whether it is usable.
 
-        Args:
-            id: The name that the list gives.
-            split: The split that it belongs to.
-            folder: Where the image file is; `None` where captions alone are
-                of interest; an image without any is then no mistake.
-            *files: Names of the file to try in turn; `id` if none is given.
-            numbers: Other names of the image, kept in `numbers`.
-
-        Returns:
-            Whether the image is usable, so that its captions count.
+        Its file is the first of `files`, by default `id`, that is in `folder`.
+        Without `folder` captions alone are of interest; an image without any is
+        then no mistake.
         """
         if not self._is_new(id, split):
             return False
@@ -118,14 +105,7 @@ class Gathering:
         return self._add(id, _Named(split, True, load=load))
 
     def add_caption(self, id: str, text: Any, where: str | None = None) -> None:
-        """Takes a caption of an image that was added.
-
-        Args:
-            id: The image.
-            text: The caption.
-            where: What names this caption when it is doubtful; its image if
-                it is not given.
-        """
+        """Takes a caption of an image; `where` names it when it is doubtful."""
         text = text.strip() if isinstance(text, str) else text
         problem = None
         if not isinstance(text, str) or not is_encodable(text):
@@ -149,11 +129,7 @@ class Gathering:
         self._skipped.append(Skipped(_printable(name), reason))
 
     def source(self) -> Source:
-        """Returns the images that have a file and a caption.
-
-        Raises:
-            UserError: Too much was left out, or nothing is left.
-        """
+        """Returns the images that have a file and a caption, if enough have."""
         images = []
         for id, image in self._images.items():
             if not image.usable:
@@ -214,8 +190,7 @@ class Gathering:
 def canonical_split(name: Any) -> str | None:
     """Returns our name of a split, or `None` for what cannot be one.
 
-    Names that we do not know stay as they are, if they are made of letters,
-    digits, `-` and `_`.
+    Names that we do not know stay as they are.
     """
     name = name.strip() if isinstance(name, str) else ""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):

@@ -16,9 +16,6 @@ class ImageFolder:
     Every (sub)folder is listed once with `os.scandir`, so that 120,000 names
     cost one listing and no search. Files are not opened: a first byte costs
     milliseconds on a cold disk, and extraction decodes every image anyway.
-
-    Args:
-        path: The folder.
     """
 
     def __init__(self, path: str):
@@ -28,9 +25,7 @@ class ImageFolder:
     def find(self, name: str) -> str:
         """Returns the path of a file, named by a relative path with `/`.
 
-        Raises:
-            DoubtfulName: The name leads out of the folder, or names no file,
-                or an empty one.
+        Raises a DoubtfulName where that leads out of the folder or to no file.
         """
         # Backslashes and drive letters lead out on Windows, a NUL nowhere.
         leads_out = re.search(r"[\\\0]|^/|^[A-Za-z]:", name)

@@ -17,20 +17,7 @@ from pipelines.sources.image_folder import ImageFolder, check_data_dir
 def load_karpathy(
     data_dir: str | None, captions: str | None, name: str = "karpathy"
 ) -> Source:
-    """Loads a split JSON.
-
-    Args:
-        data_dir: The image folder.
-        captions: The JSON file.
-        name: The name of the source.
-
-    Returns:
-        The images in the order of the file; the id is the file name.
-
-    Raises:
-        UserError: The file is missing or not of this form, or too much is
-            doubtful.
-    """
+    """Loads the images of a split JSON, in its order, from an image folder."""
     check_data_dir(data_dir, "the images that the split JSON names")
     if captions is None:
         raise UserError(

@@ -24,6 +24,7 @@ from show_attend_tell.exporting.tflite_validation import (
 )
 from show_attend_tell.inference.saved_model_session import quiet
 from show_attend_tell.inference.tflite_file import (
+    DECODING_FIELDS,
     ENDING,
     TFLiteSettings,
     append_tail,
@@ -176,14 +177,7 @@ def _settings(
         resize_mode=caption_generator.resize_mode,
         rows=rows,
         columns=columns,
-        max_words=decoding.max_words,
-        method=decoding.method,
-        beam_width=decoding.beam_width,
-        length_penalty=decoding.length_penalty,
-        min_words=decoding.min_words,
-        no_repeat_ngram_size=decoding.no_repeat_ngram_size,
-        allow_unknown=decoding.allow_unknown,
-        context_mode=decoding.context_mode,
+        **{name: getattr(decoding, name) for name in DECODING_FIELDS},
         encoder=encoder.name,
         encoder_layer=encoder.layer,
         encoder_digest=encoder.digest,

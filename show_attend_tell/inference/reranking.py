@@ -128,12 +128,9 @@ class ConsensusReranker:
         batches: Iterable[np.ndarray],
         captions: Sequence[Sequence[str]],
     ) -> "ConsensusReranker":
-        """Makes a reranker of photos, the first 10,000.
+        """Makes a reranker of the first 10,000 photos, from annotations.
 
-        Args:
-            batches: Their annotations, `(N, L, D)` each; the last may hold
-                more than are left.
-            captions: Of each photo its captions.
+        Batches are `(N, L, D)`; the last may hold more photos than are left.
         """
         captions = captions[:MAX_PHOTOS]
         described = np.concatenate([photo_descriptors(b) for b in batches])
@@ -149,13 +146,7 @@ class ConsensusReranker:
         return np.exp(-distances / self._scale)
 
     def predict_words(self, annotations: np.ndarray) -> np.ndarray:
-        """Predicts the words that people would write of photos.
-
-        Args:
-            annotations: `(N, L, D)`.
-
-        Returns:
-            `(N, W)` float32, `y` of each photo, of length 1.
+        """Returns `y`, of length 1, of photos with annotations `(N, L, D)`.
 
         Raises:
             UserError: The annotations are of another size.
@@ -178,16 +169,7 @@ class ConsensusReranker:
     def agreement(
         self, captions: Sequence[Sequence[str]], photos: np.ndarray
     ) -> np.ndarray:
-        """Measures how well captions agree with those of photos.
-
-        Args:
-            captions: C captions as words.
-            photos: `(K,)`, indices of photos.
-
-        Returns:
-            `(C,)`, the mean over the photos of CIDEr-D, from 0 to 10; 0 for
-            a caption without words.
-        """
+        """Returns for C captions, as words, the mean CIDEr-D over K photos."""
         rows = padded([self._numbered(words) for words in captions])
         matches = self._ngrams.match(
             np.repeat(rows, len(photos), axis=0),
@@ -199,15 +181,10 @@ class ConsensusReranker:
     def match(
         self, captions: Sequence[Sequence[str]], predicted: np.ndarray
     ) -> np.ndarray:
-        """Measures how well captions have the words that are predicted.
+        """Returns for C captions, as words, the cosine with `y` `(W,)`.
 
-        Args:
-            captions: C captions as words.
-            predicted: `(W,)`, those of a photo.
-
-        Returns:
-            `(C,)`, from -1 to 1: the cosine of `y(x)` and the tf-idf of a
-            caption's words, less the mean of all photos.
+        It is the cosine of `y` and the tf-idf of a caption's words, less the
+        mean of all photos.
         """
         rows = np.stack([self._tf_idf.mean([words]) for words in captions])
         return _unit(rows - self._mean_target) @ predicted
@@ -254,13 +231,9 @@ class ConsensusReranker:
         return np.array(numbers, np.int64)
 
     def save(self, directory: str, metadata: Metadata) -> None:
-        """Writes two files: captions, and numbers in plain float16.
+        """Writes captions, and descriptors and weights in plain float16.
 
-        The numbers are the descriptors, and after them the weights.
-
-        Args:
-            directory: The folder of the run.
-            metadata: What its annotations are.
+        The metadata are those of the annotations that the run is trained on.
         """
         both = self.descriptors, self.weights
         raw = b"".join(each.astype("<f2").tobytes() for each in both)
@@ -275,10 +248,6 @@ class ConsensusReranker:
     @classmethod
     def load(cls, directory: str, metadata: Metadata) -> "ConsensusReranker":
         """Reads what `save` wrote.
-
-        Args:
-            directory: The folder of the run.
-            metadata: What its annotations are.
 
         Raises:
             UserError: The run has none, or one is damaged or of other

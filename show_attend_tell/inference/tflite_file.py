@@ -21,6 +21,12 @@ GREEDY, BEAM, ENCODE = "greedy", "beam", "encode"
 START_CAPTION, STEP = "start", "step"
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
 
+# The fields of `Decoding` that a file keeps.
+DECODING_FIELDS = (
+    "method", "beam_width", "length_penalty", "min_words", "max_words",
+    "no_repeat_ngram_size", "allow_unknown", "context_mode",
+)  # fmt: skip
+
 FORMAT = 1
 SETTINGS_FILE, WORDS_FILE = "captioner.json", "vocabulary.txt"
 
@@ -93,14 +99,7 @@ class TFLiteSettings:
     def decoding(self) -> Decoding:
         """The decoding settings."""
         return Decoding(
-            method=self.method,
-            beam_width=self.beam_width,
-            length_penalty=self.length_penalty,
-            min_words=self.min_words,
-            max_words=self.max_words,
-            no_repeat_ngram_size=self.no_repeat_ngram_size,
-            allow_unknown=self.allow_unknown,
-            context_mode=self.context_mode,
+            **{name: getattr(self, name) for name in DECODING_FIELDS}
         )
 
 

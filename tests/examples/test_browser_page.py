@@ -465,10 +465,7 @@ def test_page_fits_a_phone(page, run_script):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(page, scheme):
     resize(
-        page,
-        1280,
-        prefers_color_scheme=scheme,
-        prefers_reduced_motion="reduce",
+        page, 1280, prefers_color_scheme=scheme, prefers_reduced_motion="reduce"
     )
     buttons_of(page)[0].click()
     page.execute_script(

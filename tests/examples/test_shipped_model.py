@@ -24,7 +24,7 @@ def test_photo_is_captioned_and_attention_rendered(tmp_path):
     assert (tmp_path / "pictures" / "photo.png").stat().st_size > 10_000
 
 
-def test_model_is_as_its_card_says():
+def test_model_matches_its_card():
     settings, vocabulary = read_tail(MODEL)
     card = MODEL.with_suffix(".md").read_text(encoding="utf-8")
     size = MODEL.stat().st_size

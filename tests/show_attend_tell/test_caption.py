@@ -35,7 +35,7 @@ def photos(tmp_path):
     (folder / "truncated.jpg").write_bytes(complete[: len(complete) // 2])
     (folder / "words.jpg").write_text("no image")
     (folder / "empty.png").write_bytes(b"")
-    (folder / "notes.txt").write_text("not looked at")
+    (folder / "notes.txt").write_text("ignored")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The command: a table, scores.json, and clear errors."""
+"""Scoring files of captions: a table, scores.json, and clear errors."""
 
 import json
 import os
@@ -8,56 +8,52 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.show_attend_tell.conftest import run_command
+from tests.show_attend_tell.conftest import call_command
 
 REFERENCES = {
-    "annotations": [
-        {"image_id": 1, "caption": "A dog runs on grass."},
-        {"image_id": 1, "caption": "The dog is running."},
-        {"image_id": 2, "caption": "Two cats sleep on a bed."},
-        {"image_id": 3, "caption": "A man rides a bike."},
-        {"image_id": 4, "caption": "A bird."},
-    ]
+    1: ["A dog runs on grass.", "The dog is running."],
+    2: ["Two cats sleep on a bed."],
+    3: ["A man rides a bike."],
+    4: ["A bird."],
 }
-SAID = {1: "a dog runs", 2: "two cats on a bed", 3: "a man rides a bike"}
+CAPTIONS = {1: "a dog runs", 2: "two cats on a bed", 3: "a man rides a bike"}
 WORSE = {3: "a man", 2: "a dog", 1: "a dog runs"}
-# From SAID: 3 of 3, 5 of 5, 5 of 5 words; c = 13; the closest references
+# From CAPTIONS: 3 of 3, 5 of 5, 5 of 5 words; c = 13; the closest references
 # have 4, 6 and 5 words; exp(1 - 15 / 13).
 BLEU_1 = 0.857403919
 
 
 @pytest.fixture
-def files(tmp_path):
-    def results(name, captions):
-        path = tmp_path / name
-        entries = [
-            {"image_id": id, "caption": text} for id, text in captions.items()
-        ]
-        path.write_text(json.dumps(entries))
-        return path
-
-    (tmp_path / "truth.json").write_text(json.dumps(REFERENCES))
-    results("said.json", SAID)
-    results("worse.json", WORSE)
-    results("other.json", {1: "a dog"})
-    results("empty.json", {1: "a dog", 2: " "})
+def files(tmp_path, monkeypatch):
+    pairs = [(id, text) for id, texts in REFERENCES.items() for text in texts]
+    truth = [{"image_id": id, "caption": text} for id, text in pairs]
+    rows = [{"file": f"{id}.jpg", "caption": text} for id, text in pairs]
+    for name, text in {
+        "truth.json": json.dumps({"annotations": truth}),
+        "truth.jsonl": "\n".join(map(json.dumps, rows)),
+        "truth.csv": "\n".join(
+            ["file,caption", *(f"{id}.jpg,{text}" for id, text in pairs)]
+        ),
+        "truth.token": "".join(f"{i}.jpg#0\t{text}\n" for i, text in pairs),
+    }.items():
+        (tmp_path / name).write_text(text)
+    for name, captions in {
+        "captions.json": CAPTIONS,
+        "worse.json": WORSE,
+        "other.json": {1: "a dog"},
+        "empty.json": {1: "a dog", 2: " "},
+    }.items():
+        entries = [{"image_id": i, "caption": t} for i, t in captions.items()]
+        (tmp_path / name).write_text(json.dumps(entries))
+    monkeypatch.setenv("PATH", "")  # Without Java, which takes seconds.
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.fixture
-def evaluate(files, monkeypatch):
-    """Runs the command where there is no Java, which takes seconds."""
-    monkeypatch.setenv("PATH", "")
-
-    def evaluate(*arguments):
-        return run_command("evaluate", *arguments, cwd=files)
-
-    return evaluate
-
-
-def test_table_and_json(evaluate, files):
-    done = evaluate(
-        "--predictions=said.json",
+def test_table_and_json(files):
+    done = call_command(
+        "evaluate",
+        "--predictions=captions.json",
         "--references=truth.json",
         "--compare=worse.json",
         "--output=out",
@@ -93,23 +89,33 @@ def test_table_and_json(evaluate, files):
     assert difference["interval"][0] <= difference["value"]
 
 
+@pytest.mark.parametrize("name", ["truth.token", "truth.csv", "truth.jsonl"])
+def test_references_of_every_format(files, name):
+    done = call_command(
+        "evaluate", "--predictions=captions.json", f"--references={name}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 images with 4 references" in done.stdout
+    assert "BLEU-1             0.8574" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "--predictions=FILE and --references=FILE. Received"),
-        (("--predictions=said.json",), "references=None"),
+        (("--predictions=captions.json",), "references=None"),
         (("--predictions=no.json", "--references=truth.json"), "'no.json'"),
         (
             ("--predictions=empty.json", "--references=truth.json"),
             "empty.json[1] (image_id 2). Received: an empty caption",
         ),
         (
-            ("--predictions=truth.json", "--references=said.json"),
+            ("--predictions=truth.json", "--references=captions.json"),
             "Received: list",
         ),
         (
             (
-                "--predictions=said.json",
+                "--predictions=captions.json",
                 "--references=truth.json",
                 "--compare=other.json",
             ),
@@ -117,17 +123,17 @@ def test_table_and_json(evaluate, files):
         ),
         (
             (
-                "--predictions=said.json",
+                "--predictions=captions.json",
                 "--references=truth.json",
                 "--split=test",
             ),
             "it has none",
         ),
-        (("said.json",), "Received: 'said.json'"),
+        (("captions.json",), "Received: 'captions.json'"),
     ],
 )
-def test_mistakes_are_told_in_a_line(evaluate, arguments, message):
-    done = evaluate(*arguments)
+def test_mistakes(files, arguments, message):
+    done = call_command("evaluate", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -141,15 +147,9 @@ def test_without_pycocoevalcap_and_tensorflow(files):
         "    sys.modules[name] = None\n"
         "runpy.run_module('show_attend_tell.evaluate', run_name='__main__')\n"
     )
+    arguments = ["--predictions=captions.json", "--references=truth.json"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            code,
-            "--predictions=said.json",
-            "--references=truth.json",
-        ],
-        cwd=files,
+        [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -9,21 +9,23 @@ import pytest
 from pipelines.sources.scenes import load_scenes
 from pipelines.vocabulary import words_of
 from show_attend_tell.metrics.bleu import bleu
-from tests.show_attend_tell.conftest import run_command
+from tests.show_attend_tell.conftest import call_command, command_environment
 
 
 @pytest.fixture(scope="module")
 def evaluated(trained, tmp_path_factory):
     """What `evaluate` wrote on the test split, another split, and a page."""
     folder = tmp_path_factory.mktemp("evaluated")
-    done = run_command(
-        "evaluate",
-        f"--workdir={trained}",
-        "--split=test,dev",
-        f"--output={folder}",
-        f"--report={folder / 'report'}",
-        f"--compare={trained / 'captions_test.json'}",
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", command_environment()["PATH"])
+        done = call_command(
+            "evaluate",
+            f"--workdir={trained}",
+            "--split=test,dev",
+            f"--output={folder}",
+            f"--report={folder / 'report'}",
+            f"--compare={trained / 'captions_test.json'}",
+        )
     assert done.returncode == 0, done.stderr
     return folder, done
 
@@ -32,10 +34,10 @@ def test_it_writes_what_the_training_wrote(trained, evaluated):
     folder, _ = evaluated
     captions = (folder / "captions_test.json").read_text()
     assert captions == (trained / "captions_test.json").read_text()
-    found = json.loads((folder / "scores.json").read_text())
+    scores = json.loads((folder / "scores.json").read_text())
     before = json.loads((trained / "scores.json").read_text())
-    del found["validation"], before["novel"]
-    assert found == before
+    del scores["validation"], before["novel"]
+    assert scores == before
 
 
 def test_scores_are_of_the_captions_that_it_wrote(evaluated):
@@ -57,7 +59,7 @@ def test_scores_are_of_the_captions_that_it_wrote(evaluated):
     assert scores["decoding"]["beam_width"] == 5
 
 
-def test_both_splits_and_the_comparison_are_told(trained, evaluated):
+def test_both_splits_and_the_comparison_are_printed(trained, evaluated):
     folder, done = evaluated
     scores = json.loads((folder / "scores.json").read_text())
     assert (scores["split"], scores["validation"]["split"]) == (
@@ -77,7 +79,7 @@ def test_annotations_that_are_missing_are_extracted(trained, tmp_path):
     copy = tmp_path / "run"
     ignored = shutil.ignore_patterns("annotations", "tensorboard")
     shutil.copytree(trained, copy, ignore=ignored)
-    done = run_command(
+    done = call_command(
         "evaluate", f"--workdir={copy}", "--split=test", "--method=greedy"
     )
     assert done.returncode == 0, done.stderr
@@ -86,21 +88,21 @@ def test_annotations_that_are_missing_are_extracted(trained, tmp_path):
     assert scores["decoding"]["method"] == "greedy"
 
 
-def test_mistakes_are_told_in_a_line(trained, tmp_path):
-    for arguments, told in (
+def test_mistakes(trained, tmp_path):
+    for arguments, message in (
         ([f"--workdir={trained}", "--split=train2"], "Expected --split"),
         ([f"--workdir={tmp_path}"], "show_attend_tell.train"),
         ([], "Expected --workdir=DIR, or --predictions=FILE"),
     ):
-        done = run_command("evaluate", *arguments)
+        done = call_command("evaluate", *arguments)
         assert done.returncode == 1
-        assert told in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
 
 
 @pytest.mark.proof
 def test_an_ensemble_is_never_taken_for_one_model(trained, tmp_path):
-    done = run_command(
+    done = call_command(
         "evaluate",
         f"--workdir={trained}",
         "--split=test",
@@ -109,13 +111,13 @@ def test_an_ensemble_is_never_taken_for_one_model(trained, tmp_path):
         f"--report={tmp_path / 'report'}",
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "scores.json").read_text())
+    scores = json.loads((tmp_path / "scores.json").read_text())
     model = trained / "best.keras"
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    assert found["ensemble"] == [{"model": str(model), "sha256": digest}] * 3
+    assert scores["ensemble"] == [{"model": str(model), "sha256": digest}] * 3
     assert f"ensemble of {model}, " in done.stdout
     page = (tmp_path / "report" / "index.html").read_text()
     assert "an ensemble of 3 models" in page
-    # The same three times says what one says.
-    alone = (trained / "captions_test.json").read_text()
-    assert (tmp_path / "captions_test.json").read_text() == alone
+    # The same three times writes what one writes.
+    single = (trained / "captions_test.json").read_text()
+    assert (tmp_path / "captions_test.json").read_text() == single

@@ -27,21 +27,11 @@ def load_scenes(
     novel: int = 500,
     seed: int = 0,
 ) -> Source:
-    """Returns scenes, each rendered when its image is read.
+    """Returns so many scenes of each split, rendered when an image is read.
 
-    Args:
-        train: Number of scenes in the split `"train"`.
-        validation: Number of scenes in the split `"validation"`.
-        test: Number of scenes in the split `"test"`.
-        novel: Number of scenes in the split `"novel"`, each with a pair of
-            colour and shape that no other split has.
-        seed: Chooses the scenes. A scene does not depend on the numbers.
-
-    Returns:
-        The source `"scenes"`; ids are like `"scenes-0-test-000123"`.
-
-    Raises:
-        UserError: A number or the seed is negative, or too large for the id.
+    Ids are like `"scenes-0-test-000123"`. The scenes of `novel` have pairs of
+    colour and shape that no other split has. A scene follows from the seed, its
+    split and its index alone.
     """
     counts = dict(zip(SPLITS, (train, validation, test, novel), strict=True))
     for name, count in {**counts, "seed": seed}.items():
@@ -74,11 +64,7 @@ def encode_scene_of(name: str) -> bytes:
 
 
 def scene_of(name: str) -> Scene:
-    """Returns the scene with an id such as `"scenes-0-test-000123"`.
-
-    Raises:
-        UserError: No scene has this id.
-    """
+    """Returns the scene with an id such as `"scenes-0-test-000123"`."""
     match = re.fullmatch(r"scenes-(\d{1,7})-([a-z]+)-(\d{6,7})", name)
     if match is None or match[2] not in SPLITS:
         raise UserError(

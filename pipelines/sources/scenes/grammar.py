@@ -75,12 +75,9 @@ class Entity(typing.NamedTuple):
 class ParsedCaption(typing.NamedTuple):
     """The content of a caption.
 
-    Attributes:
-        words: The words of the caption.
-        entities: The noun phrases, in order.
-        relations: Positions of the words, relation, subject and object; the
-            last two are indices of entities.
-        totals: Position of the number, of the word "things", and the number.
+    `relations` are positions of the words, relation, and indices of subject
+    and object; `totals` are positions of the number and of the word "things",
+    and the number.
     """
 
     words: tuple[str, ...]
@@ -91,13 +88,10 @@ class ParsedCaption(typing.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Statement:
-    """One statement of a caption.
+    """One statement of a caption, and whether it is true in the scene.
 
-    Attributes:
-        kind: `"object"`, `"colour"`, `"texture"`, `"size"`, `"relation"` or
-            `"number"`.
-        positions: Positions of the words that make it, from 0.
-        true: Whether it is true in the scene.
+    Its kind is `"object"`, `"colour"`, `"texture"`, `"size"`, `"relation"` or
+    `"number"`; positions are those of its words, from 0.
     """
 
     kind: str
@@ -107,14 +101,9 @@ class Statement:
 
 @dataclasses.dataclass(frozen=True)
 class Grounding:
-    """The boxes of what a word names.
+    """The boxes of all things that a word names, as fractions of the image.
 
-    Attributes:
-        position: Position of the word in the caption, from 0.
-        word: The word.
-        kind: `"noun"` or `"adjective"`.
-        boxes: Left, top, right and bottom of each thing that the word names,
-            as fractions of the image; none where the word names nothing.
+    A kind is `"noun"`, `"adjective"`, or the class of things in a photo.
     """
 
     position: int
@@ -125,12 +114,9 @@ class Grounding:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The result of checking a caption.
+    """The result of checking a caption, in the order of its words.
 
-    Attributes:
-        parsed: Whether the caption follows the grammar.
-        statements: All statements, in the order of their words.
-        groundings: One for each noun and adjective, in the order of words.
+    It is `parsed` if the caption follows the grammar; otherwise it is empty.
     """
 
     parsed: bool
@@ -240,11 +226,7 @@ class _Parser:
 
 
 def parse_caption(text: str) -> ParsedCaption | None:
-    """Returns the content of a caption, or `None` outside the grammar.
-
-    Args:
-        text: Words parted by white space; a full stop at the end is allowed.
-    """
+    """Returns the content of a caption, or `None` outside the grammar."""
     words = tuple(text.lower().rstrip(" .").split())
     parser = _Parser(words)
     try:
@@ -285,9 +267,6 @@ def check_caption(text: str, scene: Scene) -> Verdict:
 
     A number is true if exactly so many things look as described. "a" and
     "the" state no number.
-
-    Returns:
-        Statements and groundings; neither where the caption does not parse.
     """
     parsed = parse_caption(text)
     if parsed is None:

@@ -35,14 +35,7 @@ _SEEN = tuple(
 _NOVEL = tuple(sorted(HELD_OUT))
 # How many things that look the same are named first (one thing is named
 # second), and how many further things there are; repeated by frequency.
-_LAYOUTS = (
-    *[(1, 0)] * 4,
-    *[(1, 1)] * 3,
-    (1, 2),
-    *[(2, 0)] * 2,
-    (2, 1),
-    (3, 0),
-)
+_LAYOUTS = (*[(1, 0)] * 4, *[(1, 1)] * 3, (1, 2), *[(2, 0)] * 2, (2, 1), (3, 0))
 # Sizes of the first two, by how many are first and whether there are further
 # things; those are always small.
 _SIZES = {
@@ -68,13 +61,7 @@ def scene_rng(
 
 
 def make_scene(split: str, index: int, seed: int = 0) -> Scene:
-    """Returns one scene, always the same for the same arguments.
-
-    Args:
-        split: One of `SPLITS`.
-        index: Which scene of the split, from 0.
-        seed: Seed of the data set.
-    """
+    """Returns scene `index` of a split, the same for the same arguments."""
     rng = scene_rng(split, index, seed, "layout")
     first, further = _choose(rng, _LAYOUTS)
     overlapping = first == 1 and rng.random() < 0.08

@@ -9,14 +9,8 @@ SIDE = 224  # Side of a scene, in pixels.
 class Thing:
     """One thing of a scene; it fills a square.
 
-    Attributes:
-        shape: A name in `rendering.SHAPES`.
-        colour: A name in `rendering.COLOURS`.
-        texture: A name in `rendering.TEXTURES`.
-        size: `"small"` or `"large"`.
-        x: Centre, in pixels from the left.
-        y: Centre, in pixels from the top.
-        width: Side of the square, in pixels; an even number.
+    `x` and `y` are its centre and `width` its side, an even number, in pixels;
+    `size` is `"small"` or `"large"`; the others are named in `rendering`.
     """
 
     shape: str
@@ -79,8 +73,7 @@ def salience_class(unit: Unit) -> tuple[bool, bool]:
 def units_by_salience(things: tuple[Thing, ...]) -> list[Unit]:
     """Returns the units of a scene in the order captions name them.
 
-    Several things that look the same are one unit and come first, then large
-    things, then those nearer to the middle.
+    Several things come first, then large ones, then those nearer the middle.
     """
     units = {}
     for thing in things:

@@ -1,4 +1,4 @@
-"""COCO's instances in their own form, whole and damaged."""
+"""COCO's instances as distributed, and damaged."""
 
 import json
 import os
@@ -40,8 +40,13 @@ ANNOTATIONS = [
     boxed(9, 18, 300, 150.0, 100.4, 50.2),  # Out by a fraction of a pixel.
     boxed(9, 58, 20, 20, 0, 10),  # Without width.
     boxed(9, 1, 0, 0, 400, 20, crowd=1),
-    boxed(11, 999, -1, -1, "x", 0),  # Of a photo that nobody asked for.
+    boxed(11, 999, -1, -1, "x", 0),  # Of a photo that is not requested.
 ]
+LISTS = {
+    "images": IMAGES,
+    "annotations": ANNOTATIONS,
+    "categories": CATEGORIES,
+}
 DOGS = ((0.25, 0.25, 0.5, 0.75), (0.75, 0.75, 1.0, 1.0))
 
 
@@ -49,23 +54,23 @@ def test_boxes_by_category(instances):
     path = instances(IMAGES, ANNOTATIONS, CATEGORIES)
     photos, _ = load_instances([path], [NINE])
     assert list(photos) == [NINE]
-    found = {
+    assert {
         name: (named.kind, named.boxes) for name, named in photos[NINE].items()
-    }
-    assert found == {
+    } == {
         "dog": ("animal", DOGS),
         "person": ("person", ((0.0, 0.0, 1.0, 0.1),)),
     }
+    # COCO's names of another year.
+    images = [{**IMAGES[0], "file_name": "000000000009.jpg"}]
+    path = instances(images, ANNOTATIONS, CATEGORIES)
+    assert list(load_instances([path], [NINE])[0]) == [NINE]
+    path = instances(IMAGES, [], CATEGORIES)
+    assert load_instances([path], [NINE])[0] == {NINE: {}}
 
 
 def test_lists_in_any_order(tmp_path):
     path = tmp_path / "x.json"
-    lists = {
-        "annotations": ANNOTATIONS,
-        "categories": CATEGORIES,
-        "images": IMAGES,
-    }
-    path.write_text(json.dumps(lists))
+    path.write_text(json.dumps(dict(sorted(LISTS.items()))))
     photos, _ = load_instances([str(path)], [NINE, TEN])
     assert photos[NINE]["dog"].boxes == DOGS
     assert photos[TEN]["person"].boxes == ((0.0, 0.0, 0.5, 0.5),)
@@ -74,7 +79,7 @@ def test_lists_in_any_order(tmp_path):
 def test_words_of_a_caption(instances, tmp_path, photos):
     instances(IMAGES, ANNOTATIONS, CATEGORIES)
     images = photos(**{NINE.removesuffix(".jpg"): (200, 400)})
-    # The folder above `annotations`, which only has to be found.
+    # The folder above `annotations`.
     boxes = load_boxes(str(tmp_path), images, 224, "crop")
     words = "two men eat a hot dog with puppies".split()
     men, puppies = boxes.groundings(NINE, words)
@@ -87,13 +92,7 @@ def test_words_of_a_caption(instances, tmp_path, photos):
     assert box == pytest.approx(expected)
 
 
-def test_names_of_another_year(instances):
-    images = [{**IMAGES[0], "file_name": "000000000009.jpg"}]
-    path = instances(images, ANNOTATIONS, CATEGORIES)
-    assert list(load_instances([path], [NINE])[0]) == [NINE]
-
-
-def test_files_are_read_until_all_is_found(instances, tmp_path):
+def test_files_are_read_until_every_image_has_boxes(instances, tmp_path):
     val = instances(IMAGES, ANNOTATIONS, CATEGORIES)
     train = instances(
         [{**IMAGES[0], "file_name": "c.jpg"}],
@@ -113,25 +112,11 @@ def test_files_are_read_until_all_is_found(instances, tmp_path):
         load_instances(files, [TEN, "c.jpg"])
 
 
-def test_a_photo_without_things_has_no_boxes(instances):
-    path = instances(IMAGES, [], CATEGORIES)
-    assert load_instances([path], [NINE])[0] == {NINE: {}}
-
-
 @pytest.mark.parametrize(
     "bbox",
-    [
-        [10, 10, -5, 5],
-        [10, 10, 5, -5],
-        [500, 10, 5, 5],
-        [10, -20, 5, 10],
-        [0, 0, 10**18, 1],
-        [0, 0, True, 1],
-        [0, 0, "5", 1],
-        [0, 0, 1],
-        {"x": 1},
-        None,
-    ],
+    [[10, 10, -5, 5], [10, 10, 5, -5], [500, 10, 5, 5], [10, -20, 5, 10]]
+    + [[0, 0, 10**18, 1], [0, 0, True, 1], [0, 0, "5", 1], [0, 0, 1]]
+    + [{"x": 1}, None],
 )
 def test_impossible_boxes(instances, bbox):
     annotations = [ANNOTATIONS[0], {**ANNOTATIONS[0], "bbox": bbox}]
@@ -185,18 +170,13 @@ def changed(records, **values):
     ],
 )
 def test_damaged_files(instances, lists, message):
-    whole = {
-        "images": IMAGES,
-        "annotations": ANNOTATIONS,
-        "categories": CATEGORIES,
-    }
-    path = instances(**{**whole, **lists})
+    path = instances(**{**LISTS, **lists})
     with pytest.raises(UserError, match=message):
         load_instances([path], [NINE, TEN])
 
 
 def test_too_many_records(instances, monkeypatch):
-    monkeypatch.setattr(coco_instances, "_MOST_RECORDS", 3)
+    monkeypatch.setattr(coco_instances, "_MAX_RECORDS", 3)
     path = instances(IMAGES, ANNOTATIONS, CATEGORIES)
     with pytest.raises(UserError, match="at most 3 boxes"):
         load_instances([path], [NINE])

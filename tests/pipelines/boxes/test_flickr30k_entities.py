@@ -1,4 +1,4 @@
-"""Flickr30k Entities in its own form, whole and damaged."""
+"""Flickr30k Entities as distributed, and damaged."""
 
 import pytest
 
@@ -65,17 +65,16 @@ THIRD = (0.0, 0.0, 1.0, 0.2)  # Cut to the photo.
 def test_last_words_have_the_boxes_of_their_chains(entities):
     folder = entities("36979", XML, SENTENCES)
     photo = load_entities(folder, ["36979.jpg", "1.jpg"])["36979.jpg"]
-    found = {name: (named.kind, named.boxes) for name, named in photo.items()}
-    assert found == {
+    assert {
+        name: (named.kind, named.boxes) for name, named in photo.items()
+    } == {
         "guys": ("people", (FIRST, SECOND)),
         "friends": ("people", (FIRST, SECOND)),
         "man": ("people", (SECOND,)),
         # Twice "other", once "vehicles" and once "scene".
         "subway": ("other", (THIRD,)),
     }
-
-
-def test_one_word_of_two_chains(entities):
+    # One word of two chains.
     sentences = "[/EN#1/people A man] beside [/EN#4/people a man] ."
     folder = entities("36979", XML, sentences)
     photo = load_entities(folder, ["36979.jpg"])["36979.jpg"]
@@ -88,8 +87,9 @@ def test_words_of_a_caption(entities, photos):
     boxes = load_boxes(folder, images, 224, "squash")
     assert len(boxes) == 1
     words = "a man rides the subway with guys".split()
-    found = [(g.position, g.kind) for g in boxes.groundings("36979.jpg", words)]
-    assert found == [(1, "people"), (4, "other"), (6, "people")]
+    groundings = boxes.groundings("36979.jpg", words)
+    assert [g.position for g in groundings] == [1, 4, 6]
+    assert [g.kind for g in groundings] == ["people", "other", "people"]
     assert boxes.groundings("5.jpg", words) == []
 
 
@@ -103,19 +103,13 @@ def test_boxes_are_carried_into_the_crop(entities, photos):
     (box,) = guys.boxes
     expected = ((256 - 144) / 224, (128 - 16) / 224, 1, (192 - 16) / 224)
     assert box == pytest.approx(expected)
-
-
-def test_the_crop_follows_the_photo_that_is_there(entities, photos):
     # A squared copy of the photo: 256 x 256, of which 16 are cut all around.
-    folder = entities("36979", XML, SENTENCES)
     images = photos(**{"36979": (224, 224)})
     boxes = load_boxes(folder, images, 224, "crop")
     (man,) = boxes.groundings("36979.jpg", ["man"])
     expected = [(256 * edge - 16) / 224 for edge in SECOND]
     assert man.boxes[0] == pytest.approx(expected)
-
-
-def test_a_word_out_of_sight_is_not_grounded(entities, photos):
+    # A word out of sight is not grounded.
     xml = XML.replace("<xmax>300<", "<xmax>90<").replace(">201<", ">2<")
     folder = entities("36979", xml, SENTENCES)
     images = photos(**{"36979": (200, 400)})
@@ -133,8 +127,7 @@ def test_flickr8ks_names_of_the_same_photos(entities):
 @pytest.mark.parametrize("id", ["../36979.jpg", "a/../../x", "..", "", "\0"])
 def test_a_name_leads_nowhere(entities, id):
     folder = entities("36979", XML, SENTENCES)
-    found = load_entities(folder, [id])
-    assert found == {} or id == "../36979.jpg"
+    assert not load_entities(folder, [id]) or id == "../36979.jpg"
 
 
 def test_no_photo_is_annotated(entities, photos):
@@ -215,7 +208,7 @@ def test_sentences_are_missing(entities, tmp_path):
 
 
 def test_too_many_boxes(entities, photos, monkeypatch):
-    monkeypatch.setattr(package, "_MOST_BOXES", 1)
+    monkeypatch.setattr(package, "_MAX_BOXES", 1)
     folder = entities("36979", XML, SENTENCES)
     with pytest.raises(UserError, match="36979.jpg at most 1 boxes.*: 2"):
         load_boxes(folder, photos(**{"36979": (200, 400)}), 224, "squash")

@@ -1,23 +1,15 @@
-"""Boxes in the square that the network sees, and words beside words."""
+"""Boxes in the square that the network sees, and groundings of captions."""
 
 import numpy as np
 import pytest
 
-from pipelines.boxes.photo_boxes import (
-    Named,
-    PhotoBoxes,
-    cut_box,
-    fit_box,
-)
+from pipelines.boxes.photo_boxes import NamedBoxes, PhotoBoxes, cut_box, fit_box
 from pipelines.images.decoding import fit_image
 
 
-def test_squash_changes_no_fraction():
+def test_fit_by_hand():
     box = (0.1, 0.2, 0.5, 0.9)
     assert fit_box(box, (375, 500), 224, "squash") == pytest.approx(box)
-
-
-def test_crop_of_a_wide_photo():
     # 375 becomes 256 and 500 becomes 341 (341.33 rounded). The square starts
     # at x = (341 - 224) // 2 = 58 and y = (256 - 224) // 2 = 16.
     # x: 0.25 * 341 - 58 = 27.25, 0.5 * 341 - 58 = 112.5;
@@ -25,9 +17,6 @@ def test_crop_of_a_wide_photo():
     fitted = fit_box((0.25, 0.25, 0.5, 0.75), (375, 500), 224, "crop")
     expected = (27.25 / 224, 48 / 224, 112.5 / 224, 176 / 224)
     assert fitted == pytest.approx(expected)
-
-
-def test_crop_of_a_high_photo_cuts():
     # 200 becomes 256 and 400 becomes 512; the square starts at x = 16 and
     # y = 144. From 0 to 256 across, cut on both sides; from 128 to 384 down,
     # cut at the square's 224 as well.
@@ -36,9 +25,6 @@ def test_crop_of_a_high_photo_cuts():
     fitted = fit_box((0.5, 0.25, 0.75, 0.5), (400, 200), 224, "crop")
     expected = ((128 - 16) / 224, 0, (192 - 16) / 224, (256 - 144) / 224)
     assert fitted == pytest.approx(expected)
-
-
-def test_what_the_crop_leaves_out_has_no_box():
     # The first 144 of 512 rows are out of sight: 0.28125 of the height.
     assert fit_box((0.0, 0.0, 1.0, 0.28), (400, 200), 224, "crop") is None
     assert fit_box((0.0, 0.0, 1.0, 0.29), (400, 200), 224, "crop")
@@ -61,9 +47,9 @@ def test_the_box_is_where_the_pixels_are(shape, resize_mode):
             assert fitted is None or min(np.diff(fitted[::2])) * 224 < 1
             continue
         rows, columns = seen.any(1).nonzero()[0], seen.any(0).nonzero()[0]
-        found = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        extent = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         # Within half a pixel of the blurred edge, and half of its rounding.
-        np.testing.assert_allclose(np.array(fitted) * 224, found, atol=1)
+        np.testing.assert_allclose(np.array(fitted) * 224, extent, atol=1)
 
 
 def test_a_box_is_cut_to_the_image():
@@ -73,24 +59,24 @@ def test_a_box_is_cut_to_the_image():
     assert cut_box((float("nan"), 0.0, 0.5, 1.0)) is None
 
 
-WHOLE = (0.0, 0.0, 1.0, 1.0)
+FULL = (0.0, 0.0, 1.0, 1.0)
 
 
 def test_groundings_of_a_caption():
-    boxes = PhotoBoxes(
-        {"a.jpg": {"dog": Named("animals", (WHOLE,))}}, enumerate
-    )
+    photo = {"dog": NamedBoxes("animals", (FULL,))}
+    boxes = PhotoBoxes({"a.jpg": photo}, enumerate)
     (dog,) = boxes.groundings("a.jpg", ("a", "dog", "runs"))
     assert (dog.position, dog.word, dog.kind) == (1, "dog", "animals")
-    assert dog.boxes == (WHOLE,)
+    assert dog.boxes == (FULL,)
     assert boxes.groundings("a.jpg", ("a", "cat")) == []
     assert boxes.groundings("b.jpg", ("a", "dog")) == []
     assert len(boxes) == 1 and "a.jpg" in boxes and "b.jpg" not in boxes
 
 
 def test_of_names_side_by_side_the_last_counts():
-    photo = {name: Named("other", (WHOLE,)) for name in ("football", "player")}
+    photo = dict.fromkeys(("football", "player"), NamedBoxes("other", (FULL,)))
     boxes = PhotoBoxes({"a": photo}, enumerate)
     words = "a football player kicks a football".split()
-    found = [(g.position, g.word) for g in boxes.groundings("a", words)]
-    assert found == [(2, "player"), (5, "football")]
+    groundings = boxes.groundings("a", words)
+    assert [g.position for g in groundings] == [2, 5]
+    assert [g.word for g in groundings] == ["player", "football"]

@@ -523,6 +523,5 @@ def test_size_and_error_on_photos(tmp_path, flickr8k_dir, vgg16_weights):
     assert np.mean([len(record) for record in packed]) <= 32 * 1024
     for record, annotation in zip(packed, expected, strict=True):
         np.testing.assert_array_equal(
-            decode_annotations(record, exact),
-            annotation.astype(np.float16),
+            decode_annotations(record, exact), annotation.astype(np.float16)
         )

@@ -118,6 +118,6 @@ def test_the_command_can_be_pasted():
         {"layer": "pixels", "precision": "uint8", "depth": 4},
     ],
 )
-def test_pixels_alone_are_exact(fields):
+def test_pixels_without_an_encoder_are_exact(fields):
     with pytest.raises(UserError, match="Expected pixels"):
         described(**fields)

@@ -5,9 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from array_record.python.array_record_data_source import (
-    ArrayRecordDataSource,
-)
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from pipelines.cache.records import deflate

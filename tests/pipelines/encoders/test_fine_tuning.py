@@ -36,7 +36,7 @@ def names(variables):
         ("scenes", "block4_conv1", True, "pixels", (112, 112), 2),
     ],
 )
-def test_both_parts_are_the_whole(
+def test_the_two_parts_compose_to_the_encoder(
     tmp_path, name, finetune, at_pixels, below, grid, learning
 ):
     cut = cut_encoder(name, None, "none", finetune, at_pixels)

@@ -120,7 +120,7 @@ def test_pixels_are_those_of_the_python_path(squares, resize_mode):
         np.testing.assert_array_equal(square, expected, err_msg=name)
 
 
-def test_what_cannot_be_decoded_leaves_the_others_alone(squares):
+def test_one_undecodable_image_does_not_affect_the_others(squares):
     good, bad = encoded(Image.fromarray(picture())), undecodable()
     mixed = [x for data in bad.values() for x in (data, good)]
     decoded, valid = squares["crop"](tf.constant(mixed))

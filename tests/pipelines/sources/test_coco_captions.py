@@ -123,7 +123,7 @@ def test_splits_ids_captions_and_bytes(data_dir):
         assert image.read() == _jpeg(number)  # the file, not decoded
 
 
-def test_an_image_keeps_its_place_and_no_bytes(data_dir):
+def test_an_image_keeps_its_location_and_no_bytes(data_dir):
     for image in load_source("coco_captions", data_dir).images:
         # A public function and plain arguments, so that it can be pickled.
         assert image.load.func is read_image
@@ -138,7 +138,7 @@ def test_the_order_stays(data_dir):
     assert ids == [image.id for image in again]
 
 
-def test_a_place_that_holds_no_record_is_an_error(tmp_path):
+def test_a_location_without_a_record_is_an_error(tmp_path):
     path = tmp_path / "shard.tfrecord"
     path.write_bytes(b"\xff" * 100)
     for offset in (0, 90):
@@ -146,6 +146,6 @@ def test_a_place_that_holds_no_record_is_an_error(tmp_path):
             read_image(str(path), offset, 50)
 
 
-def test_what_is_not_prepared_is_told_how(tmp_path):
+def test_an_unprepared_data_set_is_refused_with_the_command(tmp_path):
     with pytest.raises(UserError, match="download_and_prepare.*--data_dir"):
         load_source("coco_captions", str(tmp_path))

@@ -92,29 +92,17 @@ def test_text_in_a_subfolder_and_windows_newlines(flickr8k):
 
 def test_captions_as_csv(flickr8k):
     (flickr8k / "Flickr8k.token.txt").unlink()
-    (flickr8k / "captions.txt").write_text(
-        "image,caption\n"
-        'a.jpg,A dog .\na.jpg,"It runs , fast ."\n'
-        "b.jpg,B dog .\nc.jpg,C cat .\nd.jpg,D cat .\n"
-    )
+    rows = "image,caption\na.jpg,A dog .\n{}\n"
+    rows += "b.jpg,B dog .\nc.jpg,C cat .\nd.jpg,D cat .\n"
+    path = flickr8k / "captions.txt"
+    path.write_text(rows.format('a.jpg,"It runs , fast ."'))
     assert _brief(load_source("flickr8k", str(flickr8k))) == FOUR
-
-
-def test_rows_of_csv_that_are_doubtful(flickr8k):
-    (flickr8k / "captions.txt").write_text(
-        "image,caption\nb.jpg,B dog .\na.jpg,It runs , fast .\n"
-        "a.jpg,A dog .\nc.jpg,C cat .\nd.jpg,D cat .\n"
-    )
-    source = load_source(
-        "flickr8k", str(flickr8k), captions=str(flickr8k / "captions.txt")
-    )
+    path.write_text(rows.format("a.jpg,It runs , fast ."))
+    source = load_source("flickr8k", str(flickr8k), captions=str(path))
     assert source.images[1].captions == ("A dog .",)
-    assert source.skipped == (
-        Skipped(
-            "captions.txt line 3",
-            "more fields than the header; quote what holds a comma",
-        ),
-    )
+    (skipped,) = source.skipped
+    assert skipped.name == "captions.txt line 3"
+    assert skipped.reason.startswith("more fields than the header")
 
 
 def test_an_absent_list_leaves_its_split_empty(flickr8k):
@@ -128,7 +116,7 @@ def test_an_absent_list_leaves_its_split_empty(flickr8k):
     assert source.skipped == (NO_TEST, unused)
 
 
-def test_the_stray_name_and_unlisted_photos_are_told(flickr8k):
+def test_the_stray_name_and_unlisted_photos_are_noted(flickr8k):
     with open(flickr8k / "Flickr8k.token.txt", "a") as file:
         file.write(_token({"s.jpg.1": ["x"] * 5}))
         file.write(_token({"u.jpg": ["x"], "v.jpg": ["x"]}))
@@ -171,27 +159,15 @@ def test_each_doubtful_entry_is_named(flickr8k, write_images):
     )
 
 
-def test_names_that_lead_out_of_the_folder_are_left_out(flickr8k, write_images):
-    write_images(flickr8k, "secret.jpg")
-    with open(flickr8k / "Flickr8k.token.txt", "a") as file:
-        file.write(_token({"../secret.jpg": ["x"]}))
-    with open(flickr8k / TRAIN, "a") as file:
-        file.write("../secret.jpg\n")
-    source = load_source("flickr8k", str(flickr8k))
-    assert _brief(source) == FOUR
-    (skipped,) = source.skipped
-    assert skipped.name == "../secret.jpg"
-    assert "leads out" in skipped.reason
-
-
-def test_most_photos_missing_is_an_error(flickr8k):
-    (flickr8k / "Flicker8k_Dataset" / "a.jpg").unlink()
-    (flickr8k / "Flicker8k_Dataset" / "c.jpg").unlink()
-    with pytest.raises(UserError, match="2 of 4, first a.jpg: no such image"):
+def test_an_incomplete_folder_is_an_error_that_names_what_belongs_there(
+    flickr8k,
+):
+    with pytest.raises(UserError, match="Flickr8k.token.txt.*--data_dir="):
+        load_source("flickr8k")
+    for name in (TRAIN, DEV, TEST):
+        (flickr8k / name).unlink()
+    with pytest.raises(UserError, match="no split list"):
         load_source("flickr8k", str(flickr8k))
-
-
-def test_a_folder_without_captions_is_told_what_belongs_there(flickr8k):
     (flickr8k / "Flickr8k.token.txt").unlink()
     with pytest.raises(UserError) as error:
         load_source("flickr8k", str(flickr8k))
@@ -204,18 +180,6 @@ def test_a_folder_without_captions_is_told_what_belongs_there(flickr8k):
         str(flickr8k),
     ):
         assert part in str(error.value)
-
-
-def test_a_folder_without_lists_is_told_so(flickr8k):
-    for name in (TRAIN, DEV, TEST):
-        (flickr8k / name).unlink()
-    with pytest.raises(UserError, match="no split list"):
-        load_source("flickr8k", str(flickr8k))
-
-
-def test_no_data_dir_is_told_what_belongs_there():
-    with pytest.raises(UserError, match="Flickr8k.token.txt.*--data_dir="):
-        load_source("flickr8k")
 
 
 @pytest.fixture
@@ -245,7 +209,7 @@ def test_flickr30k_with_lists(flickr30k):
     assert source.skipped == ()
 
 
-def test_flickr30k_with_karpathys_json_in_place_of_lists(flickr30k):
+def test_flickr30k_with_karpathys_json_instead_of_lists(flickr30k):
     for name in ("train.txt", "val.txt", "test.txt"):
         (flickr30k / name).unlink()
     with pytest.raises(UserError, match="dataset_flickr30k.json"):

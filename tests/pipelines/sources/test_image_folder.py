@@ -40,7 +40,7 @@ def test_refuses_names_that_lead_out(tmp_path, write_images, name):
         ImageFolder(str(tmp_path / "in")).find(name)
 
 
-def test_tells_what_is_wrong_with_a_file(tmp_path, write_images):
+def test_the_reason_why_a_file_is_doubtful(tmp_path, write_images):
     write_images(tmp_path, "a.jpg", "folder.jpg/b.jpg")
     (tmp_path / "empty.jpg").touch()
     os.symlink(tmp_path / "nowhere.jpg", tmp_path / "broken.jpg")
@@ -85,6 +85,6 @@ def test_first_existing(tmp_path):
 
 
 @pytest.mark.parametrize("data_dir", [None, "nowhere"])
-def test_a_missing_data_dir_is_told_with_its_flag(data_dir):
+def test_a_missing_data_dir_is_an_error_with_its_flag(data_dir):
     with pytest.raises(UserError, match="my photos.*--data_dir=FOLDER"):
         check_data_dir(data_dir, "my photos")

@@ -25,7 +25,7 @@ def load(tmp_path):
     return load
 
 
-def test_splits_captions_and_places(tmp_path, write_images, load):
+def test_splits_captions_and_paths(tmp_path, write_images, load):
     photos = tmp_path / "photos"
     write_images(photos, "val2014/1.jpg", "2.jpg", "train2014/3.jpg", "4.jpg")
     source = load(
@@ -60,7 +60,7 @@ def test_each_doubtful_entry_is_named(tmp_path, write_images, load):
     names = [f"{number}.jpg" for number in range(400)]
     write_images(tmp_path / "photos", *names, "bare.jpg", "split.jpg")
     write_images(tmp_path, "secret.jpg")
-    out = "the name leads out of the image folder, or has \\"
+    outside = "the name leads out of the image folder, or has \\"
     doubtful = {
         # name: (image, reason)
         "gone.jpg": (_image("gone.jpg", "train", "x"), "no such image file"),
@@ -70,7 +70,7 @@ def test_each_doubtful_entry_is_named(tmp_path, write_images, load):
             _image("0.jpg", "test", "leaked"),
             "named in train and again in test; the first counts",
         ),
-        "../secret.jpg": (_image("../secret.jpg", "train", "x"), out),
+        "../secret.jpg": (_image("../secret.jpg", "train", "x"), outside),
         "None": ({"split": "train"}, "not a name of an image"),
         "images[406]": ("a string", "not an object"),
     }
@@ -102,7 +102,7 @@ def test_what_is_not_of_this_form_is_an_error(tmp_path, load):
         load([])
 
 
-def test_flags_that_are_missing_are_told(tmp_path):
+def test_flags_that_are_missing(tmp_path):
     with pytest.raises(UserError, match="--data_dir="):
         load_source("karpathy", captions="dataset_coco.json")
     with pytest.raises(UserError, match="--captions=dataset_coco.json"):

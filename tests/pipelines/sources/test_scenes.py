@@ -66,7 +66,7 @@ def test_captions_stay_what_they_are():
     )
 
 
-def test_a_scene_depends_on_its_id_alone():
+def test_a_scene_depends_only_on_its_id():
     few, many = load_scenes(2, 1, 1, 1), load_scenes(5, 3, 3, 3)
     captions = {image.id: image.captions for image in many.images}
     assert all(captions[image.id] == image.captions for image in few.images)

@@ -60,7 +60,7 @@ def test_true_captions(caption):
         ("a red cube left of a blue ball and a blue ball", {"object"}),
     ],
 )
-def test_each_kind_of_false_statement_is_found(caption, false):
+def test_each_kind_of_false_statement_is_detected(caption, false):
     verdict = check_caption(caption, PAIR)
     assert verdict.parsed and not verdict.true
     kinds = {s.kind for s in verdict.statements if not s.true}

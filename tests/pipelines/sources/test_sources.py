@@ -6,7 +6,7 @@ from pipelines.errors import UserError
 from pipelines.sources import SOURCES, load_source
 
 
-def test_a_wrong_name_is_told_the_right_ones():
+def test_an_unknown_name_lists_the_sources():
     with pytest.raises(UserError) as error:
         load_source("flicker8k")
     for name in SOURCES:

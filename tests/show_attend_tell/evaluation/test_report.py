@@ -311,7 +311,7 @@ def words(page, name: str) -> list:
 def overlay(page, name: str) -> np.ndarray:
     """The pixels of a photo under its overlay, `(200, 300, 3)`."""
     frame = card(page, name)
-    until(page, lambda: elements(frame, ".frame.lit"))
+    until(page, lambda: elements(frame, ".frame.active"))
     (frame,) = elements(frame, ".frame")
     with Image.open(io.BytesIO(frame.screenshot_as_png)) as shot:
         pixels = np.array(shot.convert("RGB").resize((300, 200))).astype(int)
@@ -327,7 +327,7 @@ def peak(pixels: np.ndarray) -> tuple[float, float]:
 
 
 def is_plain(page, name: str) -> bool:
-    return not elements(card(page, name), ".frame.lit")
+    return not elements(card(page, name), ".frame.active")
 
 
 def press(element, key: str) -> None:
@@ -372,7 +372,7 @@ def test_a_click_pins_a_word_and_hovering_shows_another_meanwhile(page):
     from selenium.webdriver import ActionChains
 
     def shows(word):
-        until(page, lambda: "lit" in word.get_attribute("class"))
+        until(page, lambda: "active" in word.get_attribute("class"))
 
     two, dogs, _ = words(page, "img10")
     two.click()
@@ -392,7 +392,7 @@ def test_the_keyboard_suffices(page):
     two, dogs, run = words(page, "img10")
     press(two, "ARROW_RIGHT")
     assert page.switch_to.active_element == dogs
-    until(page, lambda: "lit" in dogs.get_attribute("class"))
+    until(page, lambda: "active" in dogs.get_attribute("class"))
     assert dogs.accessible_name == "dogs, gate 0.50"
     press(dogs, "TAB")
     assert page.switch_to.active_element == run

@@ -1,4 +1,4 @@
-"""A captioner of which every word is known."""
+"""An untrained captioner to export."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from show_attend_tell.model import Captioner
 
 @pytest.fixture
 def untrained():
-    """A captioner of small random weights that says four words at most."""
+    """A captioner of small random weights, of four words at most."""
     rng = np.random.default_rng(0)
     vocabulary = Vocabulary(["a", "café", "犬", "on", "grass", "red"])
     captioner = Captioner(

@@ -251,7 +251,7 @@ def test_the_fine_tuned_part_of_the_encoder_is_exported(tmp_path):
     for photo, square in zip(photos, small.squares(3), strict=True):
         Image.fromarray(square).save(photo)
     path, agreements = export_tflite(
-        complete, tmp_path / "whole.tflite", photos=photos
+        complete, tmp_path / "complete.tflite", photos=photos
     )
     assert {name: one.photos for name, one in agreements.items()} == {
         "scenes": 16,

@@ -1,4 +1,4 @@
-"""Captions chosen by those of similar photos: by hand, loops, and a run."""
+"""Consensus reranking: by hand, by loops, and of a run."""
 
 import collections
 import dataclasses
@@ -23,24 +23,28 @@ from show_attend_tell.inference.reranking import (
 )
 from tests.show_attend_tell.conftest import command_environment
 
-# Of each subject more photos than are asked.
+# More photos of each subject than there are neighbours.
 PHOTOS, LOCATIONS, DEPTH = 160, 6, 8
 SUBJECTS = ("dog", "girl", "boat", "horse")
+METADATA = Metadata(
+    "vgg19", "block5_conv4", "0" * 64, "vgg19", "crop", 224, (2, 3), DEPTH,
+    "sqrt8",
+)  # fmt: skip
 
 
 def captions_of(photo, rng):
     """Three captions of what a photo shows, which is photo modulo four."""
     subject = SUBJECTS[photo % 4]
-    locations = ("beach", "field", "road")
+    grounds = ("beach", "field", "road")
     return [
-        f"A {subject} on the {locations[rng.integers(3)]}.",
-        f"The {subject} runs on a {locations[rng.integers(3)]}",
+        f"A {subject} on the {grounds[rng.integers(3)]}.",
+        f"The {subject} runs on a {grounds[rng.integers(3)]}",
         f"{subject}s and a {subject}",
     ]
 
 
 def annotations_of(photos, seed):
-    """What shows a subject: a large value at its own depth, somewhere."""
+    """A large value at the depth of the subject, at some location."""
     rng = np.random.default_rng(seed)
     annotations = rng.normal(0, 0.3, (len(photos), LOCATIONS, DEPTH))
     for row, photo in zip(annotations, photos, strict=True):
@@ -56,138 +60,121 @@ def texts():
 
 @pytest.fixture(scope="module")
 def reranker(texts):
-    return ConsensusReranker(
-        photo_descriptors(annotations_of(range(PHOTOS), 2)), texts
-    )
+    descriptors = photo_descriptors(annotations_of(range(PHOTOS), 2))
+    return ConsensusReranker(descriptors, texts)
 
 
 def caption(text, score=0.0, finished=True):
     words = tuple(text.split())
-    nothing = np.zeros((len(words), 1, 1), np.float32)
+    attention = np.zeros((len(words), 1, 1), np.float32)
     gate = np.zeros(len(words), np.float32)
-    return Caption(words, score, score, finished, nothing, gate)
+    return Caption(words, score, score, finished, attention, gate)
 
 
-def test_a_descriptor_is_the_mean_and_the_peak_of_roots():
+def test_a_descriptor_is_the_mean_and_the_maximum_of_roots():
     photo = np.array([[[4.0, -9.0], [16.0, 0.0]]], np.float32)
-    np.testing.assert_allclose(
-        photo_descriptors(photo), [[3.0, -1.5, 4.0, 0.0]]
-    )
+    np.testing.assert_allclose(photo_descriptors(photo), [[3, -1.5, 4, 0]])
 
 
-def equations_by_loops(descriptors, texts, given, candidates):
+def equations_by_loops(descriptors, texts, given, captions):
     """The equations of `ConsensusReranker`, photo by photo and word by word.
 
     Returns:
         The cosines of photos given with those of `texts`, and with captions.
     """
-    words = [[t.lower().strip(".").split() for t in own] for own in texts]
+    words = [[t.lower().strip(".").split() for t in each] for each in texts]
     count = collections.Counter(
-        w for own in words for w in {w for each in own for w in each}
+        w for each in words for w in {w for text in each for w in text}
     )
     names = sorted(w for w, n in count.items() if n >= 5)
 
-    def rarities(each):
+    def tf_idf(each):
         rarity = [math.log((len(texts) + 1) / count[w]) for w in names]
         row = [each.count(w) * r for w, r in zip(names, rarity, strict=True)]
         return np.array(row) / np.sqrt(np.sum(np.square(row)))
 
-    table = np.array([sum(map(rarities, own)) / len(own) for own in words])
-    usual = table.mean(axis=0)
-    table, candidates = (
-        table - usual,
-        np.array([*map(rarities, candidates)]) - usual,
-    )
+    rows = np.array([sum(map(tf_idf, each)) / len(each) for each in words])
+    usual = rows.mean(axis=0)
+    rows, captions = rows - usual, np.array([*map(tf_idf, captions)]) - usual
     x = descriptors.astype(np.float16).astype(float)
-    mean, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
-    x, given = (x - mean) / spread, (given - mean) / spread
+    mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
+    x, given = (x - mean) / deviation, (given - mean) / deviation
 
-    def apart(a, b):
+    def distances(a, b):
         return np.array([[np.sum((p - q) ** 2) for q in b] for p in a])
 
-    scale = np.median(apart(x, x))
-    kernel = np.exp(-apart(x, x) / scale) + 0.3 * np.eye(len(x))
-    weights = np.linalg.inv(kernel) @ table
-    predicted = np.exp(-apart(given, x) / scale) @ weights
+    scale = np.median(distances(x, x))
+    kernel = np.exp(-distances(x, x) / scale) + 0.3 * np.eye(len(x))
+    weights = np.linalg.inv(kernel) @ rows
+    predicted = np.exp(-distances(given, x) / scale) @ weights
     predicted /= np.linalg.norm(predicted, axis=1)[:, None]
     return [
-        predicted @ rows.T / np.linalg.norm(rows, axis=1)
-        for rows in (table, candidates)
+        predicted @ each.T / np.linalg.norm(each, axis=1)
+        for each in (rows, captions)
     ]
 
 
 def test_similar_photos_are_those_of_the_equations(reranker, texts):
     annotations = annotations_of(range(8), 3)
     descriptors = photo_descriptors(annotations_of(range(PHOTOS), 2))
-    candidates = [t.split() for t in ("a dog on the road", "girls and a zebra")]
-    likeness, matches = equations_by_loops(
-        descriptors, texts, photo_descriptors(annotations), candidates
+    captions = [t.split() for t in ("a dog on the road", "girls and a zebra")]
+    similarity, matches = equations_by_loops(
+        descriptors, texts, photo_descriptors(annotations), captions
     )
     predicted = reranker.predict_words(annotations)
     for photo, words in enumerate(predicted):
-        result = reranker.match(candidates, words)
         # Weights are kept to eleven bits.
-        np.testing.assert_allclose(result, matches[photo], atol=5e-4)
-    result = reranker.nearest(predicted)
-    assert result.shape == (8, reranking.NEIGHBOURS)
-    for row, nearest in zip(likeness, result, strict=True):
+        match = reranker.match(captions, words)
+        np.testing.assert_allclose(match, matches[photo], atol=5e-4)
+    neighbours = reranker.nearest(predicted)
+    assert neighbours.shape == (8, reranking.NEIGHBOURS)
+    for photo, (row, nearest) in enumerate(
+        zip(similarity, neighbours, strict=True)
+    ):
         assert len(set(nearest)) == reranking.NEIGHBOURS
         # Ties, as of photos with the same words, may stand in any order.
         best = np.sort(row)[::-1][: reranking.NEIGHBOURS]
         np.testing.assert_allclose(row[nearest], best, atol=1e-3)
-
-
-def test_similar_photos_show_the_same(reranker):
-    result = reranker.nearest(
-        reranker.predict_words(annotations_of(range(8), 4))
-    )
-    for photo, nearest in enumerate(result):
-        assert np.mean(nearest[:10] % 4 == photo % 4) == 1.0
+        assert np.all(nearest[:10] % 4 == photo % 4)
 
 
 def test_agreement_is_the_mean_of_pycocoevalcaps_cider_d(reranker, texts):
     from pycocoevalcap.cider.cider_scorer import CiderScorer
 
-    candidates = [
-        "a dog on the road",
-        "the girl runs",
-        "a zebra on the beach",
-        "",
-    ]
+    captions = ["a dog on the road", "the girl runs", "a zebra on a beach", ""]
     photos = np.array([0, 5, 9])
-    plain = [[t.lower().strip(".") for t in own] for own in texts]
-    expected = np.zeros((len(candidates), len(photos)))
-    for c, text in enumerate(candidates):
+    plain = [[t.lower().strip(".") for t in each] for each in texts]
+    expected = np.zeros((len(captions), len(photos)))
+    for c, text in enumerate(captions):
         for p, photo in enumerate(photos):
             # Rarity is that of all photos: each is there with itself.
             scorer = CiderScorer()
-            for own in plain:
-                scorer += (own[0], own)
+            for each in plain:
+                scorer += (each[0], each)
             scorer.ctest[photo] = type(scorer)(text, plain[photo]).ctest[0]
             expected[c, p] = scorer.compute_score()[1][photo]
     assert expected.max() > 1
-    result = reranker.agreement([text.split() for text in candidates], photos)
-    np.testing.assert_allclose(result, expected.mean(axis=1), atol=1e-9)
+    agreement = reranker.agreement([text.split() for text in captions], photos)
+    np.testing.assert_allclose(agreement, expected.mean(axis=1), atol=1e-9)
 
 
 def test_the_best_agrees_most_and_scores(reranker):
     annotations = annotations_of([1], 5)
-    candidates = [
+    captions = [
         caption("a dog on the road", -0.2),
         caption("a girl on the road", -1.0),
         caption("the girl runs on a girl", -0.5),
         caption("a girl on the beach", -0.1, finished=False),
     ]
-    (ranked,) = reranker.rerank([candidates], annotations)
-    words = [c.words for c in candidates]
+    (ranked,) = reranker.rerank([captions], annotations)
+    words = [c.words for c in captions]
     (predicted,) = reranker.predict_words(annotations)
     (nearest,) = reranker.nearest(predicted[None])
-    agreement = reranker.agreement(words, nearest) + reranker.match(
-        words, predicted
-    )
+    consensus = reranker.agreement(words, nearest)
+    consensus += reranker.match(words, predicted)
     scores = {
-        c.text: a + 0.4 * c.score
-        for c, a in zip(candidates, agreement, strict=True)
+        c.text: value + 0.4 * c.score
+        for c, value in zip(captions, consensus, strict=True)
     }
     for one in ranked:
         assert one.score == pytest.approx(scores[one.text])
@@ -195,11 +182,9 @@ def test_the_best_agrees_most_and_scores(reranker):
     assert ranked[-1].text == "a girl on the beach"  # It was cut.
     middle = [one.score for one in ranked[:-1]]
     assert middle == sorted(middle, reverse=True)
-
-
-def test_a_likelier_caption_wins_where_both_agree_alike(reranker):
-    candidates = [caption("a girl", -0.9), caption("a girl", -0.3)]
-    (ranked,) = reranker.rerank([candidates], annotations_of([1], 5))
+    # A likelier caption wins where both agree alike.
+    twice = [caption("a girl", -0.9), caption("a girl", -0.3)]
+    (ranked,) = reranker.rerank([twice], annotations)
     assert [one.log_probability for one in ranked] == [-0.3, -0.9]
 
 
@@ -220,12 +205,6 @@ def test_annotations_of_another_size_are_refused(reranker):
         reranker.predict_words(np.zeros((1, LOCATIONS, 3), np.float32))
 
 
-METADATA = Metadata(
-    "vgg19", "block5_conv4", "0" * 64, "vgg19", "crop", 224, (2, 3), DEPTH,
-    "sqrt8",
-)  # fmt: skip
-
-
 def test_what_is_read_is_what_was_written(reranker, tmp_path, monkeypatch):
     reranker.save(str(tmp_path), METADATA)
     monkeypatch.delattr(ConsensusReranker, "_solve")  # It takes the longest.
@@ -237,23 +216,26 @@ def test_what_is_read_is_what_was_written(reranker, tmp_path, monkeypatch):
     )
 
 
-def rewritten(folder, **changes):
-    path = folder / CAPTIONS_FILE
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, **changes}))
+def change(**values):
+    def changed(folder):
+        path = folder / CAPTIONS_FILE
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, **values}))
+
+    return changed
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda folder: rewritten(folder, captions=[["a dog"]] * 3),
-        lambda folder: rewritten(folder, captions=[["a dog"]] * 10**5),
-        lambda folder: rewritten(folder, captions=[["a dog"]] * PHOTOS),
-        lambda folder: rewritten(folder, captions=[[1, 2]] * PHOTOS),
-        lambda folder: rewritten(folder, captions=[[]] * PHOTOS),
-        lambda folder: rewritten(folder, captions={"a": "dog"}),
-        lambda folder: rewritten(folder, numbers="0" * 64),
-        lambda folder: rewritten(folder, annotations={"depth": DEPTH}),
+        change(captions=[["a dog"]] * 3),
+        change(captions=[["a dog"]] * 10**5),
+        change(captions=[["a dog"]] * PHOTOS),
+        change(captions=[[1, 2]] * PHOTOS),
+        change(captions=[[]] * PHOTOS),
+        change(captions={"a": "dog"}),
+        change(numbers="0" * 64),
+        change(annotations={"depth": DEPTH}),
         lambda folder: (folder / CAPTIONS_FILE).write_text("[1]"),
         lambda folder: (folder / CAPTIONS_FILE).write_text("[" * 9999),
         lambda folder: (folder / NUMBERS_FILE).write_bytes(b"1"),
@@ -280,7 +262,7 @@ def test_what_is_no_number_is_refused(reranker, tmp_path, name):
 
 def test_of_many_photos_the_first_are_taken(texts, monkeypatch):
     monkeypatch.setattr(reranking, "MAX_PHOTOS", 50)
-    annotations = annotations_of(range(64), 2)  # Filled up, as batches are.
+    annotations = annotations_of(range(64), 2)  # Padded, as batches are.
     batches = np.split(annotations, 4)
     made = ConsensusReranker.from_batches(iter(batches), texts)
     assert made.captions == tuple(map(tuple, texts[:50]))
@@ -289,33 +271,31 @@ def test_of_many_photos_the_first_are_taken(texts, monkeypatch):
     )
 
 
-def test_it_needs_hypotheses():
-    with pytest.raises(UserError, match="consensus.*greedy"):
-        Decoding(method="greedy", consensus=5)
-    with pytest.raises(UserError, match="consensus"):
-        Decoding(consensus=-1)
-    with pytest.raises(UserError, match="num_captions"):
-        Decoding(beam_width=5, consensus=8, num_captions=9)
+def test_the_decoding_that_proposes_captions():
+    for wrong, message in (
+        ({"method": "greedy", "consensus": 5}, "consensus.*greedy"),
+        ({"consensus": -1}, "consensus"),
+        ({"beam_width": 5, "consensus": 8, "num_captions": 9}, "num_captions"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Decoding(**wrong)
     eight = {"beam_width": 8, "num_captions": 8, "length_penalty": 1.0}
-    proposing = Decoding(beam_width=5, consensus=8, num_captions=3).proposing
-    assert proposing == Decoding(**eight)
-    sampled = Decoding("sample", consensus=8, length_penalty=0.3).proposing
-    assert sampled == Decoding("sample", **eight)
-
-
-def test_it_stays_where_beams_do():
-    own = Decoding(consensus=8)
-    assert own.replace(beam_width=3).consensus == 8
-    assert own.replace(method="beam").consensus == 8
+    beam = Decoding(beam_width=5, consensus=8, num_captions=3)
+    assert beam.proposing == Decoding(**eight)
+    sampled = Decoding("sample", consensus=8, length_penalty=0.3)
+    assert sampled.proposing == Decoding("sample", **eight)
+    # Another method is without it, unless it is asked for.
+    assert beam.replace(beam_width=3).consensus == 8
+    assert beam.replace(method="beam").consensus == 8
     for method in ("greedy", "sample"):
-        assert own.replace(method=method) == Decoding(method)
-    asked = own.replace(method="sample", consensus=6)
+        assert Decoding(consensus=8).replace(method=method) == Decoding(method)
+    asked = Decoding(consensus=8).replace(method="sample", consensus=6)
     assert asked == Decoding("sample", consensus=6)
     with pytest.raises(UserError, match="consensus.*greedy"):
-        own.replace(method="greedy", consensus=6)
+        beam.replace(method="greedy", consensus=6)
 
 
-ASKED = Decoding(method="sample", consensus=6)
+DECODING = Decoding(method="sample", consensus=6)
 
 
 @pytest.fixture(scope="module")
@@ -331,16 +311,15 @@ def run(trained, tmp_path_factory):
     shutil.copytree(trained, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", command_environment()["PATH"])
-        evaluated = evaluate_run(
-            RunConfig.load(folder), folder, ["validation"], ASKED
-        )
-    write_evaluation(folder, evaluated, ASKED)
+        config = RunConfig.load(folder)
+        evaluated = evaluate_run(config, folder, ["validation"], DECODING)
+    write_evaluation(folder, evaluated, DECODING)
     return pathlib.Path(folder)
 
 
 @pytest.mark.proof
-def test_a_run_chooses_among_what_it_says(run):
-    from pipelines.cache.annotation_cache import AnnotationCache
+def test_a_run_chooses_among_its_captions(run):
+    from pipelines.cache.extraction import AnnotationCache
     from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     scores = json.loads((run / "scores.json").read_text())
@@ -350,7 +329,7 @@ def test_a_run_chooses_among_what_it_says(run):
     entries = json.loads((run / "captions_validation.json").read_text())
     chosen = {e["image_id"]: e["caption"] for e in entries}
     annotations = cache.read([cache.position(name) for name in chosen])
-    candidates = captioner.caption_generator.captions(
+    captions = captioner.caption_generator.captions(
         annotations, Decoding(method="sample", num_captions=6)
     )
     reranker = ConsensusReranker.load(str(run), cache.metadata)
@@ -358,19 +337,17 @@ def test_a_run_chooses_among_what_it_says(run):
     moved = 0
     for text, best, words, photos in zip(
         chosen.values(),
-        candidates,
+        captions,
         predicted,
         reranker.nearest(predicted),
         strict=True,
     ):
         ended = [c for c in (best, *best.alternatives) if c.finished]
-        spoken = [c.words for c in ended]
-        agreement = reranker.agreement(spoken, photos) + reranker.match(
-            spoken, words
-        )
+        each = [c.words for c in ended]
+        values = reranker.agreement(each, photos) + reranker.match(each, words)
         values = [
-            a + 0.4 * c.log_probability / (len(c.words) + 1)
-            for a, c in zip(agreement, ended, strict=True)
+            value + 0.4 * c.log_probability / (len(c.words) + 1)
+            for value, c in zip(values, ended, strict=True)
         ]
         assert text == ended[int(np.argmax(values))].text
         moved += text != best.text
@@ -390,15 +367,15 @@ def test_a_photo_is_captioned_so(run, tmp_path):
         photo, beam_width=6, num_captions=6, length_penalty=1.0
     )
     assert len(one.alternatives) == 2
-    candidates = {c.text for c in (all_six, *all_six.alternatives)}
+    proposed = {c.text for c in (all_six, *all_six.alternatives)}
     ranked = [one, *one.alternatives]
-    assert {c.text for c in ranked} <= candidates
+    assert {c.text for c in ranked} <= proposed
     key = [(not c.finished, -c.score) for c in ranked]
     assert key == sorted(key)
     assert one.attention.shape[0] == len(one.words)
 
 
-def test_a_run_without_photos_says_how_to_have_them(trained):
+def test_a_run_without_photos_names_the_command_that_makes_them(trained):
     from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     captioner = WorkdirCaptioner.load(str(trained))
@@ -412,7 +389,8 @@ def test_photos_of_training_are_not_scored_by_themselves(trained):
     from show_attend_tell.evaluation.split_evaluation import evaluate_run
 
     with pytest.raises(UserError, match="--consensus=0 with --split=train"):
-        evaluate_run(RunConfig.load(trained), str(trained), ["train"], ASKED)
+        config = RunConfig.load(trained)
+        evaluate_run(config, str(trained), ["train"], DECODING)
 
 
 @pytest.mark.proof
@@ -421,7 +399,7 @@ def test_an_export_goes_without(run, tmp_path):
     from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     captioner = WorkdirCaptioner.load(str(run))
-    asked = dataclasses.replace(captioner.decoding, consensus=6)
+    decoding = dataclasses.replace(captioner.decoding, consensus=6)
     with pytest.raises(UserError, match="no photos of training"):
-        export_saved_model(captioner, str(tmp_path / "scenes"), asked)
+        export_saved_model(captioner, str(tmp_path / "scenes"), decoding)
     assert not list(pathlib.Path(tmp_path).rglob("*.pb"))

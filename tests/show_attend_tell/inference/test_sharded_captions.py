@@ -88,7 +88,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_command(trained, photos):
-    """What a user gets, and what it is printed."""
+    """The output folder of the command, and what it prints."""
     output = photos.parent / "captions"
     done = run_command(
         "caption_many",
@@ -215,7 +215,7 @@ def test_what_cannot_be_had_is_refused(trained, photos, tmp_path):
     with pytest.raises(UserError, match="folder that train wrote"):
         model_digest(str(tmp_path))
     sampling = captioning(trained, tmp_path, decoding={"method": "sample"})
-    with pytest.raises(UserError, match="chance"):
+    with pytest.raises(UserError, match="without randomness"):
         sampling.begin(images, 5)
     unknown = captioning(trained, tmp_path, decoding={"width": 3})
     with pytest.raises(UserError, match="Received: width"):

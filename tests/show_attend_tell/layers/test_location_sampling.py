@@ -13,7 +13,7 @@ from tests.show_attend_tell.layers.checks import (
 ATTENTION = np.array([0.7, 0.05, 0.25], np.float32)
 
 
-def test_locations_are_sampled_as_often_as_attention_says():
+def test_locations_are_sampled_in_proportion_to_attention():
     n = 20_000
     noise = np.random.default_rng(0).gumbel(size=(n, 1, 3)).astype(np.float32)
     weights = ops.convert_to_numpy(

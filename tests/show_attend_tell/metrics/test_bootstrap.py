@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from show_attend_tell.metrics import bootstrap as intervals
+from show_attend_tell.metrics import bootstrap
 from show_attend_tell.metrics.bleu import bleu, bleu_counts, bleu_of_counts
 from show_attend_tell.metrics.bootstrap import Sums, interval, mean_of, resample
 
@@ -31,32 +31,32 @@ REFERENCES = [
 ]
 
 
-def draws(images: int, samples: int, seed: int) -> list[list[int]]:
-    """Returns the images of each draw, with repeats."""
+def samples_of(images: int, samples: int, seed: int) -> list[list[int]]:
+    """Returns the images of each sample, with repeats."""
     weights = np.random.default_rng(seed).multinomial(
         images, np.full(images, 1 / images), samples
     )
     return [list(np.repeat(np.arange(images), times)) for times in weights]
 
 
-def test_bleu_is_that_of_the_drawn_images():
+def test_bleu_is_that_of_the_chosen_images():
     measure = Sums(bleu_counts(CANDIDATES, REFERENCES), bleu_of_counts)
-    found = resample([measure], samples=50, seed=3)
-    assert len(found) == 8
-    for k, drawn in enumerate(draws(5, 50, seed=3)):
+    scores = resample([measure], samples=50, seed=3)
+    assert len(scores) == 8
+    for k, chosen in enumerate(samples_of(5, 50, seed=3)):
         expected = bleu(
-            [CANDIDATES[i] for i in drawn], [REFERENCES[i] for i in drawn]
+            [CANDIDATES[i] for i in chosen], [REFERENCES[i] for i in chosen]
         )
         for name, score in expected.items():
-            assert found[name][k] == pytest.approx(score, abs=1e-12)
+            assert scores[name][k] == pytest.approx(score, abs=1e-12)
 
 
-def test_means_are_those_of_the_drawn_images():
+def test_means_are_those_of_the_chosen_images():
     values = np.array([0.25, 1.5, -2.0, 7.0])
-    found = resample([mean_of("a", values), mean_of("b", -values)], 20, seed=1)
-    expected = [values[drawn].mean() for drawn in draws(4, 20, seed=1)]
-    np.testing.assert_allclose(found["a"], expected)
-    np.testing.assert_allclose(found["b"], -np.array(expected))
+    scores = resample([mean_of("a", values), mean_of("b", -values)], 20, seed=1)
+    expected = [values[chosen].mean() for chosen in samples_of(4, 20, seed=1)]
+    np.testing.assert_allclose(scores["a"], expected)
+    np.testing.assert_allclose(scores["b"], -np.array(expected))
 
 
 def test_of_all_and_of_each():
@@ -65,12 +65,14 @@ def test_of_all_and_of_each():
     np.testing.assert_array_equal(measure.of_each()["a"], [1, 2, 6])
 
 
-def test_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
+def test_samples_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
     measure = mean_of("a", np.arange(10.0))
-    whole = resample([measure], samples=100, seed=2)["a"]
-    monkeypatch.setattr(intervals, "_MAX_WEIGHTS", 70)
-    np.testing.assert_array_equal(resample([measure], 100, seed=2)["a"], whole)
-    assert (resample([measure], 100, seed=3)["a"] != whole).any()
+    complete = resample([measure], samples=100, seed=2)["a"]
+    monkeypatch.setattr(bootstrap, "_MAX_WEIGHTS", 70)
+    np.testing.assert_array_equal(
+        resample([measure], 100, seed=2)["a"], complete
+    )
+    assert (resample([measure], 100, seed=3)["a"] != complete).any()
 
 
 def test_interval_of_a_mean_is_that_of_theory():
@@ -86,8 +88,8 @@ def test_the_truth_is_covered_95_times_in_100():
     trials, covered = 400, 0
     for trial in range(trials):
         values = generator.exponential(size=100)  # Its mean is 1.
-        found = resample([mean_of("a", values)], 400, seed=trial)["a"]
-        low, high = interval(found)
+        scores = resample([mean_of("a", values)], 400, seed=trial)["a"]
+        low, high = interval(scores)
         covered += low <= 1 <= high
     # Of a mean of 100 skewed values a percentile interval covers a little
     # less than 95 %; four standard errors of 400 trials are 4 %.

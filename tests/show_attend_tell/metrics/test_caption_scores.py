@@ -15,7 +15,7 @@ from show_attend_tell.metrics.bootstrap import resample
 from show_attend_tell.metrics.caption_scores import compare, evaluate_captions
 from show_attend_tell.metrics.tokenization import tokenize
 
-REAL_IMAGES = 100
+REAL_IMAGES = 50
 # Line ends that pycocoevalcap does not take out would move words to another
 # caption there; it is given these as spaces.
 LINE_ENDS = ("\r", "\v", "\f", "\u2028", "\u2029")

@@ -9,16 +9,9 @@ from show_attend_tell.metrics.external_programs import Unavailable, run_java
 
 
 @pytest.fixture
-def java(tmp_path, monkeypatch):
+def java(java):
     """Puts a shell script in the place of Java."""
-
-    def write(script: str) -> None:
-        path = tmp_path / "java"
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-
-    return write
+    return lambda script: java(f"PATH=/usr/bin:/bin\n{script}", "/bin/sh")
 
 
 def test_input_limits_and_output(java, tmp_path):
@@ -45,7 +38,7 @@ def test_no_java(monkeypatch):
         run_java("it", [])
 
 
-def test_failure_tells_what_was_said(java):
+def test_failure_has_the_error_output(java):
     java("echo no such jar >&2; exit 3")
     with pytest.raises(Unavailable, match="it failed .* 3: no such jar"):
         run_java("it", [], "unread" * 100_000)

@@ -5,6 +5,7 @@ import pytest
 
 from pipelines.sources.scenes.grammar import Grounding
 from show_attend_tell.metrics.grounding import (
+    FIGURES,
     attention_change,
     coverage,
     measure_grounding,
@@ -22,6 +23,7 @@ def word(position, *boxes, kind="noun") -> Grounding:
 FIRST = [[0.4, 0.3], [0.2, 0.1]]  # Peak at the upper left.
 LEFT = (0.0, 0.0, 0.5, 1.0)
 RIGHT = (0.5, 0.0, 1.0, 1.0)
+CORNER = (1.0 - 1e-9, 1.0 - 1e-9, 1.0, 1.0)
 
 
 def figures(attention, *words):
@@ -30,85 +32,47 @@ def figures(attention, *words):
     return measured
 
 
-def test_peak_inside():
-    # The left half is the locations of 0.4 and 0.2.
-    assert figures(maps_of(FIRST), word(0, LEFT)) == pytest.approx(
-        {
-            "count": 1,
-            "pointing_accuracy": 1,
-            "pointing_chance": 0.5,
-            "attention_mass": 0.6,
-            "attention_mass_chance": 0.5,
-        }
-    )
-
-
-def test_peak_outside():
-    measured = figures(maps_of(FIRST), word(0, RIGHT))
-    assert measured["pointing_accuracy"] == 0
-    assert measured["attention_mass"] == pytest.approx(0.4)
-
-
-def test_mass_counts_the_covered_part_of_each_location():
-    # Columns from a quarter to three quarters, the upper half: half of 0.4
-    # and half of 0.3. The middles, at a quarter and three quarters: the left
-    # edge belongs to the box, the right one does not.
-    measured = figures(maps_of(FIRST), word(0, (0.25, 0.0, 0.75, 0.5)))
-    assert measured["attention_mass"] == pytest.approx(0.35)
-    assert measured["attention_mass_chance"] == pytest.approx(0.25)
-    assert measured["pointing_accuracy"] == 1
-    # Its own middle lies on the corner, in the location below to the right.
-    assert measured["pointing_chance"] == pytest.approx(0.5)
-
-
-def test_what_two_boxes_cover_counts_once():
-    # Left half and the middle half of the width: three quarters together.
-    # 0.4 + 0.2 whole, and half of 0.3 + 0.1.
-    measured = figures(maps_of(FIRST), word(0, LEFT, (0.25, 0.0, 0.75, 1.0)))
-    assert measured["attention_mass"] == pytest.approx(0.8)
-    assert measured["attention_mass_chance"] == pytest.approx(0.75)
-
-
-def test_a_box_without_a_middle_can_be_pointed_at():
-    # A tenth by a tenth inside the first location, off its middle: a hundredth
-    # of the image, 4 % of the location.
-    tiny = (0.05, 0.05, 0.15, 0.15)
-    measured = figures(maps_of(FIRST), word(0, tiny))
-    assert measured["pointing_accuracy"] == 1
-    assert measured["pointing_chance"] == pytest.approx(1 / 4)
-    assert measured["attention_mass"] == pytest.approx(0.4 * 0.04)
-    assert measured["attention_mass_chance"] == pytest.approx(0.01)
-
-
-def test_a_box_up_to_the_edge_is_in_the_last_location():
-    corner = (1.0 - 1e-9, 1.0 - 1e-9, 1.0, 1.0)
-    last = [[0.1, 0.2], [0.3, 0.4]]
-    assert figures(maps_of(last), word(0, corner))["pointing_accuracy"] == 1
-
-
-def test_equal_peaks_share():
-    # Attention that is the same everywhere points no better than chance.
-    measured = figures(maps_of(np.full((2, 2), 0.25)), word(0, LEFT))
-    assert measured["pointing_accuracy"] == measured["pointing_chance"] == 0.5
-    # Two equal peaks, one of them in the box.
-    two = [[0.4, 0.4], [0.1, 0.1]]
-    assert figures(maps_of(two), word(0, LEFT))["pointing_accuracy"] == 0.5
+@pytest.mark.parametrize(
+    ("attention", "boxes", "accuracy", "chance", "mass", "mass_chance"),
+    [
+        # The left half is the locations of 0.4 and 0.2.
+        (FIRST, [LEFT], 1, 0.5, 0.6, 0.5),
+        (FIRST, [RIGHT], 0, 0.5, 0.4, 0.5),
+        # Columns from a quarter to three quarters, the upper half: half of
+        # 0.4 and half of 0.3. The middles, at a quarter and three quarters:
+        # the left edge belongs to the box, the right one does not. The box's
+        # middle lies on the corner, in the location below to the right.
+        (FIRST, [(0.25, 0.0, 0.75, 0.5)], 1, 0.5, 0.35, 0.25),
+        # What two boxes cover counts once. Left half and the middle half of
+        # the width: 0.4 + 0.2, and half of 0.3 + 0.1.
+        (FIRST, [LEFT, (0.25, 0.0, 0.75, 1.0)], 1, 0.75, 0.8, 0.75),
+        # A box without the middle of a location can be pointed at: a tenth by
+        # a tenth in the first, off its middle: a hundredth of the image, 4 %
+        # of the location.
+        (FIRST, [(0.05, 0.05, 0.15, 0.15)], 1, 0.25, 0.4 * 0.04, 0.01),
+        # Up to the edge is in the last location.
+        ([[0.1, 0.2], [0.3, 0.4]], [CORNER], 1, 0.25, 0, 0),
+        # Equal peaks share; uniform attention points no better than noise.
+        (np.full((2, 2), 0.25), [LEFT], 0.5, 0.5, 0.5, 0.5),
+        ([[0.4, 0.4], [0.1, 0.1]], [LEFT], 0.5, 0.5, 0.5, 0.5),
+    ],
+)
+def test_figures(attention, boxes, accuracy, chance, mass, mass_chance):
+    measured = figures(maps_of(attention), word(0, *boxes))
+    values = 1, accuracy, chance, mass, mass_chance
+    expected = dict(zip(("count", *FIGURES), values, strict=True))
+    assert measured == pytest.approx(expected, abs=1e-7)
 
 
 def test_a_word_that_names_nothing_is_missed():
     measured = figures(maps_of(FIRST), word(0), word(0, LEFT))
-    assert measured == pytest.approx(
-        {
-            "count": 2,
-            "pointing_accuracy": 1 / 2,
-            "pointing_chance": 1 / 4,
-            "attention_mass": 0.3,
-            "attention_mass_chance": 1 / 4,
-        }
-    )
+    values = 2, 1 / 2, 1 / 4, 0.3, 1 / 4
+    expected = dict(zip(("count", *FIGURES), values, strict=True))
+    assert measured == pytest.approx(expected)
+    assert set(figures(maps_of(FIRST)).values()) == {0}
 
 
-def test_the_map_of_its_own_word_and_of_a_grid_that_is_not_square():
+def test_the_map_of_each_word_and_of_a_grid_that_is_not_square():
     maps = np.zeros((2, 1, 4))
     maps[0, 0, 0] = maps[1, 0, 3] = 1
     at_right = (0.75, 0.0, 1.0, 1.0)
@@ -135,19 +99,11 @@ def test_classes_apart_and_together():
     assert by_class["animals"]["attention_mass"] == pytest.approx(0.6)
 
 
-def test_nothing_to_look_at():
-    assert figures(maps_of(FIRST))["count"] == 0
-    assert set(figures(maps_of(FIRST)).values()) == {0}
-
-
-def test_flat_attention_is_refused():
+def test_what_cannot_be_measured():
     with pytest.raises(ValueError, match=r"Received: shape=\(1, 4\)"):
         measure_grounding([np.ones((1, 4))], [[word(0, LEFT)]])
-
-
-def test_a_caption_without_groundings_is_refused():
     with pytest.raises(ValueError):
-        measure_grounding([maps_of(FIRST), maps_of(FIRST)], [[]])
+        measure_grounding([maps_of(FIRST)] * 2, [[]])
 
 
 def test_coverage_of_random_boxes_against_fine_sampling():
@@ -163,9 +119,6 @@ def test_coverage_of_random_boxes_against_fine_sampling():
         boxes.append((left / 420, top / 420, right / 420, bottom / 420))
     expected = cells.reshape(14, 30, 12, 35).mean((1, 3))
     np.testing.assert_allclose(coverage(boxes, (14, 12)), expected, atol=1e-9)
-
-
-def test_coverage_of_no_box():
     assert not coverage([], (3, 2)).any()
 
 

@@ -31,8 +31,7 @@ from tests.show_attend_tell.serving.conftest import (
 from tests.show_attend_tell.serving.test_responses import MALFORMED, RESPONSE
 
 pytest.importorskip(
-    "tensorflow_serving.apis",
-    reason="needs pip install tensorflow-serving-api",
+    "tensorflow_serving.apis", reason="needs pip install tensorflow-serving-api"
 )
 
 both_protocols = pytest.mark.parametrize("protocol", ["grpc", "rest"])
