@@ -81,13 +81,13 @@ def _file_names(id: str) -> list[str]:
 
 def _photo(chains: dict[str, list[Box]], sentences: str) -> BoxesByName:
     kinds, boxes = {}, {}
-    for chain, types, phrase in _read_phrases(sentences):
+    for entity, types, phrase in _read_phrases(sentences):
         words = words_of(phrase)
-        if chain in chains and words and words[-1] not in _NAMELESS:
+        if entity in chains and words and words[-1] not in _NAMELESS:
             name = words[-1]
             kinds.setdefault(name, collections.Counter()).update(types)
             # A dictionary for a set that keeps its order.
-            boxes.setdefault(name, {}).update(dict.fromkeys(chains[chain]))
+            boxes.setdefault(name, {}).update(dict.fromkeys(chains[entity]))
     return {
         name: NamedBoxes(kinds[name].most_common(1)[0][0], tuple(boxes[name]))
         for name in boxes
@@ -95,7 +95,7 @@ def _photo(chains: dict[str, list[Box]], sentences: str) -> BoxesByName:
 
 
 def _read_phrases(path: str) -> Iterator[tuple[str, list[str], str]]:
-    """Yields chain, types and text of each phrase of a file."""
+    """Yields entity, types and text of each phrase of a file."""
     for number, line in enumerate(
         read_text(path, max_bytes=_MAX_BYTES).splitlines(), start=1
     ):
@@ -105,8 +105,8 @@ def _read_phrases(path: str) -> Iterator[tuple[str, list[str], str]]:
                 "Expected phrases such as [/EN#137645/other cards] in "
                 f"{path}, line {number}. Received: {line[:200]!r}"
             )
-        for chain, types, phrase in phrases:
-            yield chain, types[1:].split("/"), phrase
+        for entity, types, phrase in phrases:
+            yield entity, types[1:].split("/"), phrase
 
 
 def _read_chains(path: str) -> dict[str, list[Box]]:

@@ -126,8 +126,8 @@ def add_karpathy(
 ) -> None:
     """Adds Karpathy's split JSON: `content`, of the file `path`.
 
-    An image is looked for as `filepath/filename`, then as `filename`. For
-    scoring, without `folder`, images may have a `cocoid` or `imgid` alone.
+    An image is searched as `filepath/filename`, then as `filename`. For
+    scoring, without `folder`, images may have only a `cocoid` or `imgid`.
     """
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):

@@ -1,4 +1,4 @@
-"""METEOR 1.5 (Denkowski and Lavie 2014): its program, and exact words alone."""
+"""METEOR 1.5 (Denkowski and Lavie 2014): its program, and exact matches."""
 
 from collections.abc import Sequence
 

@@ -71,7 +71,7 @@ def measure_scene_truth(
 
 
 def _groundings(verdict: Verdict) -> list[Grounding]:
-    """Returns the groundings; the class of an adjective is what it describes."""
+    """Returns the groundings, adjectives by the class they describe."""
     kinds = {s.positions: s.kind for s in verdict.statements}
     return [
         dataclasses.replace(grounding, kind=kinds[grounding.position,])

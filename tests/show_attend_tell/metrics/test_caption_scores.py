@@ -122,11 +122,11 @@ def test_scores_of_each_image_are_pycocoevalcaps(both):
 def test_meteor_of_drawn_images_is_the_programs(both):
     ours, _, _, program, counts = both
     (measure,) = [s for s in ours.sums if "METEOR" in s.of_all()]
-    drawn = resample([measure], samples=3, seed=5)["METEOR"]
+    resampled = resample([measure], samples=3, seed=5)["METEOR"]
     weights = np.random.default_rng(5).multinomial(
         len(counts), np.full(len(counts), 1 / len(counts)), 3
     )
-    for value, times in zip(drawn, weights, strict=True):
+    for value, times in zip(resampled, weights, strict=True):
         lines = np.repeat(counts, times)
         program.meteor_p.stdin.write(
             f"EVAL ||| {' ||| '.join(lines)}\n".encode()
@@ -193,7 +193,7 @@ def test_words_vocabulary_distinct_novel(no_java):
     assert result.scores["vocabulary"] == 8
     assert result.scores["distinct"] == pytest.approx(2 / 3)
     assert result.scores["novel_captions"] == pytest.approx(1 / 3)
-    # Three images drawn at random: from none novel to all.
+    # Three images resampled at random: from none novel to all.
     assert result.intervals["novel_captions"] == pytest.approx((0, 1))
 
 

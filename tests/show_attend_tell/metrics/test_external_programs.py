@@ -16,8 +16,8 @@ def java(java):
 
 def test_input_limits_and_output(java, tmp_path):
     java('cat; echo "$@"; pwd')
-    out = run_java("it", ["-jar", "x"], "caf\u00e9\n", "3G", folder=tmp_path)
-    assert out.split("\n") == [
+    output = run_java("it", ["-jar", "x"], "caf\u00e9\n", "3G", folder=tmp_path)
+    assert output.split("\n") == [
         "caf\u00e9",
         "-Xmx3G -Dfile.encoding=UTF-8 -Dstdout.encoding=UTF-8 -jar x",
         str(tmp_path),

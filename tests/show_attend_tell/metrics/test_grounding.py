@@ -33,7 +33,14 @@ def figures(attention, *words):
 
 
 @pytest.mark.parametrize(
-    ("attention", "boxes", "accuracy", "chance", "mass", "mass_chance"),
+    (
+        "attention",
+        "boxes",
+        "accuracy",
+        "random_accuracy",
+        "mass",
+        "random_mass",
+    ),
     [
         # The left half is the locations of 0.4 and 0.2.
         (FIRST, [LEFT], 1, 0.5, 0.6, 0.5),
@@ -57,9 +64,11 @@ def figures(attention, *words):
         ([[0.4, 0.4], [0.1, 0.1]], [LEFT], 0.5, 0.5, 0.5, 0.5),
     ],
 )
-def test_figures(attention, boxes, accuracy, chance, mass, mass_chance):
+def test_figures(
+    attention, boxes, accuracy, random_accuracy, mass, random_mass
+):
     measured = figures(maps_of(attention), word(0, *boxes))
-    values = 1, accuracy, chance, mass, mass_chance
+    values = 1, accuracy, random_accuracy, mass, random_mass
     expected = dict(zip(("count", *FIGURES), values, strict=True))
     assert measured == pytest.approx(expected, abs=1e-7)
 
