@@ -51,18 +51,13 @@ class Oracle:
     def _predict(self, words):
         """Returns log p of what follows; attention and gate of that step."""
         if words not in self.predictions:
+            tokens = [START, *words, PADDING]
             logits, steps = reference.caption_steps(
-                [START, *words, PADDING],
-                self.annotations,
-                self.weights,
-                locate=self.locate,
+                tokens, self.annotations, self.weights, locate=self.locate
             )
             log_p = reference.log_softmax(logits[-1])
-            self.predictions[words] = (
-                log_p,
-                steps.attention[-1],
-                np.mean(steps.gate[-1]),
-            )
+            gate = np.mean(steps.gate[-1])
+            self.predictions[words] = log_p, steps.attention[-1], gate
         return self.predictions[words]
 
     def predict(self, words):
@@ -91,9 +86,8 @@ def allowed(words, decoding):
     n = decoding.no_repeat_ngram_size
     if n:
         for word in range(V):
-            grams = [
-                (*words, word)[i : i + n] for i in range(len(words) - n + 2)
-            ]
+            longer = (*words, word)
+            grams = [longer[i : i + n] for i in range(len(longer) - n + 1)]
             if word != END and len(grams) > len(set(grams)):
                 never.add(word)
     return [word for word in range(V) if word not in never]
@@ -102,11 +96,10 @@ def allowed(words, decoding):
 def continuations(oracle, caption, decoding):
     """Returns every caption that is one word longer, the likeliest first."""
     log_p, _ = oracle.predict(caption.words)
+    words, total = caption.words, caption.log_probability
     longer = [
-        PlainCaption(
-            (*caption.words, word), caption.log_probability + log_p[word]
-        )
-        for word in allowed(caption.words, decoding)
+        PlainCaption((*words, word), total + log_p[word])
+        for word in allowed(words, decoding)
     ]
     return sorted(longer, key=lambda one: -one.log_probability)
 
@@ -194,7 +187,7 @@ def add_to_bias(captioner, amounts):
 
 
 def assert_captions(captions, i, expected, decoding, oracle):
-    """Compares the hypotheses of image i with plain captions."""
+    """Compares the captions of image i with plain captions."""
     for h, caption in enumerate(expected):
         steps = len(caption.words)
         padding = (PADDING,) * (decoding.steps - steps)
@@ -202,21 +195,18 @@ def assert_captions(captions, i, expected, decoding, oracle):
         assert tokens == caption.words + padding, (i, h)
         assert bool(captions.finished[i, h]) == caption.finished
         assert int(captions.lengths[i, h]) == steps - caption.finished
-        np.testing.assert_allclose(
-            captions.log_probability[i, h], caption.log_probability, atol=1e-4
-        )
-        np.testing.assert_allclose(
-            captions.score[i, h], caption.score(decoding), atol=1e-4
-        )
+        for value, of_plain in (
+            (captions.log_probability[i, h], caption.log_probability),
+            (captions.score[i, h], caption.score(decoding)),
+        ):
+            np.testing.assert_allclose(value, of_plain, atol=1e-4)
         attention, gate = oracle.attention_and_gate(caption.words)
-        for actual, expected_steps in (
+        for all_steps, values in (
             (captions.attention[i, h], attention),
             (captions.gate[i, h], gate),
         ):
-            np.testing.assert_allclose(
-                actual[:steps], expected_steps, atol=1e-5
-            )
-            assert not np.any(actual[steps:])
+            np.testing.assert_allclose(all_steps[:steps], values, atol=1e-5)
+            assert not np.any(all_steps[steps:])
         locations = [
             oracle.locate(alpha, t) if oracle.locate else -1
             for t, alpha in enumerate(attention)

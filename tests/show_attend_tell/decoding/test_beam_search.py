@@ -57,17 +57,16 @@ def test_the_constraints_matter_here(captioner, annotations, captions):
     # Otherwise the comparison above would say little about them.
     assert {0, 1} & set(np.asarray(captions.lengths).ravel())
     free = dataclasses.replace(BEAM, max_words=7)
-    for decoding, changes in (
-        (free, {"no_repeat_ngram_size": 1}),
-        (free, {"no_repeat_ngram_size": 2}),
-        (BEAM, {"allow_unknown": True}),
-    ):
-        changed = dataclasses.replace(decoding, **changes)
-        one, other = (
-            np.asarray(decode(captioner, annotations, each).tokens)
-            for each in (decoding, changed)
+    tokens = [
+        np.asarray(decode(captioner, annotations, decoding).tokens)
+        for decoding in (
+            free,
+            dataclasses.replace(free, no_repeat_ngram_size=1),
+            dataclasses.replace(free, no_repeat_ngram_size=2),
+            dataclasses.replace(free, allow_unknown=True),
         )
-        assert np.any(one != other)
+    ]
+    assert all(np.any(tokens[0] != changed) for changed in tokens[1:])
 
 
 def test_a_beam_of_all_is_exhaustive_search(captioner, annotations):
@@ -80,9 +79,8 @@ def test_a_beam_of_all_is_exhaustive_search(captioner, annotations):
     assert len(everything) == 1 + 7 + 7**2 + 7**3 == 400
     scores = [caption.score(decoding) for caption in everything]
     np.testing.assert_allclose(captions.score[0], scores, atol=1e-5)
-    words = [
-        tuple(row[row != PADDING]) for row in np.asarray(captions.tokens[0])
-    ]
+    rows = np.asarray(captions.tokens[0])
+    words = [tuple(row[row != PADDING]) for row in rows]
     assert set(words) == {caption.words for caption in everything}
     assert words[0] == everything[0].words
 
@@ -127,34 +125,27 @@ def test_room_that_is_not_needed_changes_nothing(annotations):
     # A caption that ends in time is the same with more steps left over.
     captioner = plain.varied_captioner()
     plain.add_to_bias(captioner, {END: 8.0})
-    few, many = (
-        decode(
-            captioner, annotations, dataclasses.replace(BEAM, max_words=words)
-        )
-        for words in (6, 20)
-    )
+    decodings = [dataclasses.replace(BEAM, max_words=n) for n in (6, 12)]
+    few, many = (decode(captioner, annotations, one) for one in decodings)
     assert np.all(few.finished)
     np.testing.assert_array_equal(few.tokens, many.tokens[..., :7])
     assert not np.any(many.tokens[..., 7:])
     assert_close(few.score, many.score)
 
 
-def test_captions_that_never_end_are_returned(annotations):
+def test_captions_end_between_the_limits(annotations):
     captions = decode(plain.captioner_of(7), annotations, BEAM)
     assert not np.any(captions.finished)
     assert np.all(np.asarray(captions.tokens[:, 0, :-1]) == 7)
     assert np.all(np.asarray(captions.lengths) == 5)
-
-
-def test_an_end_that_may_not_come_yet(annotations):
     decoding = dataclasses.replace(BEAM, min_words=2)
     captions = decode(plain.captioner_of(END), annotations, decoding)
     np.testing.assert_array_equal(captions.lengths[:, 0], np.full(N, 2))
 
 
 def test_fewer_captions_than_asked_for_are_followed_by_empty_ones(captioner):
-    decoding = Decoding(
-        beam_width=30, num_captions=30, max_words=1, min_words=0
+    decoding = dataclasses.replace(
+        BEAM, beam_width=30, num_captions=30, max_words=1
     )
     captions = decode(captioner, plain.annotations_of(1), decoding)
     log_probability = np.asarray(captions.log_probability[0])

@@ -33,27 +33,21 @@ def test_the_peak_is_where_attention_is_highest(captioner, decoding):
 def test_locations_are_sampled_by_the_noise(captioner):
     decoding = dataclasses.replace(GREEDY, context_mode="sampled")
     noise = plain.noise_of(N, decoding)
+
+    def locate(attention, t, i):
+        return np.sum(np.cumsum(attention) <= noise[i, 0, t, 1])
+
     plain.check_search(
-        captioner,
-        plain.annotations_of(N),
-        decoding,
-        noise,
-        lambda attention, t, i: np.sum(
-            np.cumsum(attention) <= noise[i, 0, t, 1]
-        ),
+        captioner, plain.annotations_of(N), decoding, noise, locate
     )
 
 
 def test_a_beam_samples_for_each_hypothesis(captioner):
     decoding = dataclasses.replace(BEAM, context_mode="sampled")
+    annotations = plain.annotations_of(N)
+    noises = (plain.noise_of(N, decoding, seed) for seed in (0, 0, 1))
     captions, again, other = (
-        decode(
-            captioner,
-            plain.annotations_of(N),
-            decoding,
-            plain.noise_of(N, decoding, seed),
-        )
-        for seed in (0, 0, 1)
+        decode(captioner, annotations, decoding, noise) for noise in noises
     )
     locations = np.asarray(captions.locations)
     np.testing.assert_array_equal(locations, again.locations)

@@ -45,19 +45,19 @@ def members():
 def test_words_are_those_of_the_mean_probability(members, decoding):
     annotations = plain.annotations_of(N)
     captions = decode(Ensemble(members), annotations, decoding)
-    differ = False
+    differs = False
     for i in range(N):
         oracle = Mean([plain.Oracle(m, annotations[i]) for m in members])
         expected = plain.search(oracle, decoding)
         plain.assert_captions(captions, i, expected, decoding, oracle)
         single = plain.search(oracle.members[0], decoding)
-        differ |= single[0].words != expected[0].words
-    assert differ  # It does not just follow the first.
+        differs |= single[0].words != expected[0].words
+    assert differs  # It does not just follow the first.
 
 
 @pytest.mark.parametrize("mode", ["expected", "peak"])
 def test_one_and_twice_the_same_are_the_model(members, mode):
-    decoding = dataclasses.replace(BEAM, context_mode=mode)
+    decoding = dataclasses.replace(BEAM, context_mode=mode, max_words=3)
     annotations = plain.annotations_of(N)
     expected = decode(members[0], annotations, decoding)
     for count in (1, 2):

@@ -60,15 +60,10 @@ def random_sum(outputs):
 
 
 def outputs_and_gradients(layer, inputs, call=None):
-    """Returns outputs, and the gradients of their `random_sum`.
+    """Returns outputs, and the gradients of their `random_sum` by name.
 
-    The gradients are by name, of float inputs and of weights; zero where none
-    flows.
-
-    Args:
-        layer: A layer with weights.
-        inputs: Name to array.
-        call: What to call with the inputs, by default the layer.
+    They are of float inputs and of weights, and zero where none flows. `call`
+    takes the inputs in place of the layer.
     """
     call = call or layer
     inputs = {k: ops.convert_to_tensor(v) for k, v in inputs.items()}
@@ -117,14 +112,9 @@ def _torch_gradients(loss, floats, weights):
     total, outputs = loss(floats)
     sources = {**floats, **{k: w.value for k, w in weights.items()}}
     gradients = torch.autograd.grad(
-        total, list(sources.values()), allow_unused=True
+        total, list(sources.values()), allow_unused=True, materialize_grads=True
     )
-    return outputs, {
-        k: torch.zeros_like(source) if gradient is None else gradient
-        for (k, source), gradient in zip(
-            sources.items(), gradients, strict=True
-        )
-    }
+    return outputs, dict(zip(sources, gradients, strict=True))
 
 
 _GRADIENTS = {
@@ -135,11 +125,10 @@ _GRADIENTS = {
 
 
 def check_oracle(layer, inputs, oracle, call=None):
-    """Compares outputs, and all gradients, with the NumPy oracle.
+    """Compares outputs, and gradients by differences, with the NumPy oracle.
 
-    The oracle's gradients are by differences. It takes inputs and weights, two
-    dictionaries in float64, and returns what the layer returns; the other
-    arguments are those of `outputs_and_gradients`.
+    It takes inputs and weights, two dictionaries in float64, and returns what
+    the layer returns.
     """
     outputs, gradients = outputs_and_gradients(layer, inputs, call)
     weights = named_weights(layer)
@@ -171,12 +160,9 @@ def check_oracle(layer, inputs, oracle, call=None):
 
 
 def check_layer(make, inputs, weights):
-    """Checks what has nothing to do with the layer's mathematics.
+    """Checks the weights' names and shapes, files, graphs and precision.
 
-    Args:
-        make: Takes keywords of `keras.layers.Layer` and returns the layer.
-        inputs: Arrays to call the layer with.
-        weights: The names and shapes that its weights must have.
+    `make` takes keywords of `keras.layers.Layer` and returns the layer.
     """
     layer = make(name="checked")
     symbolic = layer(*(keras.KerasTensor(x.shape, x.dtype) for x in inputs))
@@ -243,13 +229,7 @@ def _check_mixed_precision(make, layer, inputs, outputs):
 
 
 def check_mask(layer, inputs):
-    """Compares a mask with annotations that have no such locations.
-
-    Args:
-        layer: A layer that takes `annotations` and `mask`, and returns
-            attention `(N, ..., L)` in a tuple.
-        inputs: Name to array, the masked locations of all images at the end.
-    """
+    """Compares a mask of the last two locations with shorter annotations."""
     n, locations, _ = inputs["annotations"].shape
     kept = locations - 2
     shorter = {**inputs, "annotations": inputs["annotations"][:, :kept]}

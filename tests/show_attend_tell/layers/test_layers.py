@@ -40,16 +40,13 @@ OUTPUT_WEIGHTS = {
 }
 
 
-def cell_weights(gate, prefix="", attention=None):
-    attention = attention or {
-        f"attention/{k}": v for k, v in ATTENTION_WEIGHTS.items()
-    }
+def cell_weights(gate, prefix="", attention=ATTENTION_WEIGHTS):
     weights = {
         "embedding_kernel": (E, 4 * U),
         "context_kernel": (D, 4 * U),
         "hidden_kernel": (U, 4 * U),
         "bias": (4 * U,),
-        **attention,
+        **{f"attention/{k}": v for k, v in attention.items()},
     }
     if gate != "none":
         size = {"scalar": 1, "vector": D}[gate]
@@ -131,21 +128,12 @@ def test_layer(case):
     check_layer(*CASES[case])
 
 
-def test_decoder_with_an_attention_of_another():
-    # The attention is made by the test, for each decoder of its own.
-    check_layer(
-        lambda **kwargs: LSTMDecoder(
-            U,
-            attention=DotProductAttention(D, name="attention", dtype="float32"),
-            **kwargs,
-        ),
-        SEQUENCE,
-        cell_weights(
-            "scalar",
-            "cell/",
-            {f"attention/{k}": v for k, v in DOT_PRODUCT.items()},
-        ),
-    )
+def test_decoder_with_plugged_in_attention():
+    def make(**kwargs):  # A new attention for each decoder.
+        attention = DotProductAttention(D, name="attention", dtype="float32")
+        return LSTMDecoder(U, attention=attention, **kwargs)
+
+    check_layer(make, SEQUENCE, cell_weights("scalar", "cell/", DOT_PRODUCT))
 
 
 @pytest.mark.parametrize(

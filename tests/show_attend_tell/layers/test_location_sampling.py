@@ -16,14 +16,9 @@ ATTENTION = np.array([0.7, 0.05, 0.25], np.float32)
 def test_locations_are_sampled_in_proportion_to_attention():
     n = 20_000
     noise = np.random.default_rng(0).gumbel(size=(n, 1, 3)).astype(np.float32)
-    weights = ops.convert_to_numpy(
-        sample_locations(
-            *map(
-                ops.convert_to_tensor,
-                (np.tile(ATTENTION, (n, 1, 1)), noise, np.ones((n, 1), "f")),
-            )
-        )
-    )
+    arguments = np.tile(ATTENTION, (n, 1, 1)), noise, np.ones((n, 1), "f")
+    weights = sample_locations(*map(ops.convert_to_tensor, arguments))
+    weights = ops.convert_to_numpy(weights)
     assert set(np.unique(weights)) == {0, 1}
     counted = np.mean(weights, axis=(0, 1))
     error = np.sqrt(ATTENTION * (1 - ATTENTION) / n)

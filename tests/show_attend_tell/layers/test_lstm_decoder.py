@@ -61,13 +61,9 @@ def test_decoder_is_the_papers(gate, k, steps, locations, fused):
             )
             for index in np.ndindex(N, k)
         ]
-        return [
-            np.reshape(
-                [getattr(caption, name) for caption in captions],
-                (N, k, steps, -1),
-            )
-            for name in ("hidden", "context", "attention", "gate")
-        ]
+        names = ("hidden", "context", "attention", "gate")
+        outputs = [[getattr(one, name) for one in captions] for name in names]
+        return [np.reshape(output, (N, k, steps, -1)) for output in outputs]
 
     layer = built(gate, fused=fused)
     inputs = inputs_of(k, steps, locations)
@@ -130,29 +126,24 @@ def test_steps_are_those_of_the_sequence(attention, sampled):
 @pytest.mark.parametrize("attention", [DotProductAttention, None])
 def test_it_trains_and_is_saved_in_a_model(tmp_path, attention):
     inputs = inputs_of(2, 3, 4)
-    tensors = [
-        keras.Input(x.shape[1:], name=name) for name, x in inputs.items()
-    ]
+    tensors = [keras.Input(x.shape[1:], name=k) for k, x in inputs.items()]
     decoder = LSTMDecoder(U, A, attention=attention and attention(D))
-    decoder.jit_compile = False  # It would take seconds.
     decoded = decoder(*tensors)
     outputs = keras.layers.Dense(1)(
         ops.concatenate([decoded.hidden, decoded.context], axis=-1)
     )
     model = keras.Model(tensors, outputs)
-    model.compile("adam", "mse", jit_compile=False)
+    # Compiling takes seconds, and is tested below.
+    model.compile("adam", "mse", run_eagerly=True)
     before = model.get_weights()
-    data = {"x": list(inputs.values()), "y": np.ones((N, 2, 3, 1))}
-    losses = model.fit(**data, epochs=3, verbose=0).history["loss"]
+    x, y = list(inputs.values()), np.ones((N, 2, 3, 1))
+    losses = model.fit(x, y, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     for one, other in zip(before, model.get_weights(), strict=True):
         assert np.any(one != other)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert_close(
-        loaded.predict(data["x"], verbose=0),
-        model.predict(data["x"], verbose=0),
-    )
+    assert_close(loaded(x), model(x))
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a graph of TensorFlow's")
@@ -162,12 +153,8 @@ def test_in_a_graph_of_unknown_batch_and_steps(fused):
 
     layer = built(fused=fused)
     layer.jit_compile = False
-    signature = [
-        tf.TensorSpec((None, 2, None, E)),
-        tf.TensorSpec((None, 2, U)),
-        tf.TensorSpec((None, 2, U)),
-        tf.TensorSpec((None, 4, D)),
-    ]
+    shapes = (None, 2, None, E), (None, 2, U), (None, 2, U), (None, 4, D)
+    signature = [tf.TensorSpec(shape) for shape in shapes]
 
     @tf.function(input_signature=signature)
     def run(*inputs):

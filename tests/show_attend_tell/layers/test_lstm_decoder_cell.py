@@ -66,12 +66,11 @@ def test_keys_save_work_and_change_nothing():
 
 def test_context_is_made_by_the_given_weights():
     cell, inputs = built("none"), inputs_of(N, K)
-    step = cell(
-        **inputs,
-        context_weights=lambda attention: ops.one_hot(
-            ops.argmax(attention, -1), L
-        ),
-    )
+
+    def peak(attention):
+        return ops.one_hot(ops.argmax(attention, -1), L)
+
+    step = cell(**inputs, context_weights=peak)
     weights = ops.convert_to_numpy(step.context_weights)
     assert set(np.unique(weights)) == {0, 1}
     locations = np.argmax(ops.convert_to_numpy(step.attention), -1)  # (N, K)
