@@ -1,12 +1,11 @@
-r"""What each ingredient brings: short trainings that differ in one thing.
+r"""Compares short trainings that each differ from a recipe in one option.
 
     python -m benchmarks.ablations --output=ablations --seeds=0,1,2 \
         --only=recipe,no_gate -- --data_dir=FLICKR8K --encoder=vgg16 \
         --annotations=annotations/flickr8k
 
-What stands behind `--` is given to every training. A training that is done is
-not repeated, and one that was stopped goes on, so that the command can be
-stopped and given again; the table comes when all are done.
+Every training gets the flags after `--`. The same command resumes after a stop:
+finished trainings are not repeated. The table is printed when all are done.
 """
 
 import os
@@ -25,20 +24,15 @@ _ONLY = flags.DEFINE_list("only", [], "Trainings, by name; by default all.")
 # Minutes, not an hour: a third of Flickr8k's photos.
 _BUDGET = ("--train_images=2000", "--epochs=5", "--consensus=0", "--pictures=0")
 _SOFT, _HARD = "--recipe=flickr8k_soft", "--recipe=flickr8k_hard"
-_HALF, _SHARPER = (
-    "--soft_attention_probability=0.5",
-    "--attention_temperature=0.25",
-)
+_WEAK = "--regularizer_weight=0.1"
+_HALF = "--soft_attention_probability=0.5"
+_SHARPER = "--attention_temperature=0.25"
 VARIATIONS = {
     "recipe": (_SOFT,),
     "no_gate": (_SOFT, "--gate=none"),
     "vector_gate": (_SOFT, "--gate=vector"),
     "no_penalty": (_SOFT, "--regularizer_weight=0"),
-    "penalty_as_sum": (
-        _SOFT,
-        "--regularizer_normalization=sum",
-        "--regularizer_weight=0.1",
-    ),
+    "penalty_as_sum": (_SOFT, "--regularizer_normalization=sum", _WEAK),
     "linear_output": (_SOFT, "--activation=linear"),
     "attention_of_128": (_SOFT, "--attention_units=128"),
     "attention_of_512": (_SOFT, "--attention_units=512"),
@@ -51,9 +45,9 @@ VARIATIONS = {
     "average": (_SOFT, "--ema=0.99"),
     "sharper": (_SOFT, _SHARPER),
     "hard": (_HARD,),
-    "half_drawn": (_HARD, _HALF),
+    "half_sampled": (_HARD, _HALF),
     "reinforce": (_HARD, "--gumbel_temperature=0"),
-    "half_drawn_reinforce": (_HARD, _HALF, "--gumbel_temperature=0"),
+    "half_sampled_reinforce": (_HARD, _HALF, "--gumbel_temperature=0"),
     "sharper_hard": (_HARD, _SHARPER),
 }
 _MEASURES = ("BLEU-4", "METEOR", "CIDEr", "vocabulary")
@@ -63,16 +57,13 @@ def _trained(workdir: str, arguments: list[str]) -> dict:
     """Trains, unless that is done, and returns the scores."""
     scores = os.path.join(workdir, "scores.json")
     if not os.path.exists(scores):
-        command = [
-            sys.executable,
-            "-m",
-            "show_attend_tell.train",
-            *arguments,
-            f"--workdir={workdir}",
-        ]
-        print(" ".join(command[1:]), flush=True)
+        command = ["-m", "show_attend_tell.train", *arguments]
+        command.append(f"--workdir={workdir}")
+        print(" ".join(command), flush=True)
         with open(f"{workdir}.log", "a") as log:
-            if subprocess.call(command, stdout=log, stderr=log):
+            if subprocess.call(
+                [sys.executable, *command], stdout=log, stderr=log
+            ):
                 raise SystemExit(f"error: see {workdir}.log")
     return read_json(scores)
 

@@ -4,10 +4,9 @@
 
 Batches of random positions go through `tf.data`: records are read in a
 `tf.numpy_function` and decoded by the graph, by one or more calls at once.
-The last lines compare that with a model's speed: training by single captions
-reads the annotations of one image a caption, so reading does not hold it up
-as long as it gives more images a second than the model takes captions
-(`--captions_per_second`, printed by training).
+Training by single captions reads one image a caption: reading is fast enough
+if its images a second exceed the captions a second that training prints
+(`--captions_per_second`, to compare with).
 """
 
 import os
@@ -73,15 +72,15 @@ def measure(cache: AnnotationCache) -> float:
     """Prints the table; returns the most images a second."""
     batch_size = min(_BATCH_SIZE.value, len(cache))
 
-    def read(chosen):
-        return np.array(cache.records(chosen), object)
+    def read(batch):
+        return np.array(cache.records(batch), object)
 
-    def records(chosen):
-        batch = tf.numpy_function(read, [chosen], tf.string, stateful=False)
-        return tf.ensure_shape(batch, [None])
+    def records(batch):
+        records = tf.numpy_function(read, [batch], tf.string, stateful=False)
+        return tf.ensure_shape(records, [None])
 
-    def annotations(chosen):
-        return cache.decode(records(chosen))
+    def annotations(batch):
+        return cache.decode(records(batch))
 
     sample = cache.records(range(min(1000, len(cache))))
     packed = np.mean([len(record) for record in sample])
@@ -112,9 +111,8 @@ def measure(cache: AnnotationCache) -> float:
     return fastest
 
 
-def main(argv: list[str]) -> None:
+def main(_) -> None:
     """Measures the cache and compares it with the model."""
-    del argv
     try:
         cache = AnnotationCache.open(_ANNOTATIONS.value)
     except UserError as error:

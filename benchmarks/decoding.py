@@ -1,30 +1,28 @@
-"""The speed of beam search, and of how it is usually written.
+"""Measures the speed of beam search against how it is usually written.
 
     python -m benchmarks.decoding --workdir=RUN
 
-takes the captioner and the cached annotations of a run, and measures in turns:
+measures in turns, on the cached annotations of a run:
 
-- `ours, batch of 32`: the search entirely in the graph, compiled, as
-  `evaluate` runs it;
+- `ours, batch of 32`: the search in one compiled graph, as in `evaluate`;
 - `ours, batch of 1`: the same, an image at a time;
-- `Python, NumPy sorts`: an image at a time, as popular implementations have
-  it: only the step of the decoder is compiled (and has all hypotheses of the
-  image as its batch); the loop and the lists of hypotheses are Python's, and
-  NumPy sorts;
-- `Python sorts`: the same, and every continuation of every hypothesis goes
-  into one list that Python sorts, as the best known tutorials have it.
+- `Python, NumPy sorts`: an image at a time; only the step of the decoder is
+  compiled, on all hypotheses of the image, as in popular implementations;
+- `Python sorts`: the same, and Python sorts a list of all continuations, as in
+  the best known tutorials.
 
-The search is the same in all, so that their captions must be equal; that is
-checked first. The shortest of the times of several turns counts.
+The captions of all must be equal, which is checked first. Each has the least
+time of several rounds.
 """
 
+import functools
 import os
-import time
 
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
+from benchmarks.timing import timed_in_turns
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
@@ -46,7 +44,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1)
 
 
 class InGraph:
-    """The search of this project."""
+    """Beam search of this project, in one graph."""
 
     def __init__(self, captioner, decoding: Decoding, batch: int):
         self.batch = batch
@@ -68,17 +66,17 @@ class InGraph:
 
 
 class InPython:
-    """The search of most others: lists around a compiled step."""
+    """Beam search as most write it: Python lists around a compiled step."""
 
     def __init__(self, captioner, decoding: Decoding, sort):
         self.decoding, self.width = decoding, decoding.beam_width
         self._sort = sort
 
-        @tf.function(jit_compile=True, autograph=False)
-        def begin(annotations):
-            return captioner.begin(annotations)
+        compiled = functools.partial(
+            tf.function, jit_compile=True, autograph=False
+        )
 
-        @tf.function(jit_compile=True, autograph=False)
+        @compiled
         def step(token, hidden, cell, annotations, keys):
             state = DecodingState(hidden, cell)
             logits, state, attention, gate = captioner.step(
@@ -86,7 +84,7 @@ class InPython:
             )
             return tf.nn.log_softmax(logits), *state, attention, gate
 
-        self._begin, self._step = begin, step
+        self._begin, self._step = compiled(captioner.begin), step
 
     def captions(self, annotations: np.ndarray) -> list[tuple[int, ...]]:
         """Returns the words of each image."""
@@ -154,20 +152,8 @@ def python_sorts(totals: np.ndarray) -> list[int]:
     return [number for number, _ in sorted(continuations, key=lambda c: c[1])]
 
 
-def measure(contestants: dict, annotations: np.ndarray) -> dict[str, float]:
-    """Returns the least seconds that each takes for all images."""
-    times = {name: [] for name in contestants}
-    for _ in range(_ROUNDS.value):
-        for name, contestant in contestants.items():
-            start = time.perf_counter()
-            contestant.captions(annotations)
-            times[name].append(time.perf_counter() - start)
-    return {name: min(values) for name, values in times.items()}
-
-
-def main(argv: list[str]) -> None:
+def main(_) -> None:
     """Checks that all captions are equal, and prints the table."""
-    del argv
     workdir = _WORKDIR.value
     try:
         config = RunConfig.load(workdir)
@@ -182,13 +168,13 @@ def main(argv: list[str]) -> None:
     count = min(_IMAGES.value, len(cache))
     annotations = cache.read(np.arange(count))
     decoding = Decoding(beam_width=_WIDTH.value)
-    contestants = {
+    searches = {
         f"ours, batch of {count}": InGraph(captioner, decoding, count),
         "ours, batch of 1": InGraph(captioner, decoding, 1),
         "Python, NumPy sorts": InPython(captioner, decoding, numpy_sorts),
         "Python sorts": InPython(captioner, decoding, python_sorts),
     }
-    first, *others = (c.captions(annotations) for c in contestants.values())
+    first, *others = (s.captions(annotations) for s in searches.values())
     same = [sum(map(tuple.__eq__, first, other)) for other in others]
     print(
         f"{workdir}: V={captioner.vocabulary_size}, beam of "
@@ -196,10 +182,15 @@ def main(argv: list[str]) -> None:
         f"equal captions: {', '.join(map(str, same))} of {count}"
     )
     if min(same) < count - 1:  # A tie may fall either way in float32.
-        raise SystemExit("error: the contestants' captions differ")
-    times = measure(contestants, annotations)
-    slowest = times["Python sorts"]
-    for name, seconds in times.items():
+        raise SystemExit("error: the searches' captions differ")
+    calls = {
+        name: functools.partial(search.captions, annotations)
+        for name, search in searches.items()
+    }
+    times = timed_in_turns(calls, _ROUNDS.value)
+    slowest = min(times["Python sorts"])[0]
+    for name, rounds in times.items():
+        seconds = min(rounds)[0]
         print(
             f"{name:22s} {count / seconds:8.1f} captions/s"
             f" {slowest / seconds:7.1f} times"

@@ -26,9 +26,8 @@ ENCODERS = (
 )
 
 
-def main(arguments: list[str]) -> None:
+def main(_) -> None:
     """Prints the table."""
-    del arguments
     asked = [(_ENCODER.value, _LAYER.value)] if _ENCODER.value else []
     of_vgg16 = None
     print(

@@ -8,11 +8,13 @@ rounds: wall time, and the time of all processors, which other work on the
 machine affects less.
 """
 
+import functools
 import itertools
-import time
 
+import numpy as np
 from absl import app, flags
 
+from benchmarks.timing import timed_in_turns
 from show_attend_tell.inference.saved_model_session import SavedModelSession
 
 _MODEL = flags.DEFINE_string(
@@ -34,21 +36,14 @@ def main(arguments):
         for name in ("encode", "serving_default"):
             for size in map(int, _BATCHES.value):
                 batch = list(itertools.islice(itertools.cycle(photos), size))
-                session(name, images=batch)  # The first is slow.
-                times = [
-                    measured(session, name, batch) for _ in range(_ROUNDS.value)
-                ]
-                wall, processors = (
-                    1000 * min(each) / size for each in zip(*times, strict=True)
-                )
+                request = functools.partial(answer, session, name, batch)
+                times = timed_in_turns({name: request}, _ROUNDS.value)[name]
+                wall, processors = 1000 * np.min(times, axis=0) / size
                 print(f"{name:16} {size:6} {wall:15.1f} {processors:20.1f}")
 
 
-def measured(session, name, batch):
-    """Returns the seconds of a request, by the wall and of all processors."""
-    wall, processors = time.perf_counter(), time.process_time()
+def answer(session, name, batch):
     assert session(name, images=batch)["valid"].all()
-    return time.perf_counter() - wall, time.process_time() - processors
 
 
 if __name__ == "__main__":

@@ -1,24 +1,23 @@
-r"""Measures how near extraction comes to the machine's best convolution.
+r"""Measures how near extraction comes to the speed of a large convolution.
 
     python -m benchmarks.extraction --photos=FOLDER \
         [--encoder=vgg16 --encoder_weights=none]
 
-In turns: one large convolution, like those that VGG spends most of its time
-in; only the encoder, on pixels in memory; and the extraction, from the files
-to the cache on disk. They are compared by multiply-adds a second, for which
-weights do not matter.
+Measures in turns, in multiply-adds a second: one large convolution, like those
+in which VGG spends most of its time; the encoder on pixels in memory; and the
+extraction, from files to the cache on disk. Weights do not matter.
 """
 
 import os
 import statistics
 import tempfile
-import time
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
 from benchmarks.multiply_adds import multiply_adds
+from benchmarks.timing import timed_in_turns
 from pipelines.cache.extraction import extract_annotations
 from pipelines.captions import CaptionedImage
 from pipelines.commands import run
@@ -70,21 +69,16 @@ def _extraction(encoder, images):
 
     def extract():
         with tempfile.TemporaryDirectory() as folder:
+            settings = {"batch_size": _BATCH_SIZE, "verbose": False}
             extract_annotations(
-                images,
-                encoder,
-                _RESIZE_MODE,
-                folder,
-                batch_size=_BATCH_SIZE,
-                verbose=False,
+                images, encoder, _RESIZE_MODE, folder, **settings
             )
 
     return extract
 
 
-def main(arguments: list[str]) -> None:
+def main(_) -> None:
     """Prints the table."""
-    del arguments
     paths = photos_in(_PHOTOS.value)[: _IMAGES.value]
     images = [CaptionedImage(path, "train", (), path) for path in paths]
     if len(images) < _BATCH_SIZE:
@@ -99,21 +93,17 @@ def main(arguments: list[str]) -> None:
         "encoder": (_encoding(encoder, images), cost),
         "extraction": (_extraction(encoder, images), cost),
     }
-    times = {name: [] for name in rows}
-    for turn in range(_ROUNDS.value + 1):
-        for name, (call, _) in rows.items():
-            began = time.perf_counter()
-            call()
-            if turn:  # The first one compiles.
-                times[name].append(time.perf_counter() - began)
+    calls = {name: call for name, (call, _) in rows.items()}
+    times = timed_in_turns(calls, _ROUNDS.value)
     print(
         f"{encoder.name} at {encoder.layer}, {len(images)} photos, "
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n"
         "G multiply-adds/s         most  median   images/s   of the first"
     )
-    peak = rows[_PEAK][1] / min(times[_PEAK])
+    peak = rows[_PEAK][1] / min(times[_PEAK])[0]
     for name, (_, cost) in rows.items():
-        best, usual = min(times[name]), statistics.median(times[name])
+        walls = [wall for wall, _ in times[name]]
+        best, usual = min(walls), statistics.median(walls)
         speed = "" if name == _PEAK else f"{len(images) / best:.2f}"
         print(
             f"{name:22s} {cost / best / 1e9:8.1f} {cost / usual / 1e9:7.1f} "

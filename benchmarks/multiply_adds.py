@@ -3,6 +3,9 @@
 import math
 
 import keras
+from keras.layers import Conv2D, Dense, DepthwiseConv2D
+
+_COUNTED = (Conv2D, DepthwiseConv2D, Dense)
 
 
 def multiply_adds(network: keras.Model) -> int:
@@ -18,12 +21,7 @@ def multiply_adds(network: keras.Model) -> int:
 def _of_layer(layer: keras.layers.Layer) -> int:
     if isinstance(layer, keras.Model):
         return multiply_adds(layer)
-    kinds = (
-        keras.layers.Conv2D,
-        keras.layers.DepthwiseConv2D,
-        keras.layers.Dense,
-    )
-    if isinstance(layer, kinds):
+    if isinstance(layer, _COUNTED):
         # (rows, columns, in of its group, out), (rows, columns, in, out of
         # each) and (in, out): each location of the output uses it once.
         locations = math.prod(layer.output.shape[1:-1])

@@ -1,19 +1,18 @@
-r"""How fast, how large and how faithful captioners for devices are.
+r"""Measures speed, size and agreement with Keras of captioners for devices.
 
     python -m benchmarks.on_device --photos=FOLDER \
         --workdirs=RUN,RUN A.tflite B.tflite ...
 
-captions photos with every file, each in a separate process, with one and two
-threads, greedily and by beam search, and prints a line for each file. They
-take turns photo by photo, so that other work on the machine affects all alike.
-Times are the least and the median of a caption; `ratio` is the least time of
-`encode` relative to the first line. `peak MB` is the peak memory of a Python
-process that generates one greedy caption. Agreement is with the Keras
-captioner of --workdirs that has the same vocabulary and encoder.
+captions photos with every file, with one and two threads, greedily and by beam
+search, and prints a line for each. Files take turns photo by photo, each in a
+process, so that other work on the machine affects all alike. Times are the
+least and the median of a caption; `ratio` is the least time of `encode`
+relative to the first line; `peak MB` the memory of a Python process that
+generates one greedy caption. Agreement is with the Keras captioner of
+--workdirs that has the same vocabulary and encoder.
 """
 
 import concurrent.futures
-import functools
 import multiprocessing
 import os
 import statistics
@@ -41,31 +40,30 @@ def main(arguments):
         raise app.UsageError("Expected .tflite files.")
     photos = photos_in(_PHOTOS.value)
     photos = photos[:: max(1, len(photos) // _COUNT.value)][: _COUNT.value]
-    contestants = [
-        Contestant(file, threads) for file in files for threads in _THREADS
-    ]
-    for one in contestants:
-        one.caption(photos[0])  # Warms up.
-        one.reset()
+    workers = [Worker(file, threads) for file in files for threads in _THREADS]
+    for worker in workers:
+        worker.caption(photos[0])  # Warms up.
+        worker.reset()
     for photo in photos:
-        for one in contestants:
-            one.caption(photo)
-    expected = {
-        run: keras_captions(run, weights, photos)
-        for run, weights in zip(_WORKDIRS.value, weights_of(), strict=True)
-    }
+        for worker in workers:
+            worker.caption(photo)
+    weights = _WEIGHTS.value or [None] * len(_WORKDIRS.value)
+    expected = dict(
+        keras_captions(run, weights_of_run, photos)
+        for run, weights_of_run in zip(_WORKDIRS.value, weights, strict=True)
+    )
     print(f"{len(photos)} photos; ms, least/median")
     print(
         "| file | MB | threads | encode | ratio | greedy | beam | peak MB "
         "| as Keras, greedy | beam |\n|---|---|---|---|---|---|---|---|---|---|"
     )
-    first = min(contestants[0].times[ENCODE])
-    for one in contestants:
-        print(one.line(first, expected))
+    first = min(workers[0].times[ENCODE])
+    for worker in workers:
+        print(worker.line(first, expected))
 
 
-class Contestant:
-    """A file in a process that has nothing else in memory."""
+class Worker:
+    """A process that runs one file, with nothing else in memory."""
 
     def __init__(self, file: str, threads: int):
         self.file, self.threads = file, threads
@@ -96,6 +94,8 @@ class Contestant:
             for name, all in self.times.items()
         }
         ratio = min(self.times[ENCODE]) / first
+        with process() as fresh:
+            peak = fresh.submit(_peak, self.file, self.threads).result()
         cells = [
             os.path.basename(self.file),
             f"{os.path.getsize(self.file) / 1e6:.1f}",
@@ -104,35 +104,23 @@ class Contestant:
             f"{ratio:.3f}",
             times[GREEDY],
             times[BEAM],
-            f"{peak_of(self.file, self.threads):.0f}",
+            f"{peak:.0f}",
             *(self._agreement(name, expected) for name in (GREEDY, BEAM)),
         ]
         return f"| {' | '.join(cells)} |"
 
     def _agreement(self, method: str, expected: dict) -> str:
-        for digest, captions in expected.values():
-            if digest == self.digest:
-                pairs = zip(
-                    self.captions[method], captions[method], strict=True
-                )
-                return (
-                    f"{sum(a == b for a, b in pairs)}/{len(captions[method])}"
-                )
-        return ""
+        captions = expected.get(self.digest)
+        if captions is None:
+            return ""
+        pairs = zip(captions[method], self.captions[method], strict=True)
+        same = [a == b for a, b in pairs]
+        return f"{sum(same)}/{len(same)}"
 
 
 def process():
     context = multiprocessing.get_context("spawn")
     return concurrent.futures.ProcessPoolExecutor(1, context)
-
-
-def peak_of(file: str, threads: int) -> float:
-    with process() as fresh:
-        return fresh.submit(_peak, file, threads).result()
-
-
-def weights_of():
-    return _WEIGHTS.value or [None] * len(_WORKDIRS.value)
 
 
 def keras_captions(run: str, weights: str | None, photos: list[str]):
@@ -152,21 +140,19 @@ def keras_captions(run: str, weights: str | None, photos: list[str]):
     return digest, captions
 
 
-# The functions below run in the process of a contestant.
-@functools.cache
-def _held() -> list:
-    return []
+# The functions below run in the process of a worker.
+_captioners: list[TFLiteCaptioner] = []  # of the process: one
 
 
 def _load(file, threads):
     captioner = TFLiteCaptioner(file, threads)
-    _held().append(captioner)
+    _captioners.append(captioner)
     settings = captioner.settings
     return settings.vocabulary_digest, settings.encoder_digest
 
 
 def _timed(signature, photo):
-    (captioner,) = _held()
+    (captioner,) = _captioners
     image = captioner.image_of(photo)
     run = captioner.interpreter.get_signature_runner(signature)
     before = time.perf_counter()

@@ -1,16 +1,16 @@
-"""The captioner once more, in PyTorch: what training is measured against.
+"""The captioner in PyTorch, to compare the speed of training with.
 
 Two models with the same weights and the same mathematics as
 `show_attend_tell.model.Captioner` (soft attention, scalar gate, initial state
-with a hidden layer, deep output with tanh, dropout at the same places):
+with a hidden layer, deep output with tanh, dropout at the same locations):
 
-- `TightCaptioner`: what an expert writes. Annotations and words are projected
+- `TightCaptioner`: as an expert writes it. Annotations and words are projected
   once, outside the loop; one product gives all that depends on the hidden
   state; the output layer runs once after the loop; captions of one image share
   its annotations; the loss is PyTorch's fused cross-entropy.
-- `TutorialCaptioner`: what the popular tutorials write. Every step projects
-  the annotations and runs the output layer, and every caption has its own copy
-  of the annotations.
+- `TutorialCaptioner`: as popular tutorials write it. Every step projects the
+  annotations and runs the output layer, and every caption has a copy of the
+  annotations.
 """
 
 import numpy as np
@@ -22,12 +22,9 @@ PADDING = 0
 
 
 class TightCaptioner(nn.Module):
-    """Everything that can be is taken out of the loop.
+    """Computes outside the loop what can be.
 
-    Args:
-        sizes: A dictionary with `vocabulary`, `embedding`, `units`,
-            `attention_units` and `depth`.
-        dropout: At the paper's three places.
+    `sizes` has `vocabulary`, `embedding`, `units`, `attention_units`, `depth`.
     """
 
     def __init__(self, sizes: dict[str, int], dropout: float):
@@ -80,21 +77,18 @@ class TightCaptioner(nn.Module):
             gate = torch.sigmoid(gate + self.gate_bias)
             context = gate * torch.bmm(attention, annotations)
             gates = inputs[t] + gates + self.context_gates(context)
-            into, forget, new, out = gates.chunk(4, -1)
-            cell = torch.sigmoid(forget) * cell + torch.sigmoid(
-                into
-            ) * torch.tanh(new)
-            hidden = torch.sigmoid(out) * torch.tanh(cell)
+            hidden, cell = lstm_state(gates, cell)
             outputs.append((hidden, context, attention))
         hidden, context, attention = (
             torch.stack(x, 2) for x in zip(*outputs, strict=True)
         )
-        known = (
-            words
-            + self.hidden_output(self.dropout(hidden))
-            + self.context_output(context)
-        )
-        return self.output(self.dropout(torch.tanh(known))), attention
+        return self.logits(words, hidden, context), attention
+
+    def logits(self, words, hidden, context):
+        """Returns equation 7, `(..., V)`."""
+        p = words + self.hidden_output(self.dropout(hidden))
+        p = p + self.context_output(context)
+        return self.output(self.dropout(torch.tanh(p)))
 
     def loss(self, annotations, tokens):
         """Returns equation 14, the mean over captions (lambda is one)."""
@@ -111,8 +105,15 @@ class TightCaptioner(nn.Module):
         return (nll + ((1.0 - seen) ** 2).sum()) / captions
 
 
+def lstm_state(gates, cell):
+    """Returns `h_t` and `c_t` from the preactivations `(..., 4U)`."""
+    i, f, g, o = gates.chunk(4, -1)
+    cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(cell), cell
+
+
 class TutorialCaptioner(TightCaptioner):
-    """Everything stays in the loop."""
+    """Computes everything inside the loop."""
 
     def forward(self, annotations, tokens):
         """Returns logits `(N, K, T, V)` and attention `(N, K, T, L)`."""
@@ -136,17 +137,8 @@ class TutorialCaptioner(TightCaptioner):
                 + self.context_gates(context)
                 + functional.linear(hidden, to_gates)
             )
-            into, forget, new, out = gates.chunk(4, -1)
-            cell = torch.sigmoid(forget) * cell + torch.sigmoid(
-                into
-            ) * torch.tanh(new)
-            hidden = torch.sigmoid(out) * torch.tanh(cell)
-            known = (
-                words[:, t]
-                + self.hidden_output(self.dropout(hidden))
-                + self.context_output(context)
-            )
-            logits.append(self.output(self.dropout(torch.tanh(known))))
+            hidden, cell = lstm_state(gates, cell)
+            logits.append(self.logits(words[:, t], hidden, context))
             attentions.append(attention)
         return (
             torch.stack(logits, 1).unflatten(0, (n, k)),
@@ -154,9 +146,10 @@ class TutorialCaptioner(TightCaptioner):
         )
 
 
-# Keras's variables by path, without the name of the model: a parameter here,
-# and which of its rows. Keras keeps kernels as (in, out), PyTorch as (out, in).
-PLACES = {
+# The parameter, and which of its rows, of each of Keras's variables by path
+# without the name of the model. Keras's kernels are (in, out), PyTorch's
+# (out, in).
+PARAMETERS = {
     "embedding/embeddings": "embedding.weight",
     "initial_state/between/kernel": "between.weight",
     "initial_state/between/bias": "between.bias",
@@ -184,21 +177,22 @@ PLACES = {
 
 def _rows(model: TightCaptioner, which: str) -> slice:
     """Returns the rows of `from_hidden` that are gates, query or gate."""
-    gates, query = 4 * model.units, model.attention_units
-    start, size = {
-        "gates": (0, gates),
-        "query": (gates, query),
-        "gate": (gates + query, 1),
+    gates = 4 * model.units
+    end = gates + model.attention_units
+    return {
+        "gates": slice(0, gates),
+        "query": slice(gates, end),
+        "gate": slice(end, end + 1),
     }[which]
-    return slice(start, start + size)
 
 
 def weights_in_our_layout(
     model: TightCaptioner, gradients: bool = False
 ) -> dict[str, np.ndarray]:
-    """Returns views of all weights or gradients, by place, as Keras has them.
+    """Returns views of all weights or gradients in Keras's layout.
 
-    Writing into the arrays writes into the model.
+    Their names are the values of `PARAMETERS`; writing into them writes into
+    the model.
     """
     views = {}
     for name, parameter in model.named_parameters():

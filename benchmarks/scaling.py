@@ -1,13 +1,12 @@
-"""What more data costs: time and memory at 1, 4 and 16 times as many images.
+"""Measures time and memory at 1, 4 and 16 times as many images.
 
     python -m benchmarks.scaling [--images=500]
 
-Runs the commands that users run, each in a process of its own, on drawn
-scenes (which need no download): extraction of annotations, training (its third
-epoch, when all is compiled), captions of a folder of images. "An image more"
-is the time for each image that was not there in the row of the same name
-above, so that what is taken whatever the data, such as importing, drops out:
-where it stays the same, time grows with the images alone.
+Runs the commands, each in a process, on rendered scenes (no download):
+extraction, training (its third epoch, when all is compiled) and captioning of a
+folder. "ms an image more" is the time of each image beyond those of the
+command's row above, without fixed costs such as imports: where it is the same
+in all rows, time is linear in the images.
 """
 
 import csv
@@ -44,8 +43,8 @@ def _run(module: str, *arguments: str) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / 2**10
 
 
-def _draw(folder: str, images: int) -> str:
-    """Draws so many scenes to train on, and some others; writes captions."""
+def _render(folder: str, images: int) -> str:
+    """Renders scenes to train on, and some others; writes their captions."""
     os.makedirs(folder)
     source = load_source(
         "scenes", None, None, train=images, validation=_OTHERS, test=_OTHERS
@@ -69,7 +68,7 @@ def _measured(folder: str, images: int):
     data = (
         "--dataset=folder",
         f"--data_dir={photos}",
-        f"--captions={_draw(photos, images)}",
+        f"--captions={_render(photos, images)}",
         "--encoder=scenes",
         "--resize_mode=squash",
         f"--annotations={folder}/annotations",
@@ -90,20 +89,12 @@ def _measured(folder: str, images: int):
         for epoch in (2, 3)
     )
     yield "an epoch", third - second, memory
-    yield (
-        "captions",
-        *_run(
-            "show_attend_tell.caption",
-            workdir,
-            f"--output={folder}/captions.csv",
-            photos,
-        ),
-    )
+    output = f"--output={folder}/captions.csv"
+    yield "captions", *_run("show_attend_tell.caption", workdir, output, photos)
 
 
-def main(arguments: list[str]) -> None:
+def main(_) -> None:
     """Prints a table for each command."""
-    del arguments
     print(f"load {os.getloadavg()[0]:.1f}")
     print("command        images   seconds  ms an image more      MiB")
     last: dict[str, tuple[int, float]] = {}

@@ -3,12 +3,11 @@
     python -m benchmarks.serving --model=savedmodels/scenes
 
 starts the tests' double of TensorFlow Serving (tests/show_attend_tell/serving/
-double.py: the model in TensorFlow's C++ session, behind Python) in another
-process, once without and once with batching, with 1, 8 and 32 concurrent
-clients, by gRPC, one photo a request. One request in twenty has an image that
-cannot be decoded. It prints throughput and latency of each, how many good
-requests failed, and how many captions differ from those of the server without
-batching for a single client; both must be none.
+double.py: the model in TensorFlow's C++ session, behind Python), without and
+with batching, and sends requests of one photo by 1, 8 and 32 clients at a time.
+One request in twenty has an image that cannot be decoded. It prints throughput
+and latency, how many good requests failed, and how many captions differ from
+those of one client without batching; both must be none.
 
     python -m benchmarks.serving --model=savedmodels/scenes --soak_minutes=10
 
@@ -79,12 +78,9 @@ def serving(batching: bool):
 
 
 class Load:
-    """Requests that clients send as fast as they are answered.
+    """Sends requests with the photos in turn, as fast as they are answered.
 
-    Args:
-        target: The server.
-        photos: The photos of the requests, in turn.
-        expected: The caption of each, or `None` to record them.
+    Without the `expected` caption of each photo, captions are recorded.
     """
 
     def __init__(self, target: str, photos, expected=None):
@@ -102,9 +98,8 @@ class Load:
                 # Connecting is not counted.
                 list(client.stream([self._photos[0]]))
                 arguments = client, requests, until
-                threads.append(
-                    threading.Thread(target=self._send, args=arguments)
-                )
+                thread = threading.Thread(target=self._send, args=arguments)
+                threads.append(thread)
             start = time.perf_counter()
             for thread in threads:
                 thread.start()
@@ -228,9 +223,8 @@ def soak(photos) -> bool:
     return not load.failed
 
 
-def main(argv: list[str]) -> None:
+def main(_) -> None:
     """Runs the benchmark that the flags choose."""
-    del argv
     photos = example_photos(_PHOTOS)
     print(f"{_MODEL.value} by {_PROTOCOL.value}; {machine()}")
     good = soak(photos) if _SOAK.value else measure(photos)

@@ -63,11 +63,7 @@ def parts(
             (decoded.hidden,),
         ),
         ("likelihood", lambda x: caption_nll(x, targets, mask), (logits,)),
-        (
-            "penalty",
-            lambda x: model.regularizer(x, mask),
-            (decoded.attention,),
-        ),
+        ("penalty", lambda x: model.regularizer(x, mask), (decoded.attention,)),
         (
             "complete model",
             lambda: model.losses_of(batch, training=True)[0],

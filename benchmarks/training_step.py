@@ -1,27 +1,25 @@
-"""How fast a step of training is, beside the same step in PyTorch.
+"""Compares the speed of a training step with the same step in PyTorch.
 
     pip install -e '.[benchmarks]'
     python -m benchmarks.training_step
     python -m benchmarks.training_step --profile
 
-The first form first proves, on a small shape without dropout, that all
-contestants compute the same loss and the same gradients from the same weights.
-Then they take turns, each in a process of its own, a few steps each, so that
-whatever else the machine does disturbs them alike:
+The first form checks, on a small shape without dropout, that all models compute
+the same loss and gradients from the same weights. Then they take turns of a few
+steps, each in a process, so that other work on the machine affects all alike:
 
 - `ours`: the step that `train` takes;
 - `PyTorch, tight`: as an expert would write it;
-- `PyTorch, tutorial`: as tutorials write it, nothing taken out of the loop.
+- `PyTorch, tutorial`: as tutorials write it, with everything inside the loop.
 
 A step is: forward, backward, clipping by the global norm, Adam, on random
 annotations and words, for batches of single captions (as in the paper) and
 batches of images with all their captions (the default of `train`). With
-`--profile` our step is taken apart instead, and compared with what its matrix
-products alone would take.
+`--profile` the parts of our step are measured instead, and compared with the
+time of its matrix products.
 
-Measure on a machine that does nothing else: PyTorch's threads wait for each
-other busily, so that other work slows it down far more than it does ours. The
-least of the times is the one to trust.
+Measure on an idle machine: PyTorch's threads spin while they wait, so that
+other work slows it down far more than ours. Trust the least of the times.
 """
 
 import dataclasses
@@ -29,11 +27,12 @@ import multiprocessing
 import os
 import resource
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 from absl import app, flags
+
+from benchmarks.timing import timed
 
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 64, "Captions in a batch.", lower_bound=1
@@ -49,7 +48,7 @@ _ATTENTION = flags.DEFINE_integer("attention_units", 512, "A.", lower_bound=1)
 _VOCABULARY = flags.DEFINE_integer("vocabulary_size", 8000, "V.", lower_bound=4)
 _WORDS = flags.DEFINE_integer("words", 14, "T.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer(
-    "rounds", 5, "How often each contestant has its turn.", lower_bound=1
+    "rounds", 5, "How often each model has its turn.", lower_bound=1
 )
 _STEPS = flags.DEFINE_integer("steps", 3, "Steps a turn.", lower_bound=1)
 _THREADS = flags.DEFINE_integer(
@@ -69,22 +68,13 @@ _LARGE = 2048  # rows and columns of a product that runs at the peak
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A batch and a model.
+    """A batch and a model."""
 
-    Attributes:
-        images: N.
-        captions: K, of each image.
-        words: T.
-        locations: L.
-        sizes: `vocabulary`, `embedding`, `units`, `attention_units`, `depth`.
-        dropout: At the paper's three places.
-        threads: Cores to use.
-    """
-
-    images: int
-    captions: int
-    words: int
-    locations: int
+    images: int  # N
+    captions: int  # K, of each image
+    words: int  # T
+    locations: int  # L
+    # Of `vocabulary`, `embedding`, `units`, `attention_units` and `depth`.
     sizes: dict[str, int]
     dropout: float
     threads: int
@@ -199,10 +189,10 @@ class InPyTorch:
         from benchmarks import pytorch_captioner
 
         views = pytorch_captioner.weights_in_our_layout(self.model)
-        places = {pytorch_captioner.PLACES[path] for path in weights}
-        assert places == set(views), places ^ set(views)
+        names = {pytorch_captioner.PARAMETERS[path] for path in weights}
+        assert names == set(views), names ^ set(views)
         for path, values in weights.items():
-            view = views[pytorch_captioner.PLACES[path]]
+            view = views[pytorch_captioner.PARAMETERS[path]]
             view[...] = values.reshape(view.shape)
 
     def loss_and_gradients(self) -> tuple[float, dict[str, np.ndarray]]:
@@ -213,38 +203,27 @@ class InPyTorch:
         loss.backward()
         views = pytorch_captioner.weights_in_our_layout(self.model, True)
         return loss.item(), {
-            path: np.array(views[place])
-            for path, place in pytorch_captioner.PLACES.items()
+            path: np.array(views[name])
+            for path, name in pytorch_captioner.PARAMETERS.items()
         }
 
 
-def _contestant(name: str, shape: Shape):
-    return Ours(shape) if name == OURS else InPyTorch(shape, name)
-
-
-def _timed(step: Callable[[], object]) -> tuple[float, float]:
-    """Returns the wall and processor seconds that one call takes."""
-    wall, processor = time.perf_counter(), time.process_time()
-    step()
-    return time.perf_counter() - wall, time.process_time() - processor
-
-
 def _work(name: str, shape: Shape, pipe) -> None:
-    """Serves one contestant: calls its methods as told through the pipe."""
-    contestant = _contestant(name, shape)
+    """Calls the methods of a model that are requested through the pipe."""
+    model = Ours(shape) if name == OURS else InPyTorch(shape, name)
     for request, argument in iter(pipe.recv, None):
         if request == "steps":
-            pipe.send([_timed(contestant.step) for _ in range(argument)])
+            pipe.send([timed(model.step) for _ in range(argument)])
         elif request == "memory":
             usage = resource.getrusage(resource.RUSAGE_SELF)
             pipe.send(usage.ru_maxrss / 2**20)
         else:
             arguments = () if argument is None else (argument,)
-            pipe.send(getattr(contestant, request)(*arguments))
+            pipe.send(getattr(model, request)(*arguments))
 
 
 class Worker:
-    """A contestant in its own process."""
+    """A model in a process."""
 
     def __init__(self, name: str, shape: Shape):
         context = multiprocessing.get_context("spawn")
@@ -256,7 +235,7 @@ class Worker:
         theirs.close()
 
     def ask(self, request: str, argument=None):
-        """Returns what the contestant answers."""
+        """Returns the result of a method of the model."""
         self._pipe.send((request, argument))
         return self._pipe.recv()
 
@@ -266,7 +245,7 @@ class Worker:
         self._process.join()
 
 
-def prove_equal(names: list[str], threads: int) -> None:
+def check_equal(names: list[str], threads: int) -> None:
     """Compares losses and gradients on a small shape, without dropout."""
     sizes = {"vocabulary": 50, "embedding": 24, "units": 32}
     sizes |= {"attention_units": 20, "depth": 28}
@@ -302,8 +281,8 @@ def _differences(ours, theirs) -> tuple[float, float]:
     return loss, max(gradients)
 
 
-def race(names: list[str], shape: Shape) -> None:
-    """Lets the contestants take turns, and prints a table."""
+def compare(names: list[str], shape: Shape) -> None:
+    """Times the models in turns, and prints a table."""
     workers = {name: Worker(name, shape) for name in names}
     times = {name: [] for name in names}
     for worker in workers.values():
@@ -338,22 +317,18 @@ def race(names: list[str], shape: Shape) -> None:
 
 
 def multiply_adds(shape: Shape) -> int:
-    """Counts those of the matrix products in a step.
+    """Counts the multiply-adds of a step's matrix products.
 
-    Each product is taken once forward and once for each of its factors, but
-    for annotations, which do not learn.
+    Each product is computed once forward and once for each of its factors, but
+    for annotations, which have no gradient.
     """
-    sizes = shape.sizes
-    embedding, units, depth = (
-        sizes[name] for name in ("embedding", "units", "depth")
-    )
-    attention, inputs = sizes["attention_units"], embedding + units + depth
+    vocabulary, embedding, units, attention, depth = shape.sizes.values()
     a_word = (
-        inputs * 4 * units
+        (embedding + units + depth) * 4 * units
         + units * attention
         + shape.locations * depth
         + (units + depth) * embedding
-        + embedding * sizes["vocabulary"]
+        + embedding * vocabulary
     )
     projection = shape.images * shape.locations * depth * attention
     words = shape.images * shape.captions * shape.words
@@ -370,7 +345,7 @@ def _large_product() -> Callable[[], object]:
 
 
 def profile(shape: Shape) -> None:
-    """Prints where the time of our step goes."""
+    """Prints the time of each part of our step."""
     from benchmarks import step_parts
 
     ours = Ours(shape)
@@ -381,7 +356,7 @@ def profile(shape: Shape) -> None:
     for _ in range(_ROUNDS.value):
         for name, call in parts.items():
             call()  # to compile, and to come back to the memory
-            times[name] += [_timed(call) for _ in range(_STEPS.value)]
+            times[name] += [timed(call) for _ in range(_STEPS.value)]
     print(
         f"\n{shape.images} images x {shape.captions} captions\n"
         "part                                     ms: min median   processor"
@@ -418,9 +393,8 @@ def _shapes() -> list[Shape]:
     ]
 
 
-def main(argv: list[str]) -> None:
-    """Proves the contestants equal and lets them race, or profiles ours."""
-    del argv
+def main(_) -> None:
+    """Checks that the models are equal and times them, or profiles ours."""
     load = os.getloadavg()[0]
     if load > 0.5:
         print(f"The machine has other work to do (load {load:.1f}).")
@@ -429,9 +403,9 @@ def main(argv: list[str]) -> None:
         for shape in _shapes():
             profile(shape)
         return
-    prove_equal(names, _THREADS.value)
+    check_equal(names, _THREADS.value)
     for shape in _shapes():
-        race(names, shape)
+        compare(names, shape)
 
 
 if __name__ == "__main__":

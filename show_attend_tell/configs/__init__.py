@@ -1,1 +1,1 @@
-"""What shapes a run: settings, recipes, flags."""
+"""The configuration of a run: its sections, recipes and flags."""

@@ -1,4 +1,4 @@
-"""The flags of a run and of decoding."""
+"""Command-line flags of a run's configuration and of decoding."""
 
 import dataclasses
 import os
@@ -30,9 +30,8 @@ _NO_PATHS = {("encoder_weights", "default"), ("encoder_weights", "none")}
 def define_run_flags() -> Callable[[], tuple[str, RunConfig]]:
     """Defines `--recipe` and a flag for each option of a run.
 
-    Returns:
-        A function that, once flags are parsed, returns the name of the recipe,
-        and its configuration with the options that were given in place.
+    Returns a function that, once flags are parsed, returns the name of the
+    recipe, and its configuration with the options that were given.
     """
     recipe = flags.DEFINE_enum(
         "recipe",
@@ -53,11 +52,7 @@ def define_run_flags() -> Callable[[], tuple[str, RunConfig]]:
 
 
 def define_decoding_flags() -> Callable[[], dict]:
-    """Defines a flag for each option of `Decoding`.
-
-    Returns:
-        A function that, once flags are parsed, returns the options given.
-    """
+    """Defines the flags of `Decoding`; returns a reader of those given."""
     return define_flags(dataclasses.fields(Decoding))
 
 

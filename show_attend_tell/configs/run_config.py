@@ -44,13 +44,11 @@ class RunConfig:
         for flag, value in options.items():
             section, field = RUN_OPTIONS[flag]
             changes.setdefault(section, {})[field.name] = value
-        return dataclasses.replace(
-            self,
-            **{
-                section: dataclasses.replace(getattr(self, section), **values)
-                for section, values in changes.items()
-            },
-        )
+        sections = {
+            section: dataclasses.replace(getattr(self, section), **values)
+            for section, values in changes.items()
+        }
+        return dataclasses.replace(self, **sections)
 
     def options(self) -> dict[str, object]:
         """Returns the value of every option by its flag."""
@@ -112,11 +110,7 @@ class RunConfig:
         return config
 
     def check(self) -> None:
-        """Checks options that depend on each other.
-
-        Raises:
-            UserError: Two of them do not go together.
-        """
+        """Raises a `UserError` where options do not go together."""
         options = self.options()
         for flag, expected in _conflicts(types.SimpleNamespace(**options)):
             raise UserError(

@@ -132,10 +132,8 @@ def _start(n, width, steps, num_locations):
         slots=empty_tokens,
     )
     pool = _Pool(
-        rank=ops.full((n, width), _EMPTY, dtype="float32"),
-        log_probability=ops.full(
-            (n, width), MASKED_LOG_PROBABILITY, dtype="float32"
-        ),
+        rank=ops.full((n, width), _EMPTY, "float32"),
+        log_probability=ops.full((n, width), MASKED_LOG_PROBABILITY, "float32"),
         count=ops.zeros((n, width), dtype="int32"),
         tokens=empty_tokens,
         slots=empty_tokens,
@@ -197,9 +195,8 @@ def _add(pool, leaving, t, is_last, decoding):
         tokens=leaving.tokens,
         slots=leaving.slots,
     )
-    both = tree.map_structure(
-        lambda *x: ops.concatenate(x, axis=1), pool, added
-    )  # (N, 2W, ...)
+    # (N, 2W, ...)
+    both = tree.map_structure(lambda *x: ops.concatenate(x, 1), pool, added)
     _, order = ops.top_k(both.rank, pool.rank.shape[1])
     return tree.map_structure(lambda x: gather(x, order), both)
 
@@ -219,8 +216,9 @@ def _captions(pool, trace, decoding) -> DecodedCaptions:
     attention, gate, locations = (gather(x, slots, axes=2) for x in trace)
     is_word = ops.arange(decoding.steps) < ops.expand_dims(count, -1)
     weight = ops.cast(is_word, "float32")  # (N, H, T)
+    log_probability = pool.log_probability
     log_probability = ops.where(
-        is_empty, MASKED_LOG_PROBABILITY, pool.log_probability
+        is_empty, MASKED_LOG_PROBABILITY, log_probability
     )
     return DecodedCaptions(
         tokens=ops.where(is_word, pool.tokens, PADDING),

@@ -11,17 +11,16 @@ MASKED_LOG_PROBABILITY = -1e9
 
 
 def candidates(logits, step, tokens, decoding: Decoding, count: int | None):
-    """Returns the likeliest words that may come next.
+    """Returns the C = `count` likeliest words that may come next.
 
     Their probability is that among all words: excluded words keep their share.
 
     Args:
         logits: `(N, W, V)`.
-        step: t, the number of words so far, an integer scalar.
+        step: The number of words so far, an integer scalar.
         tokens: The words so far, `(N, W, T)`, then padding.
         decoding: The constraints.
-        count: C, how many words to return, or all if there are fewer;
-            `None` for all in the order of their numbers, which saves sorting.
+        count: `None` for all in the order of their numbers, without sorting.
 
     Returns:
         Log-probabilities `(N, W, C)` float32, the highest first,
@@ -51,15 +50,9 @@ def candidates(logits, step, tokens, decoding: Decoding, count: int | None):
 
 
 def mask_tokens(size: int, step, decoding: Decoding):
-    """Returns what excludes words when it is added to logits.
+    """Returns what, added to logits, excludes words; not repeated n-grams.
 
-    Args:
-        size: V.
-        step: The number of words so far, an integer scalar or `(T, 1)`.
-        decoding: The constraints; repeated n-grams are not among these.
-
-    Returns:
-        `(V,)` or `(T, V)` float32: zero, or `MASKED_LOG_PROBABILITY`.
+    `(V,)` float32, or `(T, V)` with steps `(T, 1)`.
     """
     words = ops.arange(size)
     excluded = [PADDING, START]
@@ -75,7 +68,7 @@ def mask_tokens(size: int, step, decoding: Decoding):
 
 
 def _repeats(words, step, tokens, n: int):
-    """Returns which words, `(N, W, C)`, would complete an n-gram again."""
+    """Returns which words, `(N, W, C)`, would repeat an n-gram."""
     steps = tokens.shape[-1]
     if n > steps:
         return ops.zeros_like(words, dtype="bool")

@@ -10,12 +10,7 @@ class ContextWeights:
 
     Call it once a step; `locations` then holds the location that was taken.
     Each member of an ensemble calls it, and `locations` holds the location on
-    which all agreed, -1 where they did not.
-
-    Args:
-        decoding: The settings.
-        noise: `(N, W, T, 2)`, see `decode`.
-        step: The number of words so far, an integer scalar.
+    which all agreed, -1 where they did not. For the noise see `decode`.
     """
 
     def __init__(self, decoding: Decoding, noise, step):
@@ -33,9 +28,8 @@ class ContextWeights:
             # The first result of top_k: LiteRT has no argmax of this kind.
             location = ops.cast(ops.top_k(attention, 1)[1], "int32")
         else:
-            location = sample(
-                attention, noise_of_step(self._noise, self._step, 1)
-            )
+            noise = noise_of_step(self._noise, self._step, 1)
+            location = sample(attention, noise)
         before, self.locations = self.locations, location[..., 0]  # (N, W)
         if before is not None:
             same = ops.equal(before, self.locations)
@@ -53,12 +47,8 @@ def noise_of_step(noise, step, kind: int):
 def sample(probability, noise):
     """Samples by the inverse of the cumulative distribution.
 
-    Args:
-        probability: `(N, W, C)`, not negative; need not add up to one.
-        noise: `(N, W, 1)` uniform in [0, 1).
-
-    Returns:
-        The index that was sampled, `(N, W, 1)` int32.
+    Of `probability` `(N, W, C)`, which need not add up to one, and uniform
+    `noise` `(N, W, 1)` in [0, 1). Returns the index, `(N, W, 1)` int32.
     """
     reached = ops.cumsum(probability, axis=-1)
     # A little less than all, so that rounding never goes beyond the last.

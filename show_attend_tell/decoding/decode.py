@@ -1,4 +1,4 @@
-"""From annotations to captions, by the method of the settings."""
+"""Generates captions from annotations, by the method of the configuration."""
 
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.beam_search import search
@@ -18,13 +18,10 @@ def decode(
         captioner: A `Captioner`, or any object with its `begin`, `step` and
             `vocabulary_size`.
         annotations: `(N, L, D)`, from the encoder.
-        decoding: The settings.
+        decoding: The method and its options.
         noise: If `decoding.needs_noise`, `(N, W, T, 2)` uniform in [0, 1):
             all the randomness there is, so that an image's captions follow
             from its noise, whatever batch it is in.
-
-    Returns:
-        `DecodedCaptions`.
 
     Raises:
         ValueError: Noise is needed and not given.

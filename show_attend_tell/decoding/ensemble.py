@@ -41,12 +41,7 @@ class Ensemble:
         return self.members[0].grid(given)
 
     def begin(self, annotations):
-        """Starts captions; see `Captioner.begin`.
-
-        Returns:
-            The members' states; the first one's scaled annotations; and
-            as keys the scaled annotations and keys of each.
-        """
+        """Starts captions; the keys are each member's annotations and keys."""
         begun = [member.begin(annotations) for member in self.members]
         states, scaled, keys = zip(*begun, strict=True)
         return states, scaled[0], tuple(zip(scaled, keys, strict=True))
@@ -54,16 +49,13 @@ class Ensemble:
     def step(self, token, state, annotations, keys, context_weights=None):
         """Takes one step of each caption; see `Captioner.step`.
 
-        Returns:
-            The logarithm of the mean probability of the next word `(N, [K,]
-            V)`, float32; the next states; the mean attention `(N, [K,] L)`;
-            and the mean gate, over its depth as well, `(N, [K,] 1)`.
+        Instead of logits returns the logarithm of the mean probability; the
+        mean gate is over its depth as well, `(N, [K,] 1)`.
         """
+        members = zip(self.members, state, keys, strict=True)
         steps = [
             member.step(token, one_state, *one_keys, context_weights)
-            for member, one_state, one_keys in zip(
-                self.members, state, keys, strict=True
-            )
+            for member, one_state, one_keys in members
         ]
         logits, states, attentions, gates = zip(*steps, strict=True)
         log_p = [

@@ -46,9 +46,8 @@ def greedy_or_sample(
         log_p, token = log_p[..., 0], words[..., 0]  # (N, H)
         # After `max_words` words there is room for the end token only. And
         # where every word is excluded, none can be taken.
-        cut = ops.logical_and(
-            t == decoding.max_words, ops.not_equal(token, END)
-        )
+        is_last = t == decoding.max_words
+        cut = ops.logical_and(is_last, ops.not_equal(token, END))
         cut = ops.logical_or(cut, log_p < MASKED_LOG_PROBABILITY / 2)
         done = ops.logical_or(done, cut)
         token = ops.where(done, PADDING, token)
@@ -117,6 +116,5 @@ def _sample(log_p, noise, decoding: Decoding):
     probability = ops.softmax(log_p / decoding.temperature, axis=-1)
     if decoding.top_p < 1:
         before = ops.cumsum(probability, axis=-1) - probability
-        kept = ops.cast(before < decoding.top_p, "float32")
-        probability = probability * kept
+        probability = probability * ops.cast(before < decoding.top_p, "float32")
     return sample(probability, noise)

@@ -18,13 +18,8 @@ def begin(captioner, annotations, width: int):
 def gather(values, index, axes: int = 1):
     """Takes rows by their index, each within its group.
 
-    Args:
-        values: `(..., W, *row)`, with `axes` axes before W.
-        index: `(..., K)` int, each in [0, W).
-        axes: The number of axes that count the groups.
-
-    Returns:
-        `(..., K, *row)`.
+    Of `values` `(..., W, *row)`, with `axes` axes before W, and `index`
+    `(..., K)` in [0, W). Returns `(..., K, *row)`.
     """
     shape = tuple(ops.shape(values))
     groups, width, row = shape[:axes], shape[axes], shape[axes + 1 :]

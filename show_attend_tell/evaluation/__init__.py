@@ -1,1 +1,1 @@
-"""A split: its captions, their scores, the report."""
+"""Captions of a split, their scores, and the report on them."""

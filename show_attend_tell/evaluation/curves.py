@@ -1,4 +1,4 @@
-"""Draws how the scores of a run changed from epoch to epoch."""
+"""Draws the curves of a run's scores over its epochs, as SVG."""
 
 import io
 import math

@@ -56,28 +56,23 @@ def write_report(
     history: Sequence[Mapping[str, float]] = (),
     shown: int = 24,
 ) -> str:
-    """Writes a report as one HTML file, atomically.
+    """Writes a report as one HTML file, atomically, and returns its path.
 
     Of many captions the best, the worst and a random sample are shown, each
-    with its photo, on which the attention of a word can be seen. The same
-    input gives the same bytes.
+    with its photo and the attention of each word. The same input gives the
+    same bytes.
 
     Args:
-        directory: Where `index.html` is put; made if missing.
+        directory: The folder of `index.html`; made if missing.
         title: The page's title.
         evaluation: The split with its captions and scores.
         about: What was evaluated: names and values, such as run and decoding.
         notes: For each caption its remarks, such as statements that are false.
         history: Scores of each epoch, see `curves.draw_curves`.
-        shown: How many captions to show of the best, of the worst, and at
-            random.
-
-    Returns:
-        The file's path.
+        shown: How many captions of the best, of the worst, and at random.
 
     Raises:
         UserError: A photo cannot be decoded.
-        OSError: A file cannot be read or written.
     """
     per_image = evaluation.scores.per_image
     metric = next((m for m in _SORT_METRICS if m in per_image), None)
@@ -103,24 +98,20 @@ def write_report(
             for n in sorted({*sum(groups.values(), [])})
         },
     }
-    curves = draw_curves(history) if history else ""
+    page = _page(title, draw_curves(history) if history else "", content)
     path = os.path.join(directory, FILE_NAME)
-    page = _page(title, curves, content)
     write_atomically(path, page.encode("utf-8", "replace"))
     return path
 
 
 def _groups(values: np.ndarray, shown: int) -> dict[str, list[int]]:
     """Returns indices of captions: a random sample, the best, the worst."""
-    ranked = [n for n in np.argsort(-values, kind="stable").tolist()]
-    ranked = [n for n in ranked if np.isfinite(values[n])]
+    order = np.argsort(-values, kind="stable").tolist()
+    ranked = [n for n in order if np.isfinite(values[n])]
     half = min(shown, len(ranked) // 2)
+    best, worst = ranked[:half], ranked[::-1][:half]
     sample = np.random.default_rng(0).permutation(len(values))[:shown]
-    return {
-        "random": sample.tolist(),
-        "best": ranked[:half],
-        "worst": ranked[::-1][:half],
-    }
+    return {"random": sample.tolist(), "best": best, "worst": worst}
 
 
 def _metrics(evaluation: SplitEvaluation) -> list[dict]:
@@ -154,19 +145,15 @@ def _tables(figures: Mapping) -> list[dict]:
     figures = {**figures, **figures.get("grounding", {})}
     tables = []
     for name, title in _TABLES.items():
-        rows = figures.get(name, {})
-        columns = list(next(iter(rows.values()), {}))
+        rows = figures.get(name)
         if rows:
-            tables.append(
-                {
-                    "title": title,
-                    "columns": [_label(column) for column in columns],
-                    "rows": [
-                        [kind, *(_rounded(row[c]) for c in columns)]
-                        for kind, row in rows.items()
-                    ],
-                }
-            )
+            columns = list(next(iter(rows.values())))
+            cells = [
+                [kind, *(_rounded(row[column]) for column in columns)]
+                for kind, row in rows.items()
+            ]
+            labels = [_label(column) for column in columns]
+            tables.append({"title": title, "columns": labels, "rows": cells})
     return tables
 
 
@@ -177,12 +164,12 @@ def _photo(image: CaptionedImage, caption: Caption) -> dict:
     photo.thumbnail((_PHOTO_SIZE, _PHOTO_SIZE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     photo.save(file, "JPEG", quality=82, optimize=True)
-    mode = caption.resize_mode
+    region = input_region(pixels.shape[:2], photo.size, caption.resize_mode)
     return {
         "id": str(image.id),
         "photo": _base64(file.getvalue()),
         "size": photo.size,
-        "region": input_region(pixels.shape[:2], photo.size, mode),
+        "region": region,
     }
 
 
@@ -202,8 +189,7 @@ def _caption(caption: Caption) -> dict:
         "score": _rounded(caption.score),
         "finished": bool(caption.finished),
         "alternatives": [
-            [other.text, _rounded(other.score)]
-            for other in caption.alternatives
+            [c.text, _rounded(c.score)] for c in caption.alternatives
         ],
     }
 
@@ -216,12 +202,8 @@ def _page(title: str, curves: str, content: dict) -> str:
     # In HTML these could end the element that holds the JSON.
     for character in "<>&":
         data = data.replace(character, f"\\u{ord(character):04x}")
-    parts = {
-        "policy": _policy(template + curves),
-        "title": html.escape(title),
-        "curves": curves,
-        "data": data,
-    }
+    parts = {"title": html.escape(title), "curves": curves, "data": data}
+    parts["policy"] = _policy(template + curves)
     # All at once, so that no marker is searched for in what is inserted.
     markers = "{(" + "|".join(parts) + ")}"
     return re.sub(markers, lambda match: parts[match[1]], template)
@@ -236,16 +218,12 @@ def _policy(source: str) -> str:
         return " ".join(f"'sha256-{_base64(digest)}'" for digest in digests)
 
     attributes = hashes(' style="([^"]*)"')  # of elements of the curves
-    return "; ".join(
-        [
-            "default-src 'none'",
-            "img-src data:",
-            f"script-src {hashes('<script>(.*?)</script>')}",
-            f"style-src {hashes('<style[^>]*>(.*?)</style>')}",
-            f"style-src-attr 'unsafe-hashes' {attributes}",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
+    return (
+        "default-src 'none'; img-src data:; "
+        f"script-src {hashes('<script>(.*?)</script>')}; "
+        f"style-src {hashes('<style[^>]*>(.*?)</style>')}; "
+        f"style-src-attr 'unsafe-hashes' {attributes}; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes the report of a split of a run."""
+"""Writes the HTML report of a split of a run."""
 
 import dataclasses
 import os

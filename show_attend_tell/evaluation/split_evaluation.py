@@ -1,4 +1,4 @@
-"""Captions the splits of a run, scores the captions and writes both."""
+"""Captions and scores the splits of a run, and writes captions and scores."""
 
 import dataclasses
 import os
@@ -59,21 +59,13 @@ _BATCH_SIZE = 50
 
 @dataclasses.dataclass(frozen=True)
 class SplitEvaluation:
-    """A split with its captions and their scores.
-
-    Attributes:
-        split: Its name.
-        images: Its images, with their references.
-        captions: One for each image.
-        scores: Scores against the references, with intervals.
-        figures: The content of `scores.json` for the split.
-    """
+    """A split with its captions, one for each image, and their scores."""
 
     split: str
     images: tuple[CaptionedImage, ...]
     captions: tuple[Caption, ...]
-    scores: Evaluation
-    figures: dict
+    scores: Evaluation  # against the references, with intervals
+    figures: dict  # the content of `scores.json` for the split
 
 
 def evaluate_run(
@@ -89,12 +81,11 @@ def evaluate_run(
     Args:
         config: The configuration of the run, or with another data set.
         workdir: The folder of the run.
-        splits: Names of splits. If empty, those of `"test"` and `"novel"`
-            that have images, or else `"validation"`.
+        splits: If empty, those of `"test"` and `"novel"` that have images, or
+            else `"validation"`.
         decoding: How captions are generated.
         boxes: Folder of annotated boxes, see `pipelines.boxes`.
-        ensemble: Folders or files of models to decode with, see
-            `model_files.load_ensemble`. The figures name all of them.
+        ensemble: Folders or files of models, see `model_files.load_ensemble`.
 
     Raises:
         UserError: A split has no images, or a setting cannot be used.
@@ -102,9 +93,8 @@ def evaluate_run(
     captioner, vocabulary = load_ensemble(workdir, ensemble)
     images = load_splits(config)
     training_images = images.get("train", ())
-    trained_on = Metadata.from_dict(
-        read_json(os.path.join(workdir, METADATA_FILE))
-    )
+    path = os.path.join(workdir, METADATA_FILE)
+    trained_on = Metadata.from_dict(read_json(path))
     caption_generator = CaptionGenerator(
         captioner,
         vocabulary,
@@ -113,31 +103,27 @@ def evaluate_run(
         lambda: _reranker(config, workdir, trained_on, training_images),
     )
     training_captions = [t for i in training_images for t in i.captions]
+    scenes = config.data.dataset == "scenes"
     held_out = [split for split in _HELD_OUT if images.get(split)]
     evaluations = []
     for split in splits or held_out or ["validation"]:
         _check_split(split, images, decoding)
         cache = prepare_split(config, workdir, split, images[split])
         cached = with_annotations(images[split], cache)
-        metadata = cache.metadata
         photo_boxes = boxes and load_boxes(
-            boxes, cached, metadata.image_size, metadata.resize_mode
+            boxes, cached, cache.metadata.image_size, cache.metadata.resize_mode
         )
         captions = caption_split(caption_generator, cache, cached, decoding)
-        evaluation = evaluate_split(
-            split,
-            cached,
-            captions,
-            training_captions,
-            config.data.dataset == "scenes",
-            photo_boxes,
+        evaluations.append(
+            evaluate_split(
+                split, cached, captions, training_captions, scenes, photo_boxes
+            )
         )
-        if ensemble:
-            evaluation.figures["ensemble"] = [
-                {"model": path, "sha256": file_digest(path)}
-                for path in member_files(workdir, ensemble)
-            ]
-        evaluations.append(evaluation)
+    if ensemble:
+        paths = member_files(workdir, ensemble)
+        members = [{"model": p, "sha256": file_digest(p)} for p in paths]
+        for evaluation in evaluations:
+            evaluation.figures["ensemble"] = members
     return evaluations
 
 
@@ -161,13 +147,8 @@ def _reranker(
     trained_on: Metadata,
     images: Sequence[CaptionedImage],
 ) -> ConsensusReranker:
-    """Loads the similar photos of a run, or makes them of training images.
-
-    Raises:
-        UserError: They are missing, and the data set is not the run's.
-    """
-    run_dataset = RunConfig.load(workdir).data.dataset
-    other = config.data.dataset != run_dataset
+    """Loads the similar photos of a run, or makes them of training images."""
+    other = config.data.dataset != RunConfig.load(workdir).data.dataset
     if has_similar_photos(workdir) or other or not images:
         return ConsensusReranker.load(workdir, trained_on)
     images = images[:MAX_PHOTOS]
@@ -208,18 +189,13 @@ def evaluate_split(
 ) -> SplitEvaluation:
     """Scores the captions of a split by all metrics that apply.
 
-    Args:
-        split: Its name.
-        images: Its images, with their references.
-        captions: One for each image.
-        training_captions: What the model learned from, if that is known.
-        scenes: Whether the images are rendered scenes, of which it is known
-            what is true.
-        boxes: Annotated boxes of the images, for grounding.
+    The metrics of `scenes` check captions against the rendered scene, those of
+    `boxes` attention against annotated boxes.
     """
+    texts = [caption.text for caption in captions]
     scores = evaluate_captions(
         [image.id for image in images],
-        [caption.text for caption in captions],
+        texts,
         [image.captions for image in images],
         training_captions or None,
     )
@@ -233,7 +209,6 @@ def evaluate_split(
         one_reference = leave_one_out_bleu(references)["BLEU-4"]
         figures["one_reference_BLEU-4"] = one_reference
     if scenes:
-        texts = [caption.text for caption in captions]
         figures.update(measure_scene_truth(texts, attentions, images))
     if boxes is not None:
         groundings = [
@@ -267,10 +242,8 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
     ]
     for name, row in rows:
         cells = [
-            f"{key} {value:.3f}"
-            if isinstance(value, float)
-            else f"{key} {value}"
-            for key, value in row.items()
+            f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}"
+            for k, v in row.items()
         ]
         lines.append(f"{name:10s} {', '.join(cells)}")
     lines += [f"note: {line}" for line in left_out_lines(scores)]
@@ -282,14 +255,8 @@ def write_evaluation(
 ) -> dict:
     """Writes `scores.json`, and the captions of each split in COCO's form.
 
-    Args:
-        directory: The folder.
-        evaluations: One or more; the scores of the first are at the top level
-            of `scores.json`, those of others under their names.
-        decoding: How the captions were generated.
-
-    Returns:
-        The content of `scores.json`.
+    The scores of the first split are at the top level of `scores.json`, whose
+    content is returned; those of others are under their names.
     """
     for evaluation in evaluations:
         write_predictions(
@@ -308,17 +275,13 @@ def write_evaluation(
 
 
 def quick_scores(
-    captions: Sequence[Caption],
-    images: Sequence[CaptionedImage],
-    scenes: bool,
+    captions: Sequence[Caption], images: Sequence[CaptionedImage], scenes: bool
 ) -> dict[str, float]:
     """Returns scores that take no time, to compare epochs by.
 
-    Returns:
-        `"BLEU-1"` to `"BLEU-4"`, and without brevity penalty, of words as
-        `words_of` splits them; `"words"`, the mean length; `"distinct"`, the
-        share of captions that differ; and of scenes the numbers of
-        `measure_scene_truth`.
+    These are BLEU of words as `words_of` splits them; `"words"`, the mean
+    length; `"distinct"`, the share of captions that differ; and of scenes the
+    numbers of `measure_scene_truth`.
     """
     references = _references(images)
     scores = bleu([caption.words for caption in captions], references)

@@ -43,27 +43,21 @@ def draw_attention(
     """Draws the photo, and once more for each word with its attention.
 
     Where a word's attention lies the photo keeps its colours; elsewhere it is
-    dark and grey. Brightness is relative to the panel's own peak, but
-    attention that is spread evenly stays dim everywhere.
+    dark and grey. Brightness is relative to the panel's peak, but attention
+    that is spread evenly stays dim everywhere. Returns an RGB picture.
 
     Args:
         image: The photo, uint8 RGB `(H, W, 3)`.
         words: The caption's T words, the titles of the panels. Characters
             that the font lacks lose their accent or turn into `?`.
-        attention: `(T, rows, columns)`, the weight of each location at each
-            word; finite and not negative.
-        gate: `(T,)` in [0, 1], the context gate, drawn as a bar and a number
-            above the panel. `None` leaves it out.
+        attention: `(T, rows, columns)`, finite and not negative.
+        gate: `(T,)` in [0, 1], the context gate, drawn as a bar and a number.
         resize_mode: How the model's input was made of the photo: `"crop"` for
             a central square (the rest stays dark), `"squash"` for all of it.
         locations: For each word the location that hard attention sampled, as
             its index row by row, drawn as a ring; or `None` for no ring.
         panel_size: Longer side of a panel in pixels; the rest follows it.
-        font: A TrueType or OpenType file for words that Pillow's own font
-            lacks, such as those of a language beyond English.
-
-    Returns:
-        An RGB picture.
+        font: A TrueType or OpenType file for words that Pillow's font lacks.
 
     Raises:
         ValueError: An argument has another shape, type or range.
@@ -98,13 +92,8 @@ def input_region(
 ) -> Box:
     """Returns the part of a photo that the model's input shows.
 
-    Args:
-        shape: Height and width of the photo.
-        size: Width and height at which the photo is drawn.
-        resize_mode: `"crop"` or `"squash"`.
-
-    Returns:
-        Left, top, right and bottom in pixels of the drawn photo.
+    The photo has the `shape` (height, width), and is drawn at the `size`
+    (width, height), in whose pixels the box is.
     """
     side = 224  # of the input; another side gives the same part
     height, width = resized_shape(shape, side, resize_mode)
@@ -117,19 +106,11 @@ def input_region(
 def attention_brightness(
     weights: np.ndarray, height: int, width: int
 ) -> np.ndarray:
-    """Returns how bright each pixel of a photo is under attention weights.
+    """Returns the brightness `(height, width)` in [0, 1] of each pixel.
 
-    A pixel takes the mean of all locations, weighted by a Gaussian of their
-    distance, relative to the peak. As even attention is 1 / L everywhere, only
-    a peak of four times that has full brightness.
-
-    Args:
-        weights: `(rows, columns)`, not negative.
-        height: Of the result, in pixels.
-        width: Of the result, in pixels.
-
-    Returns:
-        float64 `(height, width)` in [0, 1].
+    A pixel has the mean of all `weights` `(rows, columns)`, weighted by a
+    Gaussian of their distance, relative to the peak. As even attention is
+    1 / L everywhere, only a peak of four times that has full brightness.
     """
     down = _gaussian_shares(height, weights.shape[0])
     across = _gaussian_shares(width, weights.shape[1])
@@ -150,15 +131,7 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     font: str | None = None,
 ) -> Image.Image:
-    """Stacks pictures, a thin line between them.
-
-    Args:
-        pictures: At least one picture; they may differ in size.
-        captions: A line to write above each picture.
-        font: As for `draw_attention`.
-
-    Returns:
-        One RGB picture as wide as the widest of them.
+    """Stacks pictures, each below its caption, with thin lines between them.
 
     Raises:
         ValueError: There is no picture, or not a caption for each.
@@ -192,7 +165,6 @@ def save_picture(picture: Image.Image, path: str) -> None:
 
     Raises:
         UserError: The name does not end in `.png`.
-        OSError: The file cannot be written.
     """
     if not str(path).lower().endswith(".png"):
         raise UserError(
@@ -253,16 +225,9 @@ class _Style:
         for part, colour in ((1, _TRACK), (gate, _ACCENT)):
             right = round(length * part)
             if right > 0:
-                box = 0, middle - half, right, middle + half
-                draw.rectangle(box, colour)
+                draw.rectangle((0, middle - half, right, middle + half), colour)
 
-    def ring(
-        self,
-        panel: Image.Image,
-        location: int,
-        shape: tuple[int, int],
-        region: Box,
-    ) -> None:
+    def ring(self, panel: Image.Image, location: int, shape, region: Box):
         """Draws a ring around a location, seen on light and on dark."""
         left, top, right, bottom = region
         row, column = divmod(location, shape[1])
@@ -281,11 +246,9 @@ class _Style:
         """Arranges cells of one size in rows of nearly equal length."""
         rows = math.ceil(len(cells) / _MOST_COLUMNS)
         columns = math.ceil(len(cells) / rows)
-        right, down = (
-            cells[0].width + self.gaps[0],
-            cells[0].height + self.gaps[1],
-        )
-        size = columns * right - self.gaps[0], rows * down - self.gaps[1]
+        gap_x, gap_y = self.gaps
+        right, down = cells[0].width + gap_x, cells[0].height + gap_y
+        size = columns * right - gap_x, rows * down - gap_y
         frame = [side + 2 * self.margin for side in size]
         picture = Image.new("RGB", frame, _BACKGROUND)
         for index, cell in enumerate(cells):
@@ -364,7 +327,7 @@ def _legible(text: str, font: ImageFont.FreeTypeFont) -> str:
 
 
 def _check(image, words, attention, gate, locations) -> None:
-    """Refuses arrays that do not fit each other."""
+    """Checks that the arrays fit each other."""
     shape, dtype = getattr(image, "shape", ()), getattr(image, "dtype", None)
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(

@@ -50,37 +50,22 @@ _DECIMALS = 5
 
 @dataclasses.dataclass(frozen=True)
 class ShardedCaptioning(ShardWork):
-    """Captions shards.
+    """Captions shards of images with a model that every worker loads."""
 
-    Attributes:
-        directory: The output folder.
-        model: A workdir or an exported version, wherever Beam reaches.
-        digest: SHA-256 of its files, which every worker checks.
-        encoder_weights: A file, where that of a workdir's training has moved.
-        decoding: Fields of `Decoding` that differ from those of the model.
-        batch_size: How many images go through the networks together.
-        attention: Whether attention is written.
-        retry_errors: Whether shards with skipped images are done again.
-    """
-
-    directory: str
-    model: str
-    digest: str
-    encoder_weights: str | None = None
+    directory: str  # of the output
+    model: str  # a workdir or an exported version, wherever Beam reaches
+    digest: str  # SHA-256 of the model's files, which every worker checks
+    encoder_weights: str | None = None  # if the file of the training has moved
+    # Fields of `Decoding` that differ from those of the model.
     decoding: dict = dataclasses.field(default_factory=dict)
     batch_size: int = 8
-    attention: bool = False
-    retry_errors: bool = False
+    attention: bool = False  # whether attention is written
+    retry_errors: bool = False  # whether shards with skipped images are redone
 
     def begin(
         self, images: Sequence[ListedImage], shard_size: int
     ) -> list[Span]:
-        """Prepares the output folder and returns the shards.
-
-        Raises:
-            UserError: The model cannot be loaded, the decoding is random or
-                fixed otherwise, or the folder belongs to another run.
-        """
+        """Prepares the output folder and returns the shards."""
         captioner = self.load()
         decoding = captioner.decoding.replace(**self.decoding)
         if decoding.needs_noise:
@@ -105,11 +90,7 @@ class ShardedCaptioning(ShardWork):
         )
 
     def load(self) -> PhotoCaptioner:
-        """Loads the captioner.
-
-        Raises:
-            UserError: It cannot be loaded, or its files differ here.
-        """
+        """Loads the captioner, and checks its files against the digest."""
         with local_copy(self.model, _READ_FILES) as folder:
             if _digest(folder) != self.digest:
                 raise UserError(
@@ -133,11 +114,8 @@ class ShardedCaptioning(ShardWork):
             lines = [json.loads(line) for line in data.splitlines()]
             if [line["id"] for line in lines] != [i.id for i in shard.images]:
                 return None
-            skipped = [
-                Skipped(line["id"], line["error"])
-                for line in lines
-                if "caption" not in line
-            ]
+            errors = [line for line in lines if "caption" not in line]
+            skipped = [Skipped(line["id"], line["error"]) for line in errors]
         except (ValueError, TypeError, KeyError):
             return None  # Damaged.
         return None if skipped and self.retry_errors else skipped
@@ -177,20 +155,11 @@ class ShardedCaptioning(ShardWork):
             # does not tell which image has too many.
             captions = [_caption_or_error(stream, one) for one in pixels]
         remaining = iter(captions)
-        return [
-            one if isinstance(one, str) else next(remaining) for one in decoded
-        ]
+        return [x if isinstance(x, str) else next(remaining) for x in decoded]
 
 
 def model_digest(model: str) -> str:
-    """Returns the SHA-256 of the files that determine the captions of a model.
-
-    Args:
-        model: A workdir or an exported version, wherever Beam reaches.
-
-    Raises:
-        UserError: A file is missing.
-    """
+    """Returns the SHA-256 of the files that determine a model's captions."""
     with local_copy(model, _READ_FILES) as folder:
         return _digest(folder)
 
@@ -234,7 +203,6 @@ def _entry(caption: Caption, attention: bool) -> dict:
         weights = caption.attention.astype(np.float64)
         entry["attention"] = weights.round(_DECIMALS).tolist()
     if caption.alternatives:
-        entry["alternatives"] = [
-            _entry(other, attention) for other in caption.alternatives
-        ]
+        others = [_entry(other, attention) for other in caption.alternatives]
+        entry["alternatives"] = others
     return entry

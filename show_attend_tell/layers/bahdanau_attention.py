@@ -75,7 +75,7 @@ class BahdanauAttention(keras.layers.Layer):
         return exponential(ops.matmul(annotations, self.annotation_kernel))
 
     def call(self, hidden, annotations, keys=None, mask=None):
-        """Attends once.
+        """Returns the context `(N, [K,] D)` and attention `(N, [K,] L)`.
 
         Args:
             hidden: `h_(t-1)`, `(N, U)` or `(N, K, U)`.
@@ -83,9 +83,6 @@ class BahdanauAttention(keras.layers.Layer):
             keys: `project(annotations)`, to compute it once.
             mask: `(N, L)` bool, false for locations that are not there, which
                 get no attention. At least one of each image must be.
-
-        Returns:
-            The context `(N, [K,] D)` and the attention `(N, [K,] L)`, float32.
         """
         if len(hidden.shape) == 2:
             hidden = ops.expand_dims(hidden, 1)
@@ -93,9 +90,8 @@ class BahdanauAttention(keras.layers.Layer):
             return tuple(ops.squeeze(x, 1) for x in outputs)
         if keys is None:
             keys = self.project(annotations)
-        query = exponential(  # (N, K, A)
-            ops.matmul(hidden, self.hidden_kernel) + self.bias
-        )
+        query = ops.matmul(hidden, self.hidden_kernel) + self.bias
+        query = exponential(query)  # (N, K, A)
         energies = additive_energies(keys, query, self.scaled_energy_kernel)
         attention = attention_weights(energies, mask)  # (N, K, L)
         return expected_context(attention, annotations), attention

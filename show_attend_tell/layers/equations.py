@@ -31,15 +31,9 @@ def additive_energies(keys, query, energy_kernel):
 
     `tanh(k + q) = 1 - 2 r`, so that keys and query are exponentiated once each
     and a location costs one product and one reciprocal, not a hyperbolic
-    tangent. The constant 1 drops out of the softmax.
-
-    Args:
-        keys: `exponential(W_a a_i)`, `(N, L, A)`.
-        query: `exponential(W_h h + b)`, `(N, K, A)`.
-        energy_kernel: `u`, `(A, 1)`.
-
-    Returns:
-        `(N, K, L)`.
+    tangent. The constant 1 drops out of the softmax. Of the keys
+    `exponential(W_a a_i)` `(N, L, A)`, the query `exponential(W_h h + b)`
+    `(N, K, A)` and `u` `(A, 1)`; returns `(N, K, L)`.
     """
     r = inverse_sums(keys, query)  # (N, K, L, A)
     n, k, locations, size = ops.shape(r)

@@ -75,19 +75,17 @@ class _Saved(typing.NamedTuple):
 def decode_words(
     layer, words, hidden, cell, annotations, sampling=None, jit_compile=True
 ) -> DecodedSequence:
-    """Runs a cell over the words of K captions of each of N images.
+    """Runs an `LSTMDecoderCell` over the words of K captions of N images.
 
-    Args:
-        layer: An `LSTMDecoderCell` with `BahdanauAttention`.
-        words: `E y_(t-1)` of every step, `(T, N, K, E)` float32.
-        hidden: `h_0`, `(N, K, U)`.
-        cell: `c_0`, `(N, K, U)`.
-        annotations: `(N, L, D)`.
-        sampling: `AttentionSampling`; `None` for soft attention.
-        jit_compile: Whether XLA compiles the loop inside a `tf.function`. It
-            fuses the attention of a step into one pass over memory.
+    `words` are `E y_(t-1)` of every step, `(T, N, K, E)`, `hidden` and `cell`
+    the first state `(N, K, U)`, and annotations `(N, L, D)`. With
+    `jit_compile` XLA compiles the loop inside a `tf.function`: it fuses the
+    attention of a step into one pass over memory.
     """
-    run = _compiled_loop() if jit_compile and _in_graph() else _loop
+    import tensorflow as tf  # Not above: the layers run on other backends.
+
+    in_graph = not tf.executing_eagerly()
+    run = _compiled_loop() if jit_compile and in_graph else _loop
     return run(
         ops.matmul(words, layer.embedding_kernel) + layer.bias,
         hidden,
@@ -100,12 +98,6 @@ def decode_words(
     )
 
 
-def _in_graph() -> bool:
-    import tensorflow as tf
-
-    return not tf.executing_eagerly()
-
-
 @functools.cache
 def _compiled_loop():
     import tensorflow as tf
@@ -115,8 +107,10 @@ def _compiled_loop():
 
 def _weights_of(layer) -> _Weights:
     if layer.gate == "none":  # sigmoid(0 h + 40) = 1 in float32
-        gate_kernel = ops.zeros((layer.units, 1))
-        gate_bias = ops.full((1,), 40.0)
+        gate_kernel, gate_bias = (
+            ops.zeros((layer.units, 1)),
+            ops.full((1,), 40.0),
+        )
     else:
         gate_kernel, gate_bias = layer.gate_kernel, layer.gate_bias
     weights = _Weights(

@@ -26,21 +26,15 @@ class AttentionSampling:
 def sample_locations(attention, noise, sampled, gumbel_temperature=0.0):
     """Samples `s_t ~ Multinoulli(alpha_t)` by the Gumbel-max trick.
 
-    Args:
-        attention: `alpha_t`, `(N, K, L)`.
-        noise: Gumbel noise, `(N, K, L)`.
-        sampled: See `AttentionSampling`.
-        gumbel_temperature: See `AttentionSampling`.
-
-    Returns:
-        `(N, K, L)`: one at the sampled location, or the attention itself.
+    Attention and noise are `(N, K, L)`; for the others see
+    `AttentionSampling`. Returns `(N, K, L)`: one at the sampled location, or
+    the attention itself.
     """
     scores = perturbed_log(attention, noise)
     location = ops.argmax(scores, axis=-1)  # (N, K)
     weights = ops.one_hot(location, attention.shape[-1], dtype=attention.dtype)
-    if (
-        gumbel_temperature
-    ):  # The value of the sample, the gradient of `relaxed`.
+    if gumbel_temperature:
+        # The value of the sample, the gradient of `relaxed`.
         relaxed = ops.softmax(scores / gumbel_temperature, axis=-1)
         weights = weights + (relaxed - ops.stop_gradient(relaxed))
     return ops.where(ops.expand_dims(sampled, -1) > 0, weights, attention)

@@ -1,14 +1,11 @@
-"""The decoder over complete captions, for training."""
+"""The decoder run over complete captions, as training needs it."""
 
 import keras
 from keras import ops
 
 from show_attend_tell.layers import fused_decoder
 from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
-from show_attend_tell.layers.decoder_outputs import (
-    DecodedSequence,
-    DecoderStep,
-)
+from show_attend_tell.layers.decoder_outputs import DecodedSequence, DecoderStep
 from show_attend_tell.layers.location_sampling import sample_locations
 from show_attend_tell.layers.lstm_decoder_cell import LSTMDecoderCell
 
@@ -86,6 +83,8 @@ class LSTMDecoder(keras.layers.Layer):
     ):
         """Decodes with the given words as the previous ones.
 
+        Returns a `DecodedSequence`.
+
         Args:
             embedding: `E y_(t-1)` of every step, `(N, K, T, E)`.
             hidden: `h_0`, `(N, K, U)`.
@@ -93,9 +92,6 @@ class LSTMDecoder(keras.layers.Layer):
             annotations: `(N, L, D)`.
             mask: `(N, L)` bool, see `BahdanauAttention`.
             sampling: `AttentionSampling`, for hard attention.
-
-        Returns:
-            A `DecodedSequence`.
         """
         words = ops.transpose(embedding, (2, 0, 1, 3))  # (T, N, K, E)
         inputs = (words, hidden, cell, annotations)

@@ -109,10 +109,7 @@ class LSTMDecoderCell(keras.layers.Layer):
             )
 
     def project(self, annotations):
-        """Returns the keys that every step needs: once an image.
-
-        Those of the attention's `project`; the annotations if it has none.
-        """
+        """Returns the attention's keys; the annotations if it has none."""
         if hasattr(self.attention, "project"):
             return self.attention.project(annotations)
         return annotations
@@ -127,7 +124,7 @@ class LSTMDecoderCell(keras.layers.Layer):
         mask=None,
         context_weights=None,
     ):
-        """Takes one step.
+        """Takes one step; returns a `DecoderStep`.
 
         Args:
             embedding: `E y_(t-1)`, `(N, [K,] E)`.
@@ -139,9 +136,6 @@ class LSTMDecoderCell(keras.layers.Layer):
             context_weights: A function from the attention `(N, K, L)` to the
                 weights that make the context, for hard attention; by default
                 it is the expected context.
-
-        Returns:
-            A `DecoderStep`.
         """
         if len(hidden.shape) == 2:
             tensors = (ops.expand_dims(x, 1) for x in (embedding, hidden, cell))

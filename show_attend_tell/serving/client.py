@@ -40,9 +40,8 @@ class ServingClient:
             `alternatives`.
         batch_size: How many photos a request has at most.
         timeout: Seconds that a request may take, including retries.
-        retries: How often a request is sent again to a server that is not
-            there or takes no requests now, after 0.5, 1, 2, ... seconds.
-            No other error is retried.
+        retries: How often a request is sent again to an absent or busy
+            server, after 0.5, 1, 2, ... seconds.
 
     Raises:
         UserError: The target is not of that form, or a package is missing.
@@ -80,14 +79,7 @@ class ServingClient:
         self._predictor = predictor(self._endpoint)
 
     def caption(self, photo: Photo) -> Caption:
-        """Captions a photo.
-
-        Args:
-            photo: A path, the bytes of a file, a Pillow image, or a uint8
-                array `(H, W, 3)`.
-
-        Returns:
-            The caption.
+        """Captions a path, bytes, a Pillow image, or a uint8 `(H, W, 3)`.
 
         Raises:
             UserError: The photo cannot be read, or the server does not answer
@@ -99,14 +91,10 @@ class ServingClient:
         return caption
 
     def stream(self, images: Iterable[bytes]) -> Iterator[Caption | None]:
-        """Captions images batch by batch, lazily.
+        """Captions images from `servable_image` batch by batch, lazily.
 
-        Args:
-            images: Images as `photos.servable_image` returns them.
-
-        Yields:
-            Captions, in order; `None` for an image that the server cannot
-            decode.
+        Yields captions, in order; `None` for an image that the server cannot
+        decode.
 
         Raises:
             UserError: The server does not answer as it should.

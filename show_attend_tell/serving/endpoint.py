@@ -34,7 +34,7 @@ class Endpoint:
         return f"{self.host}:{self.port}"
 
     def unreachable(self, reason) -> UserError:
-        """Returns the error of a server that does not speak the protocol."""
+        """Returns the error of a server that does not use the protocol."""
         return UserError(
             f"Expected a server that answers at {self.target}, its "
             f"{self.port_name} by default. Received: {_shortened(reason)}. "

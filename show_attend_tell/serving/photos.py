@@ -31,9 +31,6 @@ def servable_image(photo: Photo) -> bytes:
     loss. Above `MAX_BYTES` they become JPEG, halved in size until they fit
     into `MAX_BYTES` and `MAX_PIXELS`.
 
-    Args:
-        photo: As for `pipelines.images.decoding.load_image`.
-
     Raises:
         UserError: It cannot be read or is no image.
     """
@@ -67,12 +64,9 @@ def _open(data: bytes, name: str) -> Image.Image:
 
 
 def _is_servable(image: Image.Image, data: bytes) -> bool:
-    if (
-        image.format not in (*_SERVABLE, _MULTI_PICTURE)
-        or len(data) > MAX_BYTES
-    ):
+    if image.format not in (*_SERVABLE, _MULTI_PICTURE):
         return False
-    if image.width * image.height > MAX_PIXELS:
+    if len(data) > MAX_BYTES or image.width * image.height > MAX_PIXELS:
         return False
     # The server reads plain BMP only: three bytes a pixel, not compressed.
     if image.format == "BMP" and data[28:34] != b"\x18\0\0\0\0\0":

@@ -26,21 +26,16 @@ OUTPUTS = {
     "valid": np.bool_,
 }
 _PER_IMAGE = ("resize_mode", "valid")  # The others are per caption.
-# Empty places of a beam have a log-probability of about -1e9.
+# Empty slots of a beam have a log-probability of about -1e9.
 _EMPTY = -1e8
 
 
 def parse_response(response: Mapping, images: Sequence[bytes]) -> list:
-    """Returns the captions of the images of a request.
+    """Returns a `Caption` with `alternatives` for each image of a request.
 
-    Args:
-        response: For each of `OUTPUTS` an array or nested lists, `(N, ...)`,
-            or `(N, H, ...)` with H captions of each image.
-        images: The N images that were sent.
-
-    Returns:
-        For each image a `Caption` with its image and `alternatives`; `None`
-        where the server could not decode the image.
+    It is `None` where the server could not decode the image. The response has
+    for each of `OUTPUTS` an array or nested lists, `(N, ...)`, or `(N, H, ...)`
+    with H captions of each image.
 
     Raises:
         UserError: The response is not that of an exported captioner.
@@ -79,9 +74,9 @@ def _check_shapes(arrays: dict[str, np.ndarray], count: int) -> None:
     shape = arrays["attention"].shape
     if len(shape) != 5 or not all(shape[1:]):
         raise _malformed(f"the attention has the shape {shape}")
-    _, h, t, _, _ = shape
-    expected = dict.fromkeys(OUTPUTS, (count, h))
-    expected |= dict.fromkeys(("tokens", "gate", "locations"), (count, h, t))
+    expected = dict.fromkeys(OUTPUTS, (count, shape[1]))
+    of_words = (count, *shape[1:3])
+    expected |= dict.fromkeys(("tokens", "gate", "locations"), of_words)
     expected |= dict.fromkeys(_PER_IMAGE, (count,))
     expected["attention"] = (count, *shape[1:])
     for name, array in arrays.items():

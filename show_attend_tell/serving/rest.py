@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST protocol, with the standard library alone.
+"""Predicts over TensorFlow Serving's REST protocol, by the standard library.
 
 https://www.tensorflow.org/tfx/serving/api_rest
 """
@@ -28,10 +28,6 @@ class RestPredictor:
 
     def predict(self, images: Sequence[bytes], seconds: float) -> dict:
         """Returns the outputs of the signature, as nested lists.
-
-        Args:
-            images: The encoded images.
-            seconds: The most that it may take.
 
         Raises:
             Unavailable: The connection was refused, or the status is 503.
@@ -67,10 +63,9 @@ class RestPredictor:
         """Does nothing: no connection is kept."""
 
     def _post(self, body: bytes, seconds: float) -> tuple[int, bytes]:
+        host = self._endpoint.host.strip("[]")
         connection = http.client.HTTPConnection(
-            self._endpoint.host.strip("[]"),
-            self._endpoint.port,
-            timeout=seconds,
+            host, self._endpoint.port, timeout=seconds
         )
         expired = threading.Event()
         try:

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC protocol, with its published stubs.
+"""Predicts over TensorFlow Serving's gRPC protocol, by its published stubs.
 
 The stubs import TensorFlow, which takes seconds; `rest` does without.
 """
@@ -58,10 +58,6 @@ class GrpcPredictor:
 
         All of them: a server batches only requests for all outputs.
 
-        Args:
-            images: The encoded images.
-            seconds: The most that it may take.
-
         Raises:
             Unavailable: The status is UNAVAILABLE.
             UserError: Anything else went wrong.
@@ -78,10 +74,8 @@ class GrpcPredictor:
             response = self._predict(request, timeout=seconds)
         except grpc.RpcError as error:
             raise self._error(error, seconds) from error
-        return {
-            name: self._array(name, tensor)
-            for name, tensor in response.outputs.items()
-        }
+        outputs = response.outputs.items()
+        return {name: self._array(name, tensor) for name, tensor in outputs}
 
     def close(self) -> None:
         """Closes the connection."""
