@@ -195,7 +195,7 @@ def assert_none(broken: list) -> None:
     assert not broken, "\n".join(["", *map(str, broken)])
 
 
-def test_imports_are_read_whole():
+def test_imports_are_read_completely():
     # The reader itself, on each way to write an import.
     source = (
         "import os.path, show_attend_tell.train as t\n"
@@ -220,7 +220,7 @@ def test_imports_are_read_whole():
     ]
 
 
-def test_packages_are_found():
+def test_packages_are_read():
     assert {
         "pipelines.errors",
         "show_attend_tell.metrics.bleu",
@@ -234,7 +234,7 @@ def test_pipelines_never_imports_show_attend_tell():
     )
 
 
-def test_layers_are_keras_alone():
+def test_layers_need_only_keras():
     assert_none(
         [
             one
@@ -267,7 +267,7 @@ def test_no_import_runs_in_a_circle():
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
-def test_nobody_imports_a_command():
+def test_no_module_imports_a_command():
     everything = imports(*PACKAGES, "benchmarks", "examples", "tests")
     assert_none([one for one in everything if one.target in COMMANDS])
 
@@ -333,7 +333,7 @@ def on_beam(module: str) -> bool:
     return any(f"{module}.".startswith(f"{one}.") for one in ON_BEAM)
 
 
-def test_nobody_unpickles():
+def test_no_module_unpickles():
     everything = imports(*PACKAGES, "benchmarks", "examples", "tests")
     assert_none(
         [
@@ -373,7 +373,7 @@ def test_readme_states_what_ci_runs():
     assert command in lines, f"README.md has no line of its own: {command}"
 
 
-def test_pyproject_is_the_build_system_alone():
+def test_pyproject_is_only_the_build_system():
     lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 3
     assert lines[0] == "[build-system]"
@@ -493,7 +493,5 @@ def test_names_are_the_fields():
                 f"{path.relative_to(ROOT)}: {name} -> "
                 f"{DIALECT.get(word) or DIALECT_AS_A_NAME[word]}"
                 for word in dialect_in(name)
-                # A test's name is a sentence.
-                if not name.startswith("test_")
             ]
     assert_none(broken)

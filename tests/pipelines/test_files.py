@@ -89,7 +89,7 @@ def test_what_is_no_json_writes_nothing(tmp_path):
     ],
     ids=lambda data: repr(data[:9]),
 )
-def test_hostile_json(tmp_path, data):
+def test_malformed_json(tmp_path, data):
     path = tmp_path / "file.json"
     path.write_bytes(data)
     with pytest.raises(UserError, match="file.json"):

@@ -78,7 +78,7 @@ def test_steps_are_the_teacher_forced_call(captioner, plugged_in):
         assert gate.shape == (N, 1)
 
 
-def test_dropout_is_in_training_alone():
+def test_dropout_is_only_in_training():
     captioner, batch = make_captioner(dropout=0.5), batch_of()
     first, again = (captioner(batch)["logits"] for _ in range(2))
     assert_close(first, again, 0, 0)

@@ -171,7 +171,7 @@ HIDDEN = b'<?xml version="1.0" encoding="cp037"?>' + (
         ),
     ],
 )
-def test_hostile_annotations(entities, xml, message):
+def test_malformed_annotations(entities, xml, message):
     folder = entities("36979", xml, SENTENCES)
     with pytest.raises(UserError, match=message) as caught:
         load_entities(folder, ["36979.jpg"])
@@ -193,7 +193,7 @@ def test_hostile_annotations(entities, xml, message):
         ("x" * (2**20 + 1), "at most 1048576 bytes"),
     ],
 )
-def test_hostile_sentences(entities, sentences, message):
+def test_malformed_sentences(entities, sentences, message):
     folder = entities("36979", XML, sentences)
     with pytest.raises(UserError, match=message) as caught:
         load_entities(folder, ["36979.jpg"])

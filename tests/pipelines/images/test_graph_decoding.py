@@ -201,6 +201,6 @@ def test_real_photos_to_the_last_bit(squares, flickr8k_dir):
             np.testing.assert_array_equal(square, expected)
 
 
-def test_an_unknown_geometry_is_refused():
+def test_an_unknown_resize_mode_is_refused():
     with pytest.raises(ValueError, match="Received: resize_mode='round'"):
         decode_squares(tf.constant([b""]), SIZE, "round")

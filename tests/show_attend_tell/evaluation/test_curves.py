@@ -69,7 +69,7 @@ def test_a_missing_score_is_a_gap():
     assert len(points(curve)) == 4
 
 
-def test_random_pointing_is_drawn_at_its_height():
+def test_random_pointing_is_a_line_at_its_height():
     svg = draw(
         [
             {"pointing_accuracy": accuracy, "pointing_chance": 0.25}
@@ -82,7 +82,7 @@ def test_random_pointing_is_drawn_at_its_height():
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 100])
-def test_ticks_are_whole_epochs_inside_the_drawing(epochs):
+def test_ticks_are_integer_epochs_inside_the_axes(epochs):
     svg = draw([{"BLEU-4": n / 100} for n in range(epochs)])
     _, _, width, height = map(float, svg.get("viewBox").split())
     labels = texts(svg)

@@ -416,7 +416,7 @@ def test_the_sampled_location_has_a_ring(still):
     assert not orange(0).any()
 
 
-def test_captions_are_found_by_group_and_text(page):
+def test_captions_are_filtered_by_group_and_text(page):
     from selenium.webdriver.support.select import Select
 
     group = Select(page.find_element("id", "group"))

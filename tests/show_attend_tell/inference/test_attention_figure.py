@@ -193,7 +193,7 @@ def test_the_sampled_location_has_a_ring(resize_mode):
 
 @pytest.mark.parametrize("resize_mode", REGIONS)
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3000), (3000, 2), (700, 500)])
-def test_any_photo_can_be_drawn(shape, resize_mode):
+def test_any_photo_can_be_rendered(shape, resize_mode):
     image = np.full((*shape, 3), 90, np.uint8)
     picture = draw_attention(image, ["a"], peak(0, 0), resize_mode=resize_mode)
     assert max(picture.size) < 500
@@ -264,7 +264,7 @@ def test_a_long_word_stays_in_its_cell(word):
         ({"locations": [-1, None]}, r"Received: locations=\[-1, None\]"),
     ],
 )
-def test_what_cannot_be_drawn_is_named(change, message):
+def test_what_cannot_be_rendered_is_named(change, message):
     arguments = {"image": GREY, "words": ["a", "dog"], "attention": even(2)}
     with pytest.raises(ValueError, match=message):
         draw_attention(**{**arguments, **change})

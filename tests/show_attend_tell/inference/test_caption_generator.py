@@ -78,7 +78,7 @@ def test_any_form_of_a_photo_gives_the_same_caption(
     assert captioner.caption([]) == []
 
 
-def test_it_draws_the_photo_that_was_given(captioner, files):
+def test_it_renders_the_photo_that_was_given(captioner, files):
     caption = captioner.caption(files[0])
     picture = caption.draw()
     assert picture.width > 300

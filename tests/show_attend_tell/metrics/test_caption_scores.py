@@ -119,7 +119,7 @@ def test_scores_of_each_image_are_pycocoevalcaps(both):
         )
 
 
-def test_meteor_of_drawn_images_is_the_programs(both):
+def test_meteor_of_resampled_images_is_the_programs(both):
     ours, _, _, program, counts = both
     (measure,) = [s for s in ours.sums if "METEOR" in s.of_all()]
     resampled = resample([measure], samples=3, seed=5)["METEOR"]

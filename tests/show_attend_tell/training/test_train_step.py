@@ -322,7 +322,7 @@ def test_a_frozen_encoder_stays_and_then_learns_at_its_rate():
         )
 
 
-def test_normalization_learns_with_the_encoder_alone():
+def test_normalization_learns_only_with_the_encoder():
     trainer = make_finetuned(make_encoder(normalized=True), start=1)
     mean = trainer.captioner.encoder.get_layer("norm").moving_mean
     before = mean.numpy()
