@@ -40,7 +40,7 @@ def make_encoder(normalized=False, dtype=None):
 
 
 def make_finetuned(encoder=None, start=0, multiplier=1.0, dtype=None):
-    """An eager trainer of a captioner with an encoder that keeps its weights."""
+    """Returns an eager trainer whose encoder keeps its weights."""
     encoder = encoder or make_encoder()
     weights = encoder.get_weights()
     captioner = make_captioner(
