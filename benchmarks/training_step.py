@@ -98,51 +98,57 @@ class Ours:
         import keras
         import tensorflow as tf
 
+        from show_attend_tell.configs.model import ModelConfig
         from show_attend_tell.model import Captioner
+        from show_attend_tell.objectives.likelihood import Likelihood
+        from show_attend_tell.training.train_step import CaptionerTrainer
 
         tf.get_logger().setLevel("ERROR")
         tf.config.threading.set_intra_op_parallelism_threads(shape.threads)
         tf.config.threading.set_inter_op_parallelism_threads(shape.threads)
         keras.utils.set_random_seed(0)
         sizes = shape.sizes
-        self.model = Captioner(
-            sizes["vocabulary"],
+        config = ModelConfig(
             embedding_size=sizes["embedding"],
             units=sizes["units"],
             attention_units=sizes["attention_units"],
             initial_units=sizes["units"],
             dropout=shape.dropout,
+            annotation_scale=1.0,
         )
+        captioner = Captioner(config, sizes["vocabulary"])
         annotations, tokens = shape.batch()
         batch = {"annotations": annotations, "tokens": tokens}
-        self.model.build({name: x.shape for name, x in batch.items()})
-        self.model.compile(
-            keras.optimizers.Adam(
-                _LEARNING_RATE, epsilon=_EPSILON, global_clipnorm=_CLIP_NORM
-            )
+        captioner.build({name: x.shape for name, x in batch.items()})
+        self.trainer = CaptionerTrainer(captioner, Likelihood())
+        optimizer = keras.optimizers.Adam(
+            _LEARNING_RATE, epsilon=_EPSILON, global_clipnorm=_CLIP_NORM
         )
+        optimizer.build(captioner.trainable_variables)
+        self.trainer.compile(optimizer, jit_compile=False)
+        self.trainer.make_train_function()
         self.batch = {name: tf.constant(x) for name, x in batch.items()}
-        batches = tf.data.Dataset.from_tensors(self.batch).repeat()
-        self._batches = iter(batches)
-        self.model.make_train_function()
+        self._batches = iter(tf.data.Dataset.from_tensors(self.batch).repeat())
 
     def step(self) -> None:
         """Takes a step of training."""
-        self.model.train_function(self._batches)["loss"].numpy()
+        self.trainer.train_function(self._batches)["loss"].numpy()
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns all weights by path."""
-        return {_path(v): v.numpy() for v in self.model.trainable_variables}
+        variables = self.trainer.captioner.trainable_variables
+        return {_path(v): v.numpy() for v in variables}
 
     def loss_and_gradients(self) -> tuple[float, dict[str, np.ndarray]]:
         """Returns the loss, and the gradients by path."""
         import tensorflow as tf
 
+        captioner, objective = self.trainer.captioner, self.trainer.objective
         with tf.GradientTape() as tape:
-            loss = self.model.losses_of(self.batch, training=True)[0]
-        variables = self.model.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        return float(loss), {
+            losses = objective.compute_losses(captioner, self.batch, True)
+        variables = captioner.trainable_variables
+        gradients = tape.gradient(losses.loss, variables)
+        return float(losses.loss), {
             _path(variable): tf.convert_to_tensor(gradient).numpy()
             for variable, gradient in zip(variables, gradients, strict=True)
         }
@@ -349,7 +355,8 @@ def profile(shape: Shape) -> None:
     from benchmarks import step_parts
 
     ours = Ours(shape)
-    parts = {"whole step": ours.step} | step_parts.parts(ours.model, ours.batch)
+    parts = {"complete step": ours.step}
+    parts |= step_parts.parts(ours.trainer, ours.batch)
     large = f"one product of {_LARGE} x {_LARGE} numbers"
     parts[large] = _large_product()
     times = {name: [] for name in parts}
@@ -367,7 +374,7 @@ def profile(shape: Shape) -> None:
         )
         least = 1000 * min(rows)[0]
         print(f"{name:40s} {least:8.1f} {wall:6.1f} {processor:11.1f}")
-    cost, step = multiply_adds(shape), min(times["whole step"])[0]
+    cost, step = multiply_adds(shape), min(times["complete step"])[0]
     at_best = min(times[large])[0] * cost / _LARGE**3
     print(
         f"The step's products, {cost / 1e9:.1f} G multiply-adds, would take "
