@@ -9,6 +9,8 @@ from typing import Any
 
 from pipelines.errors import UserError
 
+PathLike = str | os.PathLike[str]
+
 LOCK_NAME = ".lock"
 
 # Karpathy's JSON for COCO, the largest in use, has 144 MB.
@@ -50,12 +52,7 @@ def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
             f"Received: {path!r}"
         )
     try:
-        size = os.path.getsize(path)
-        if size > max_bytes:
-            raise UserError(
-                f"Expected at most {max_bytes} bytes in {path}; split "
-                f"the file. Received: {size} bytes"
-            )
+        check_size(path, max_bytes)
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
@@ -73,6 +70,16 @@ def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
             f"Expected UTF-8 in {path}, line {line}; save the file as UTF-8. "
             f"Received: byte 0x{data[error.start]:02x}"
         ) from error
+
+
+def check_size(path: str, max_bytes: int) -> None:
+    """Raises a UserError where a file has more bytes."""
+    size = os.path.getsize(path)
+    if size > max_bytes:
+        raise UserError(
+            f"Expected at most {max_bytes} bytes in {path}; split the file. "
+            f"Received: {size} bytes"
+        )
 
 
 def read_json(path: str, mend: str = "") -> Any:

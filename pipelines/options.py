@@ -42,14 +42,10 @@ def value_type(field: dataclasses.Field) -> type:
 
 def replace_options(config, options: dict[str, object]):
     """Returns a dataclass with the options replaced that flags give."""
-    return dataclasses.replace(
-        config,
-        **{
-            field.name: options[flag_name(field)]
-            for field in dataclasses.fields(config)
-            if flag_name(field) in options
-        },
-    )
+    fields = dataclasses.fields(config)
+    given = [field for field in fields if flag_name(field) in options]
+    values = {field.name: options[flag_name(field)] for field in given}
+    return dataclasses.replace(config, **values)
 
 
 def check_options(config) -> None:
@@ -70,9 +66,8 @@ def _mistake(field: dataclasses.Field, value) -> str:
     if value is None and kind is not field.type:
         return ""
     accepted = (int, float) if kind is float else kind
-    if not isinstance(value, accepted) or (type(value) is bool) != (
-        kind is bool
-    ):
+    is_bool = type(value) is bool  # To Python it is an int, too.
+    if not isinstance(value, accepted) or is_bool != (kind is bool):
         return f"be of type {kind.__name__}"
     if choices and value not in choices:
         return f"be one of {', '.join(choices)}"

@@ -54,13 +54,11 @@ def load_boxes(
                 f"Expected for {id} at most {_MAX_BOXES} boxes of one name "
                 f"in {path!r}. Received: {count}"
             )
-    fitted = {
-        image.id: _fit(
-            photos[image.id], _shape(image, resize_mode), size, resize_mode
-        )
-        for image in images
-        if image.id in photos
-    }
+    fitted = {}
+    for image in images:
+        if image.id in photos:
+            shape = _shape(image, resize_mode)
+            fitted[image.id] = _fit(photos[image.id], shape, size, resize_mode)
     return PhotoBoxes(fitted, find_names)
 
 

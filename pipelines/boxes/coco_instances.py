@@ -197,9 +197,8 @@ def _fractions(bbox, width, height, where) -> Box | None:
         if wide == 0 or high == 0:
             return None
         right, bottom = left + wide, top + high
-        box = cut_box(
-            (left / width, top / height, right / width, bottom / height)
-        )
+        edges = left / width, top / height, right / width, bottom / height
+        box = cut_box(edges)
         if wide > 0 and high > 0 and box is not None:
             return box
     raise UserError(

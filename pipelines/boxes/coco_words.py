@@ -11,13 +11,13 @@ Words = tuple[str, ...]
 Lexicon = Mapping[Words, str | None]
 
 _SYNONYMS = {
-    "person": "man woman boy girl child kid baby toddler lady guy gentleman "
-    "adult player rider skier snowboarder skateboarder surfer",
+    "person": "man, woman, boy, girl, child, kid, baby, toddler, lady, guy, "
+    "gentleman, adult, player, rider, skier, snowboarder, skateboarder, surfer",
     "bicycle": "bike",
     "car": "taxi",
     "motorcycle": "motorbike",
-    "airplane": "plane aeroplane jet",
-    "boat": "ship sailboat",
+    "airplane": "plane, aeroplane, jet",
+    "boat": "ship, sailboat",
     "traffic light": "stoplight",
     "fire hydrant": "hydrant",
     "cat": "kitten",
@@ -25,40 +25,28 @@ _SYNONYMS = {
     "sheep": "lamb",
     "handbag": "purse",
     "skis": "ski",
-    "sports ball": "ball",
+    "snowboard": "snow board",
+    "sports ball": "ball, tennis ball",
     "baseball bat": "bat",
-    "baseball glove": "glove mitt",
-    "tennis racket": "racket racquet",
+    "baseball glove": "glove, mitt",
+    "skateboard": "skate board",
+    "surfboard": "surf board",
+    "tennis racket": "racket, racquet, tennis racquet",
     "donut": "doughnut",
     "couch": "sofa",
     "potted plant": "plant",
     "dining table": "table",
     "tv": "television",
-    "cell phone": "phone cellphone",
-    "refrigerator": "fridge",
-    "hair drier": "hairdryer",
-}
-# Synonyms of two words.
-_PAIRS = {
-    "snowboard": "snow board",
-    "sports ball": "tennis ball",
-    "skateboard": "skate board",
-    "surfboard": "surf board",
-    "tennis racket": "tennis racquet",
     "mouse": "computer mouse",
     "remote": "remote control",
-    "hair drier": "hair dryer",
+    "cell phone": "phone, cellphone",
+    "refrigerator": "fridge",
+    "hair drier": "hairdryer, hair dryer",
 }
 # Not the thing itself, though its name comes first.
 _OTHERS = (
-    "train track",
-    "train station",
-    "bus stop",
-    "bus station",
-    "toilet paper",
-    "dog house",
-    "bird house",
-    "pizza box",
+    "train track, train station, bus stop, bus station, toilet paper, "
+    "dog house, bird house, pizza box"
 )
 _PLURALS = {
     "person": ("people", "persons"),
@@ -79,13 +67,13 @@ def lexicon(categories: Iterable[str]) -> Lexicon:
 
     Words that together name something else are there with `None`.
     """
-    meanings = {words: None for name in _OTHERS for words in _forms(name)}
+    meanings = {}
+    for name in _OTHERS.split(", "):
+        meanings.update(dict.fromkeys(_forms(name)))
     # Names come last: they win over another category's synonym.
     categories = tuple(categories)
     for name in categories:
-        synonyms = _SYNONYMS.get(name, "").split()
-        if name in _PAIRS:
-            synonyms.append(_PAIRS[name])
+        synonyms = _SYNONYMS[name].split(", ") if name in _SYNONYMS else ()
         for synonym in synonyms:
             meanings.update(dict.fromkeys(_forms(synonym), name))
     for name in categories:

@@ -83,11 +83,6 @@ def fit_box(
     height, width = resized_shape(shape, size, resize_mode)
     x, y = (width - size) // 2, (height - size) // 2
     left, top, right, bottom = box
-    return cut_box(
-        (
-            (left * width - x) / size,
-            (top * height - y) / size,
-            (right * width - x) / size,
-            (bottom * height - y) / size,
-        )
-    )
+    left, right = ((edge * width - x) / size for edge in (left, right))
+    top, bottom = ((edge * height - y) / size for edge in (top, bottom))
+    return cut_box((left, top, right, bottom))

@@ -33,18 +33,17 @@ class CaptionedImages(
         """Returns the source that this builder writes."""
 
     def _info(self):
+        features = {
+            "image": tfds.features.Image(),
+            "image/filename": tfds.features.Text(),
+            "captions": tfds.features.Sequence(tfds.features.Text()),
+        }
         return tfds.core.DatasetInfo(
             builder=self,
             description=type(self).__doc__,
             homepage=self.HOMEPAGE,
             citation=self.CITATION,
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(),
-                    "image/filename": tfds.features.Text(),
-                    "captions": tfds.features.Sequence(tfds.features.Text()),
-                }
-            ),
+            features=tfds.features.FeaturesDict(features),
         )
 
     def _split_generators(self, dl_manager):
@@ -60,14 +59,12 @@ class CaptionedImages(
         self, images: Iterable[CaptionedImage]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         for image in images:
-            yield (
-                image.id,
-                {
-                    "image": io.BytesIO(image.read()),
-                    "image/filename": image.id,
-                    "captions": image.captions,
-                },
-            )
+            example = {
+                "image": io.BytesIO(image.read()),
+                "image/filename": image.id,
+                "captions": image.captions,
+            }
+            yield image.id, example
 
 
 def manual_folder(

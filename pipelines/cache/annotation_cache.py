@@ -27,6 +27,7 @@ from pipelines.cache.records import (
 )
 from pipelines.cache.shards import ShardReader, shard_path
 from pipelines.errors import UserError
+from pipelines.files import PathLike
 
 
 class AnnotationCache:
@@ -48,7 +49,7 @@ class AnnotationCache:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: PathLike,
         metadata: Metadata,
         shards: Sequence[ShardReader],
     ) -> None:
@@ -66,7 +67,7 @@ class AnnotationCache:
 
     @classmethod
     def open(
-        cls, directory: str | os.PathLike[str], expected: Metadata | None = None
+        cls, directory: PathLike, expected: Metadata | None = None
     ) -> "AnnotationCache":
         """Opens a cache that is complete.
 
@@ -113,7 +114,6 @@ class AnnotationCache:
         return cls(directory, manifest.metadata, shards)
 
     def __len__(self) -> int:
-        """The number of images that have annotations."""
         return len(self.ids)
 
     def position(self, id: str) -> int:

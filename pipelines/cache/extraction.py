@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ from pipelines.cache.shards import (
 from pipelines.captions import CaptionedImage, Skipped
 from pipelines.encoders.encoder import Encoder
 from pipelines.errors import UserError
-from pipelines.files import LOCK_NAME, locked, write_json
+from pipelines.files import LOCK_NAME, PathLike, locked, write_json
 from pipelines.images.preparation import prepare, prepared_ahead
 
 
@@ -35,7 +35,7 @@ def extract_annotations(
     images: Sequence[CaptionedImage],
     encoder: Encoder,
     resize_mode: str,
-    directory: str | os.PathLike[str],
+    directory: PathLike,
     precision: str = "sqrt8",
     *,
     batch_size: int = 16,
@@ -74,19 +74,17 @@ def extract_annotations(
     """
     metadata = Metadata.describe(encoder, resize_mode, precision)
     manifest = _manifest(images, metadata, shard_size)
+    being_written = (
+        f"Another extraction is writing to {os.fspath(directory)!r}. Wait "
+        "until it ends, or choose another folder with "
+        "--annotations=OTHER_DIR."
+    )
+    settings = (batch_size, workers, max_skipped, verbose)
     try:
-        with _locked(directory):
+        os.makedirs(directory, exist_ok=True)
+        with locked(directory, being_written):
             _begin(directory, manifest)
-            _extract(
-                images,
-                encoder,
-                directory,
-                manifest,
-                batch_size,
-                workers,
-                max_skipped,
-                verbose,
-            )
+            _extract(images, encoder, directory, manifest, *settings)
     except OSError as error:
         raise UserError(
             f"The annotations cannot be written to {os.fspath(directory)!r}: "
@@ -106,34 +104,41 @@ def read_finished(path: str, ids: Sequence[str]) -> ShardReader | None:
     return shard if shard.image_ids == tuple(ids) else None
 
 
-def write_batch(
-    writer: ShardWriter,
+def write_shard(
+    path: str,
     ids: Sequence[str],
-    pixels: Sequence[np.ndarray | str],
+    pixels: Iterator[np.ndarray | str],
     encoder: Encoder,
     metadata: Metadata,
     batch_size: int,
+    on_batch: Callable[[int], object] = lambda images: None,
 ) -> list[Skipped]:
-    """Encodes a batch into a shard; returns the images that were skipped.
+    """Writes a shard in batches; returns the images that were skipped.
 
-    `pixels` has for each image uint8 (S, S, 3), or why there are none. The
+    `pixels` gives for each image uint8 (S, S, 3), or why there are none. Every
     batch is filled up to `batch_size` images.
     """
     side = encoder.image_size
-    filled = np.zeros((batch_size, side, side, 3), np.uint8)
-    for row, square in enumerate(pixels):
-        if not isinstance(square, str):
-            filled[row] = square
-    annotations = np.asarray(encoder.model.predict_on_batch(filled))
     skipped = []
-    for id, square, annotation in zip(
-        ids, pixels, annotations[: len(ids)], strict=True
-    ):
-        if isinstance(square, str):
-            writer.skip(id, square)
-            skipped.append(Skipped(id, square))
-        else:
-            writer.add(id, encode_annotations(annotation, metadata))
+    with ShardWriter(path) as writer:
+        for first in range(0, len(ids), batch_size):
+            batch = ids[first : first + batch_size]
+            squares = [next(pixels) for _ in batch]
+            filled = np.zeros((batch_size, side, side, 3), np.uint8)
+            for row, square in enumerate(squares):
+                if not isinstance(square, str):
+                    filled[row] = square
+            annotations = np.asarray(encoder.model.predict_on_batch(filled))
+            annotations = annotations[: len(batch)]
+            rows = zip(batch, squares, annotations, strict=True)
+            for id, square, annotation in rows:
+                if isinstance(square, str):
+                    writer.skip(id, square)
+                    skipped.append(Skipped(id, square))
+                else:
+                    record = encode_annotations(annotation, metadata)
+                    writer.add(id, record)
+            on_batch(len(batch))
     return skipped
 
 
@@ -160,19 +165,7 @@ def _manifest(
     return Manifest(metadata, len(ids), shard_size, ids_digest(ids))
 
 
-@contextlib.contextmanager
-def _locked(directory: str | os.PathLike[str]) -> Iterator[None]:
-    os.makedirs(directory, exist_ok=True)
-    being_written = (
-        f"Another extraction is writing to {os.fspath(directory)!r}. Wait "
-        "until it ends, or choose another folder with "
-        "--annotations=OTHER_DIR."
-    )
-    with locked(directory, being_written):
-        yield
-
-
-def _begin(directory: str | os.PathLike[str], manifest: Manifest) -> None:
+def _begin(directory: PathLike, manifest: Manifest) -> None:
     """Makes the folder one of this extraction, or checks that it is."""
     for name in os.listdir(directory):
         if is_temporary(name):
@@ -204,14 +197,13 @@ def _begin(directory: str | os.PathLike[str], manifest: Manifest) -> None:
 def _extract(
     images: Sequence[CaptionedImage],
     encoder: Encoder,
-    directory: str | os.PathLike[str],
+    directory: PathLike,
     manifest: Manifest,
     batch_size: int,
     workers: int,
     max_skipped: float,
     verbose: bool,
 ) -> None:
-    """Writes every shard that is not finished yet."""
     pending, skipped = _pending(images, directory, manifest)
     limit = max_skipped * manifest.images
     _check_skipped(skipped, limit, manifest.images)
@@ -219,43 +211,29 @@ def _extract(
     if verbose and len(todo) < manifest.images:
         kept = manifest.images - len(todo)
         print(f"{kept} of {manifest.images} images are done already")
+    metadata, window = manifest.metadata, 2 * batch_size
+    size, resize_mode = encoder.image_size, metadata.resize_mode
     bar = keras.utils.Progbar(
         len(todo), verbose=int(verbose), unit_name="image"
     )
-    done = 0
-    metadata = manifest.metadata
-    ahead = prepared_ahead(
-        todo,
-        encoder.image_size,
-        metadata.resize_mode,
-        workers,
-        window=2 * batch_size,
-    )
+    ahead = prepared_ahead(todo, size, resize_mode, workers, window)
     with contextlib.closing(ahead):
         for path, chosen in pending.items():
-            with ShardWriter(path) as writer:
-                for first in range(0, len(chosen), batch_size):
-                    batch = chosen[first : first + batch_size]
-                    ids = [image.id for image in batch]
-                    pixels = [next(ahead) for _ in batch]
-                    skipped += write_batch(
-                        writer, ids, pixels, encoder, metadata, batch_size
-                    )
-                    done += len(batch)
-                    bar.update(done)
+            ids = [image.id for image in chosen]
+            skipped += write_shard(
+                path, ids, ahead, encoder, metadata, batch_size, bar.add
+            )
             _check_skipped(skipped, limit, manifest.images)
 
 
 def _pending(
-    images: Sequence[CaptionedImage],
-    directory: str | os.PathLike[str],
-    manifest: Manifest,
+    images: Sequence[CaptionedImage], directory: PathLike, manifest: Manifest
 ) -> tuple[dict[str, Sequence[CaptionedImage]], list[Skipped]]:
     """Returns the images of unfinished shards, and what others skipped.
 
     A shard is also redone if an image that it skipped can be read by now.
     """
-    metadata = manifest.metadata
+    fit = manifest.metadata.image_size, manifest.metadata.resize_mode
     pending, skipped = {}, []
     for number in range(manifest.shards):
         first = number * manifest.shard_size
@@ -263,13 +241,8 @@ def _pending(
         path = shard_path(directory, number, manifest.shards)
         shard = read_finished(path, [image.id for image in chosen])
         unreadable = {one.name for one in shard.skipped} if shard else set()
-        mended = any(
-            not isinstance(
-                prepare(image, metadata.image_size, metadata.resize_mode), str
-            )
-            for image in chosen
-            if image.id in unreadable
-        )
+        retried = (image for image in chosen if image.id in unreadable)
+        mended = any(not isinstance(prepare(x, *fit), str) for x in retried)
         if shard is None or mended:
             pending[path] = chosen
         else:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from pipelines.cache.precisions import EXACT, PRECISIONS
 from pipelines.encoders.encoder import PIXELS, Encoder
 from pipelines.errors import UserError
-from pipelines.files import read_json
+from pipelines.files import PathLike, read_json
 from pipelines.images.decoding import RESIZE_MODES
 
 # Of everything in the folder: raised when older readers could misread it.
@@ -51,7 +51,6 @@ class Metadata:
     precision: str
 
     def __post_init__(self) -> None:
-        """Checks every field; they may come from any file."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not _CHECKS.get(field.name, _is_text)(value):
@@ -146,7 +145,7 @@ class Manifest:
         return {**vars(self), "metadata": self.metadata.to_dict()}
 
     @classmethod
-    def read(cls, directory: str | os.PathLike[str]) -> "Manifest":
+    def read(cls, directory: PathLike) -> "Manifest":
         """Reads the file of a folder of annotations."""
         path = os.path.join(directory, FILE_NAME)
         if not os.path.isfile(path):
@@ -155,7 +154,13 @@ class Manifest:
                 f"{os.fspath(directory)!r}, which has no {FILE_NAME}. Make "
                 f"them: {extract_command(directory)}"
             )
-        values = _read_object(path)
+        size = os.path.getsize(path)
+        values = read_json(path) if size <= _MAX_JSON_BYTES else None
+        if not isinstance(values, dict):
+            raise UserError(
+                f"Expected a JSON object of at most {_MAX_JSON_BYTES} bytes. "
+                f"Received: {path}, {size} bytes."
+            )
         if values.get("version") != VERSION:
             raise UserError(
                 f"Expected annotations of version {VERSION}. Received: "
@@ -182,7 +187,7 @@ class Manifest:
 
 
 def check_equal(
-    directory: str | os.PathLike[str], expected: Metadata, actual: Metadata
+    directory: PathLike, expected: Metadata, actual: Metadata
 ) -> None:
     """Checks that a folder's annotations mean what is expected."""
     differences = expected.differences(actual)
@@ -200,7 +205,7 @@ def ids_digest(ids: Sequence[str]) -> str:
 
 
 def extract_command(
-    directory: str | os.PathLike[str], metadata: Metadata | None = None
+    directory: PathLike, metadata: Metadata | None = None
 ) -> str:
     """The command that extracts annotations, less the flags of the images."""
     words = [f"--annotations={os.fspath(directory)}"]
@@ -215,18 +220,6 @@ def extract_command(
     return shlex.join(["python", "-m", "pipelines.extract_features", *words])
 
 
-def _read_object(path: str) -> dict:
-    """Reads a JSON object from a file that may be anything."""
-    size = os.path.getsize(path)
-    values = read_json(path) if size <= _MAX_JSON_BYTES else None
-    if not isinstance(values, dict):
-        raise UserError(
-            f"Expected a JSON object of at most {_MAX_JSON_BYTES} bytes. "
-            f"Received: {path}, {size} bytes."
-        )
-    return values
-
-
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 1024
 
@@ -234,14 +227,6 @@ def _is_text(value: object) -> bool:
 def _is_count(value: object, limit: int = _MAX_SIDE) -> bool:
     # A bool is an int to Python.
     return type(value) is int and 0 < value <= limit
-
-
-def _is_grid(value: object) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(_is_count(side) for side in value)
-    )
 
 
 def _short(value: object) -> str:
@@ -253,6 +238,10 @@ _CHECKS = {
     "resize_mode": lambda value: value in RESIZE_MODES,
     "precision": lambda value: value in (*PRECISIONS, EXACT),
     "image_size": _is_count,
-    "grid": _is_grid,
+    "grid": lambda value: (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(map(_is_count, value))
+    ),
     "depth": _is_count,
 }

@@ -44,17 +44,19 @@ def encode_annotations(annotations: np.ndarray, metadata: Metadata) -> bytes:
             "finite. Check its weights: --encoder_weights=FILE."
         )
     if metadata.precision == EXACT:
-        return _encode_png(annotations.reshape(*metadata.grid, metadata.depth))
+        pixels = annotations.reshape(*metadata.grid, metadata.depth)
+        file = io.BytesIO()
+        Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+        return file.getvalue()
     channels = np.ascontiguousarray(annotations.T, np.float32)
     if metadata.precision == "float16":
         return deflate(_float16(channels).tobytes())
     roots = np.sign(channels) * np.sqrt(np.abs(channels))
     low, high = roots.min(), roots.max()
     step = (high - low) / np.float32(255)
+    codes = np.zeros(roots.shape, np.uint8)
     if step > 0:
         codes = np.rint((roots - low) / step).clip(0, 255).astype(np.uint8)
-    else:
-        codes = np.zeros(roots.shape, np.uint8)
     bounds = np.array([low, high], "<f4")
     return deflate(bounds.tobytes() + codes.tobytes())
 
@@ -96,8 +98,7 @@ def decode_annotations_batch(
         values = tf.reshape(values, [batch, depth, locations])
     else:
         data = tf.io.decode_raw(data, tf.uint8)  # (B, 8 + D L)
-        bounds = tf.reshape(data[:, :8], [batch, 2, 4])
-        bounds = tf.bitcast(bounds, tf.float32)
+        bounds = tf.bitcast(tf.reshape(data[:, :8], [batch, 2, 4]), tf.float32)
         low, high = bounds[:, 0, None, None], bounds[:, 1, None, None]
         codes = tf.reshape(data[:, 8:], [batch, depth, locations])
         roots = tf.cast(codes, tf.float32) * ((high - low) / 255.0) + low
@@ -137,12 +138,6 @@ def inflate(data: bytes, limit: int) -> bytes:
             "another."
         )
     return inflated
-
-
-def _encode_png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
 
 
 def _decode_png(record: bytes, metadata: Metadata) -> np.ndarray:

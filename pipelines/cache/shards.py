@@ -20,21 +20,24 @@ from array_record.python.array_record_module import (
 from pipelines.cache.records import deflate, inflate
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
+from pipelines.files import PathLike
 
 # Each record can be read without its neighbours, and is compressed already.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
 _WRITTEN_BY_US = re.compile(r"group_size:1,.*\buncompressed\b")
-_READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
-_READER_BUFFER = 4096  # bytes
+_READER_OPTIONS = {
+    "options": "readahead_buffer_size:0,max_parallelism:0",
+    "file_reader_buffer_size": 4096,  # bytes
+}
+# Of the reader, of the values, of a JSON that nests too deeply.
+_DAMAGE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 _MAX_INDEX_BYTES = 64 * 2**20
 _TEMPORARY = re.compile(
     r"(metadata\.json|annotations-\d{5}-of-\d{5}\.array_record)\.tmp-\d+"
 )
 
 
-def shard_path(
-    directory: str | os.PathLike[str], shard: int, shards: int
-) -> str:
+def shard_path(directory: PathLike, shard: int, shards: int) -> str:
     """Returns the path of a shard."""
     return os.path.join(
         directory, f"annotations-{shard:05d}-of-{shards:05d}.array_record"
@@ -53,14 +56,9 @@ class ShardReader:
     """
 
     def __init__(self, path: str) -> None:
-        """Opens a shard."""
         self.path = path
         try:
-            self._reader = ArrayRecordReader(
-                path,
-                options=_READER_OPTIONS,
-                file_reader_buffer_size=_READER_BUFFER,
-            )
+            self._reader = ArrayRecordReader(path, **_READER_OPTIONS)
             records = self._reader.num_records()
             # What others have compressed is not decompressed, to any size.
             options = self._reader.writer_options_string() or ""
@@ -79,14 +77,7 @@ class ShardReader:
             )
             if len(self.ids) != records - 1:
                 raise ValueError(f"{records} records, {len(self.ids)} images")
-        # Of the reader, of the values, of a JSON that nests too deeply.
-        except (
-            RuntimeError,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-        ) as error:
+        except _DAMAGE as error:
             raise UserError(
                 f"The shard {path} is missing or damaged ({error})."
             ) from error
@@ -134,7 +125,6 @@ class ShardWriter:
         self._skipped[id] = reason
 
     def __exit__(self, kind, error, traceback) -> None:
-        """Puts the shard in place, or removes what there is of it."""
         try:
             if kind is None:
                 index = {"ids": self._ids, "skipped": self._skipped}

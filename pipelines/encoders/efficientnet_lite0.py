@@ -39,14 +39,8 @@ def efficientnet_lite0() -> keras.Model:
     features = _relu6(_normalized(features, "stem_bn"), "stem_activation")
     for s, (blocks, kernel, strides, expansion, depth) in enumerate(STAGES, 1):
         for b in range(blocks):
-            features = _block(
-                features,
-                f"block{s}{'abcd'[b]}",
-                kernel,
-                strides if b == 0 else 1,
-                expansion,
-                depth,
-            )
+            name, stride = f"block{s}{'abcd'[b]}", strides if b == 0 else 1
+            features = _block(features, name, kernel, stride, expansion, depth)
     features = _convolution(features, HEAD, 1, "top_conv")
     features = _relu6(_normalized(features, "top_bn"), "top_activation")
     return keras.Model(images, features, name="efficientnet_lite0")
@@ -54,12 +48,10 @@ def efficientnet_lite0() -> keras.Model:
 
 def _block(inputs, name: str, kernel: int, strides: int, expansion, depth: int):
     """An inverted residual: expand, filter each channel, project."""
-    features = inputs
-    width = inputs.shape[-1]
+    features, width = inputs, inputs.shape[-1]
     if expansion > 1:
-        features = _convolution(
-            features, expansion * width, 1, f"{name}_expand_conv"
-        )
+        expanded = expansion * width
+        features = _convolution(features, expanded, 1, f"{name}_expand_conv")
         features = _normalized(features, f"{name}_expand_bn")
         features = _relu6(features, f"{name}_expand_activation")
     features = layers.DepthwiseConv2D(

@@ -27,6 +27,7 @@ _INSIDE = {
     "project_conv": "_project_conv",
     "project_bn": "_bn2",
 }
+# In the order of Keras.
 _NORMALIZATION = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -65,9 +66,11 @@ def assign_checkpoint(
             if block not in blocks:
                 blocks.append(block)
             name = f"_blocks.{blocks.index(block)}.{_INSIDE[inside]}"
+        is_normalization = isinstance(layer, keras.layers.BatchNormalization)
+        parts = _NORMALIZATION if is_normalization else ("weight",)
         values = [
             _tensor(tensors, f"{name}.{part}", np.shape(weight))
-            for part, weight in zip(_parts(layer), layer.weights, strict=True)
+            for part, weight in zip(parts, layer.weights, strict=True)
         ]
         layer.set_weights(values)
 
@@ -97,13 +100,6 @@ def save_compressed(network: keras.Model, path: str) -> None:
             target.attrs.update(source.attrs)
         with open(small, "rb") as file:
             write_atomically(path, file.read())
-
-
-def _parts(layer: keras.layers.Layer) -> tuple[str, ...]:
-    """PyTorch's names of a layer's weights, in the order of Keras."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return _NORMALIZATION
-    return ("weight",)
 
 
 def _tensor(

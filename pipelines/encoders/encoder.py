@@ -71,7 +71,7 @@ class LastTokens(keras.layers.Layer):
         self.count = count
 
     def call(self, tokens):
-        """Returns them."""
+        """Returns the last tokens (B, count, D) of (B, tokens, D)."""
         return tokens[:, -self.count :]
 
     def compute_output_shape(self, input_shape):
@@ -81,6 +81,13 @@ class LastTokens(keras.layers.Layer):
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
         return {**super().get_config(), "count": self.count}
+
+
+def rescaling(scale: float, offset: float) -> keras.layers.Layer:
+    """Returns the preprocessing of a pixel x to x * scale + offset."""
+    return keras.layers.Rescaling(
+        scale, offset, dtype="float32", name="preprocessing"
+    )
 
 
 def frozen_encoder(network: Network, layer: str | None = None) -> Encoder:

@@ -73,7 +73,9 @@ def cut_encoder(
     top = _top(network.model, features, name, finetune)
     _set_policy(top, dtype)
     if not scratch:
-        _freeze_normalization(top)
+        for inner in top.layers:
+            if isinstance(inner, keras.layers.BatchNormalization):
+                inner.trainable = False
     start = features.input
     if finetune != ALL:
         start = features.get_layer(finetune).input
@@ -171,12 +173,6 @@ def _last_of(names: list[str]) -> str:
         f"of {len(names)} that can be, the last are: "
         f"{', '.join(names[-LAYERS_NAMED:])}."
     )
-
-
-def _freeze_normalization(network: keras.Model) -> None:
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
 
 
 def _set_policy(network: keras.Model, dtype: str) -> None:

@@ -6,36 +6,20 @@ from collections.abc import Callable
 import keras
 
 from pipelines.encoders.encoder import Network
-from pipelines.encoders.weights_files import (
-    check_weights_file,
-    first_line,
-    initialise,
-    load_weights,
-)
+from pipelines.encoders.weights_files import build_weighted, first_line
 from pipelines.errors import UserError
 
 _DEFAULT_LAYERS = {"vgg19": "block5_conv4", "vgg16": "block5_conv3"}
 
 # Side of the image that a network was trained on; 224 for the others.
 IMAGE_SIZES = {
-    "inceptionv3": 299,
-    "inceptionresnetv2": 299,
-    "xception": 299,
-    "nasnetlarge": 331,
-    "efficientnetb1": 240,
-    "efficientnetb2": 260,
-    "efficientnetb3": 300,
-    "efficientnetb4": 380,
-    "efficientnetb5": 456,
-    "efficientnetb6": 528,
-    "efficientnetb7": 600,
-    "efficientnetv2b1": 240,
-    "efficientnetv2b2": 260,
-    "efficientnetv2b3": 300,
-    "efficientnetv2s": 384,
-    "efficientnetv2m": 480,
-    "efficientnetv2l": 480,
-}
+    "inceptionv3": 299, "inceptionresnetv2": 299, "xception": 299,
+    "nasnetlarge": 331, "efficientnetb1": 240, "efficientnetb2": 260,
+    "efficientnetb3": 300, "efficientnetb4": 380, "efficientnetb5": 456,
+    "efficientnetb6": 528, "efficientnetb7": 600, "efficientnetv2b1": 240,
+    "efficientnetv2b2": 260, "efficientnetv2b3": 300, "efficientnetv2s": 384,
+    "efficientnetv2m": 480, "efficientnetv2l": 480,
+}  # fmt: skip
 
 
 @keras.saving.register_keras_serializable(package="pipelines")
@@ -46,7 +30,6 @@ class ApplicationPreprocessing(keras.layers.Layer):
     """
 
     def __init__(self, application: str, **kwargs: object) -> None:
-        """Creates the layer, for such as `"vgg19"`."""
         super().__init__(**kwargs)
         self.application = application
         module = sys.modules[_application(application).__module__]
@@ -77,22 +60,15 @@ def load_application(name: str, weights: str) -> Network:
     )
     if weights == "default":
         model = _download(name)
-    elif weights == "none":
-        model = _build(name)
-        initialise(model)
     else:
-        # Before the network is built, which takes seconds.
-        check_weights_file(name, weights)
-        model = _build(name)
-        load_weights(model, name, weights)
+        model = build_weighted(lambda: _build(name), name, weights)
+    module = preprocess.module_name
     return Network(
         name=name,
         model=model,
         image_size=application_image_size(name),
         preprocess=preprocess,
-        preprocessing=(
-            f"keras.applications.{preprocess.module_name}.preprocess_input"
-        ),
+        preprocessing=f"keras.applications.{module}.preprocess_input",
         default_layer=_DEFAULT_LAYERS.get(name),
     )
 

@@ -11,7 +11,7 @@ import os
 
 import keras
 
-from pipelines.encoders.encoder import Network, layers_with_locations
+from pipelines.encoders.encoder import Network, layers_with_locations, rescaling
 from pipelines.encoders.weights_files import (
     check_weights_file,
     first_line,
@@ -52,17 +52,17 @@ def load_backbone(name: str, weights: str) -> Network:
     offset = 0.0 if converter.offset is None else converter.offset
     if os.path.isdir(preset):
         name = PREFIX + os.path.abspath(preset)
+    patch = getattr(backbone, "patch_size", None)
     network = Network(
         name=name,
         model=model,
         image_size=size,
-        preprocess=keras.layers.Rescaling(
-            scale, offset=offset, dtype="float32", name="preprocessing"
-        ),
+        preprocess=rescaling(scale, offset),
         preprocessing=f"x * {scale} + {offset}",
-        patch_size=_patch_size(backbone),
+        patch_size=patch[0] if isinstance(patch, tuple | list) else patch,
     )
-    return _with_default_layer(network)
+    *_, last = layers_with_locations(network) or [None]
+    return dataclasses.replace(network, default_layer=last)
 
 
 def _load_preset(preset: str, with_weights: bool):
@@ -127,14 +127,3 @@ def _of_image_size(backbone: keras.Model, size: int) -> keras.Model:
     fixed = backbone.from_config({**config, key: (size, size, 3)})
     fixed.set_weights(backbone.get_weights())
     return fixed
-
-
-def _patch_size(backbone: keras.Model) -> int | None:
-    size = getattr(backbone, "patch_size", None)
-    return size[0] if isinstance(size, tuple | list) else size
-
-
-def _with_default_layer(network: Network) -> Network:
-    """Takes the last layer that still has locations."""
-    *_, last = layers_with_locations(network) or [None]
-    return dataclasses.replace(network, default_layer=last)

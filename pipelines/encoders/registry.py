@@ -13,6 +13,7 @@ from pipelines.encoders.encoder import (
     Network,
     frozen_encoder,
     pixels_encoder,
+    rescaling,
 )
 from pipelines.encoders.keras_applications import (
     application_image_size,
@@ -20,12 +21,7 @@ from pipelines.encoders.keras_applications import (
 )
 from pipelines.encoders.scenes_network import scenes_network
 from pipelines.encoders.side_by_side import JOIN, side_by_side, split_names
-from pipelines.encoders.weights_files import (
-    check_weights_file,
-    initialise,
-    load_weights,
-    packaged_weights,
-)
+from pipelines.encoders.weights_files import build_weighted, packaged_weights
 from pipelines.errors import UserError
 
 
@@ -117,25 +113,11 @@ def load_network(name: str, weights: str) -> Network:
     packaged = _PACKAGED[name]
     if weights == "default":
         weights = packaged_weights(name)
-    if weights != "none":
-        # Before the network is built, which takes seconds.
-        check_weights_file(name, weights)
-    model = packaged.build()
-    if weights == "none":
-        initialise(model)
-    else:
-        load_weights(model, name, weights)
-    preprocess = keras.layers.Rescaling(
-        packaged.scale,
-        offset=packaged.offset,
-        dtype="float32",
-        name="preprocessing",
-    )
     return Network(
         name=name,
-        model=model,
+        model=build_weighted(packaged.build, name, weights),
         image_size=packaged.image_size,
-        preprocess=preprocess,
+        preprocess=rescaling(packaged.scale, packaged.offset),
         preprocessing=packaged.preprocessing,
         default_layer=packaged.default_layer,
     )

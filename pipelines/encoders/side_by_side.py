@@ -48,10 +48,8 @@ def side_by_side(parts: list[Encoder]) -> Encoder:
         _on_grid_of(first, part, f"encoder_{number}")(images)
         for number, part in enumerate(parts)
     ]
-    joined = keras.layers.Concatenate(dtype="float32", name="annotations")(
-        annotations
-    )
-    model = keras.Model(images, joined, name="encoders")
+    concatenate = keras.layers.Concatenate(dtype="float32", name="annotations")
+    model = keras.Model(images, concatenate(annotations), name="encoders")
     return dataclasses.replace(
         first,
         name=JOIN.join(part.name for part in parts),
@@ -67,11 +65,8 @@ def _on_grid_of(first: Encoder, part: Encoder, name: str) -> keras.Model:
     """Returns an encoder's model with the locations of another."""
     rows, columns = first.grid
     part_rows, part_columns = part.grid
-    if (
-        part.image_size != first.image_size
-        or rows % part_rows
-        or columns % part_columns
-    ):
+    finer = rows % part_rows or columns % part_columns
+    if part.image_size != first.image_size or finer:
         raise UserError(
             "Expected encoders of images of one size, the finest locations "
             f"first. Received: {first.name} of {first.image_size} pixels and "
@@ -79,9 +74,8 @@ def _on_grid_of(first: Encoder, part: Encoder, name: str) -> keras.Model:
             f"{part.grid}"
         )
     features = keras.layers.Reshape((*part.grid, part.depth))(part.model.output)
-    features = keras.layers.UpSampling2D(
-        (rows // part_rows, columns // part_columns)
-    )(features)
+    repeats = rows // part_rows, columns // part_columns
+    features = keras.layers.UpSampling2D(repeats)(features)
     features = keras.layers.Rescaling(_SCALES.get(part.name, 1.0))(features)
     features = keras.layers.Reshape((rows * columns, part.depth))(features)
     return keras.Model(part.model.input, features, name=name)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -43,6 +44,21 @@ def check_weights_file(name: str, path: str) -> None:
             f"{MAX_WEIGHTS_BYTES} bytes. Received: {path!r}, {size} bytes. "
             "Give another file with --encoder_weights=FILE."
         )
+
+
+def build_weighted(
+    build: Callable[[], keras.Model], name: str, weights: str
+) -> keras.Model:
+    """Builds a network with the weights of a file, or random ones: `"none"`."""
+    if weights != "none":
+        # Before the network is built, which takes seconds.
+        check_weights_file(name, weights)
+    network = build()
+    if weights == "none":
+        initialise(network)
+    else:
+        load_weights(network, name, weights)
+    return network
 
 
 def load_weights(network: keras.Model, name: str, path: str) -> None:

@@ -23,6 +23,7 @@ from PIL import (
 )
 
 from pipelines.errors import UserError
+from pipelines.files import PathLike
 
 RESIZE_MODES = ("crop", "squash")
 
@@ -51,7 +52,7 @@ _OPENERS = (
 )
 
 
-def read_image_file(path: str | os.PathLike[str]) -> bytes:
+def read_image_file(path: PathLike) -> bytes:
     """Reads an image file of at most `MAX_BYTES`, without decoding it."""
     name = os.fspath(path)
     try:
@@ -176,8 +177,7 @@ def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
     height, width = resized_shape(image.shape[:2], size, resize_mode)
     top, bottom, rows = _neighbours(image.shape[0], height, size)
     left, right, columns = _neighbours(image.shape[1], width, size)
-    rows = rows[:, None, None]
-    columns = columns[None, :, None]
+    rows, columns = rows[:, None, None], columns[None, :, None]
 
     def along_columns(chosen_rows: np.ndarray) -> np.ndarray:
         lines = image[chosen_rows]
@@ -185,8 +185,7 @@ def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
         at_right = lines[:, right].astype(np.float32)
         return at_left + (at_right - at_left) * columns
 
-    above = along_columns(top)
-    below = along_columns(bottom)
+    above, below = along_columns(top), along_columns(bottom)
     return np.rint(above + (below - above) * rows).astype(np.uint8)
 
 
@@ -208,10 +207,9 @@ def resized_shape(
         )
     shorter = min(shape)
     target = round(size * 256 / 224)
-    height, width = (
+    return tuple(
         (2 * side * target + shorter) // (2 * shorter) for side in shape
     )
-    return height, width
 
 
 def _check_bytes(count: int, name: str) -> None:
@@ -251,11 +249,8 @@ def _as_pillow(array: np.ndarray) -> Image.Image:
     """Returns pixels as a Pillow image, if that is what they are."""
     shape = array.shape
     channels = (*shape[2:], 1)[0]
-    if (
-        array.dtype != np.uint8
-        or len(shape) not in (2, 3)
-        or channels not in (1, 3, 4)
-    ):
+    has_shape = len(shape) in (2, 3) and channels in (1, 3, 4)
+    if array.dtype != np.uint8 or not has_shape:
         raise UserError(
             "Expected an image of uint8 (H, W, 3), or a list of such. "
             f"Received: dtype={array.dtype}, shape={shape}."
@@ -271,9 +266,8 @@ def _rgb_array(image: Image.Image) -> np.ndarray:
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         complete = bottom - top == height
-        array[top:bottom] = _rgb(
-            image if complete else image.crop((0, top, width, bottom))
-        )
+        strip = image if complete else image.crop((0, top, width, bottom))
+        array[top:bottom] = _rgb(strip)
     return array
 
 

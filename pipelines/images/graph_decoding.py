@@ -83,11 +83,8 @@ def _decode(data):
 
 def _decode_jpeg(data):
     shape = tf.cast(tf.image.extract_jpeg_shape(data), tf.int64)
-    return tf.io.decode_jpeg(
-        _checked(data, shape[0], shape[1]),
-        channels=3,
-        dct_method="INTEGER_ACCURATE",
-    )
+    data = _checked(data, shape[0], shape[1])
+    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _decode_png(data):

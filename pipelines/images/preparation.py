@@ -6,6 +6,7 @@ It imports no TensorFlow, so that a process that renders starts quickly.
 import collections
 import concurrent.futures
 import concurrent.futures.process
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -51,6 +52,7 @@ def prepared_ahead(
     script without `if __name__ == "__main__"`, a worker killed for memory),
     threads go on where they stopped.
     """
+    one = functools.partial(prepare, size=size, resize_mode=resize_mode)
     taken = 0
     rendered = sum(image.load is not None for image in images)
     if rendered >= RENDER_PROCESSES_FROM:
@@ -60,28 +62,22 @@ def prepared_ahead(
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_end_with_parent,
             )
-            for square in _ahead(processes, images, size, resize_mode, window):
+            for square in _ahead(processes, images, one, window):
                 yield square
                 taken += 1
             return
         except (concurrent.futures.process.BrokenProcessPool, OSError):
             pass
     threads = concurrent.futures.ThreadPoolExecutor(workers)
-    yield from _ahead(threads, images[taken:], size, resize_mode, window)
+    yield from _ahead(threads, images[taken:], one, window)
 
 
-def _ahead(
-    executor: concurrent.futures.Executor,
-    images: Sequence[CaptionedImage],
-    size: int,
-    resize_mode: str,
-    window: int,
-) -> Iterator[np.ndarray | str]:
+def _ahead(executor, images, prepare_one, window):
+    """Yields the images prepared by an executor, at most a window ahead."""
     waiting: collections.deque = collections.deque()
     try:
         for image in images:
-            future = executor.submit(prepare, image, size, resize_mode)
-            waiting.append(future)
+            waiting.append(executor.submit(prepare_one, image))
             if len(waiting) >= window:
                 yield waiting.popleft().result()
         while waiting:

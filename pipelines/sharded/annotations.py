@@ -6,9 +6,9 @@ import tempfile
 
 import numpy as np
 
-from pipelines.cache.extraction import read_finished, write_batch
+from pipelines.cache.extraction import read_finished, write_shard
 from pipelines.cache.metadata import FILE_NAME, Manifest, Metadata, ids_digest
-from pipelines.cache.shards import ShardWriter, shard_path
+from pipelines.cache.shards import shard_path
 from pipelines.captions import Skipped
 from pipelines.encoders.encoder import Encoder
 from pipelines.encoders.registry import build_encoder
@@ -69,20 +69,14 @@ class ShardedExtraction(ShardWork):
 
     def run(self, encoder: Encoder, shard: Shard) -> list[Skipped]:
         """Writes a shard."""
-        skipped = []
+        ids = [image.id for image in shard.images]
+        squares = map(self._square, shard.images)
+        expected, batch_size = self.metadata, self.batch_size
         with tempfile.TemporaryDirectory() as folder:
             path = shard_path(folder, shard.number, shard.count)
-            with ShardWriter(path) as writer:
-                for first in range(0, len(shard.images), self.batch_size):
-                    batch = shard.images[first : first + self.batch_size]
-                    skipped += write_batch(
-                        writer,
-                        [image.id for image in batch],
-                        [self._square(image) for image in batch],
-                        encoder,
-                        self.metadata,
-                        self.batch_size,
-                    )
+            skipped = write_shard(
+                path, ids, squares, encoder, expected, batch_size
+            )
             with open(path, "rb") as file:
                 name = os.path.basename(path)
                 write_file(join(self.directory, name), file.read())

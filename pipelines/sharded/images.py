@@ -110,11 +110,9 @@ def begin(
     lines = [_line(image) for image in images]
     existing = read_file(path)
     if existing is None:
-        others = [
-            other
-            for other in matching(join(directory, "*"))
-            if not other.startswith(join(directory, LIST_FILE))
-        ]
+        listed = join(directory, LIST_FILE)
+        files = matching(join(directory, "*"))
+        others = [file for file in files if not file.startswith(listed)]
         if others:
             raise UserError(
                 "Expected a new folder, or one of an earlier such run. "

@@ -129,11 +129,8 @@ class _WorkOnShard(beam.DoFn):
             skipped = self._work.run(tools, shard)
         _count("images", len(shard.images))
         _count("images_skipped", len(skipped))
-        yield (
-            shard.number,
-            len(shard.images),
-            [(one.name, one.reason) for one in skipped],
-        )
+        reasons = [(one.name, one.reason) for one in skipped]
+        yield shard.number, len(shard.images), reasons
 
 
 def _count(name: str, value: int) -> None:

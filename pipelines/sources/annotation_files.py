@@ -6,14 +6,13 @@ name the file and the line or record.
 
 import csv
 import io
-import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import ijson
 
 from pipelines.errors import UserError
-from pipelines.files import parse_json, read_text
+from pipelines.files import check_size, parse_json, read_text
 
 MEND = "name it with --captions=FILE, or its folder with --data_dir=FOLDER"
 
@@ -50,9 +49,8 @@ def read_csv(path: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = (line for _, line in read_lines(path))
     rows = csv.DictReader(lines, strict=True)
     try:
-        rows.fieldnames = [
-            name.strip().lower() for name in rows.fieldnames or ()
-        ]
+        header = rows.fieldnames or ()
+        rows.fieldnames = [name.strip().lower() for name in header]
         for row in rows:
             yield rows.reader.line_num, row
     except csv.Error as error:
@@ -72,12 +70,7 @@ def read_json_records(
     Objects have only the fields wanted; a value has at most 4 MiB.
     """
     try:
-        size = os.path.getsize(path)
-        if size > _MAX_RECORDS_BYTES:
-            raise UserError(
-                f"Expected at most {_MAX_RECORDS_BYTES} bytes in {path}; "
-                f"split the file. Received: {size} bytes"
-            )
+        check_size(path, _MAX_RECORDS_BYTES)
         with open(path, "rb") as file:
             if file.read(3) != b"\xef\xbb\xbf":
                 file.seek(0)

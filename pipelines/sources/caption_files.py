@@ -82,9 +82,7 @@ def add_coco(
     images, annotations = parts.get("images"), parts.get("annotations")
     file = os.path.basename(path)
     if images is None and folder is None and isinstance(annotations, list):
-        keys = dict.fromkeys(
-            _number(entry, "image_id") for entry in annotations
-        )
+        keys = dict.fromkeys(_number(each, "image_id") for each in annotations)
         images = [{"id": key} for key in keys if key is not None]
     if not isinstance(images, list) or not isinstance(annotations, list):
         raise UserError(

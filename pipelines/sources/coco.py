@@ -60,14 +60,11 @@ def _official_files(data_dir, year):
     for candidate in _YEARS if year is None else (year,):
         files = []
         for part in ("train", "val"):
-            name, images = (
-                f"captions_{part}{candidate}.json",
-                f"{part}{candidate}",
-            )
+            images = f"{part}{candidate}"
+            name = f"captions_{images}.json"
+            folders = images, f"images/{images}", "images", ""
             path = first_existing(data_dir, f"annotations/{name}", name)
-            folder = first_existing(
-                data_dir, images, f"images/{images}", "images", ""
-            )
+            folder = first_existing(data_dir, *folders)
             if path is not None:
                 files.append((canonical_split(part), path, folder))
         if files:

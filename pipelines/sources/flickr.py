@@ -6,6 +6,7 @@ there, Karpathy's split JSON in the data folder gives splits and captions.
 """
 
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ def _load_lists(layout, data_dir, lists, captions, folder):
             gathering.add_caption(name, caption, where)
         else:
             unlisted[name] = True
-    _tell_unlisted(gathering, unlisted)
+    _note_unlisted(gathering, unlisted)
     return gathering.source()
 
 
@@ -148,7 +149,7 @@ def _captions(path, gathering) -> Iterator[tuple[str, str, str]]:
             yield row.id, row.captions[0], row.where
 
 
-def _tell_unlisted(gathering, names):
+def _note_unlisted(gathering, names):
     photos = []
     for name in names:
         if re.search(r"\.(jpe?g|png)$", name, re.IGNORECASE):
@@ -163,9 +164,6 @@ def _tell_unlisted(gathering, names):
 
 
 def _text_file(layout, data_dir, *names):
-    paths = (
-        os.path.join(folder, name)
-        for name in names
-        for folder in layout.text_folders
-    )
+    pairs = itertools.product(names, layout.text_folders)
+    paths = (os.path.join(folder, name) for name, folder in pairs)
     return first_existing(data_dir, *paths)

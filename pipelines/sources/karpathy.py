@@ -24,11 +24,11 @@ def load_karpathy(
             "Expected Karpathy's split JSON; give it with "
             "--captions=dataset_coco.json. Received: captions=None"
         )
-    gathering = Gathering(
-        name,
+    hint = (
         f"Give the image folder with --data_dir. Received: "
-        f"data_dir={data_dir!r}, captions={captions!r}",
+        f"data_dir={data_dir!r}, captions={captions!r}"
     )
+    gathering = Gathering(name, hint)
     content = read_json(captions, MEND)
     add_karpathy(gathering, content, captions, ImageFolder(data_dir))
     return gathering.source()

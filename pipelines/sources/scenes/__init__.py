@@ -50,10 +50,8 @@ def load_scenes(
 
 def _captioned_image(split, index, seed):
     name = f"scenes-{seed}-{split}-{index:06d}"
-    captions = write_captions(
-        make_scene(split, index, seed),
-        scene_rng(split, index, seed, "captions"),
-    )
+    rng = scene_rng(split, index, seed, "captions")
+    captions = write_captions(make_scene(split, index, seed), rng)
     load = functools.partial(encode_scene_of, name)
     return CaptionedImage(name, split, captions, load=load)
 

@@ -287,11 +287,9 @@ def check_caption(text: str, scene: Scene) -> Verdict:
 def _ways(entities, things):
     """Yields a tuple of meant things for each entity, no thing twice."""
     single = [(), *((thing,) for thing in things)]
-    several = [
-        group
-        for count in range(len(things) + 1)
-        for group in itertools.combinations(things, count)
-    ]
+    counts = range(len(things) + 1)
+    groups = (itertools.combinations(things, count) for count in counts)
+    several = list(itertools.chain.from_iterable(groups))
     options = [several if entity.number else single for entity in entities]
     yield from _disjoint(options, frozenset())
 
@@ -329,13 +327,9 @@ def _entity_statements(entity, group, things):
         yield Statement(kind, (at,), bool(true) and all(true))
     if entity.number:
         at, number = entity.number
-        alike = [
-            thing
-            for thing in things
-            if all(
-                getattr(thing, name) == value for _, _, name, value in stated
-            )
-        ]
+        alike = list(things)
+        for _, _, name, value in stated:
+            alike = [thing for thing in alike if getattr(thing, name) == value]
         true = len(alike) == number and set(alike) == set(group)
         yield Statement("number", (at,), true)
 

@@ -1,5 +1,7 @@
 """Random scenes whose captions are beyond doubt."""
 
+import itertools
+
 import numpy as np
 
 from pipelines.sources.scenes.rendering import (
@@ -26,12 +28,8 @@ HELD_OUT = frozenset(
     (colour, tuple(SHAPES)[(3 * row + 1) % len(SHAPES)])
     for row, colour in enumerate(COLOURS)
 )
-_SEEN = tuple(
-    (colour, shape)
-    for colour in COLOURS
-    for shape in SHAPES
-    if (colour, shape) not in HELD_OUT
-)
+_PAIRS = tuple(itertools.product(COLOURS, SHAPES))
+_SEEN = tuple(pair for pair in _PAIRS if pair not in HELD_OUT)
 _NOVEL = tuple(sorted(HELD_OUT))
 # How many things that look the same are named first (one thing is named
 # second), and how many further things there are; repeated by frequency.
@@ -55,9 +53,8 @@ def scene_rng(
     split: str, index: int, seed: int, stream: str
 ) -> np.random.Generator:
     """Returns the random generator of a scene's layout or captions."""
-    return np.random.default_rng(
-        (seed, SPLITS.index(split), index, _STREAMS.index(stream))
-    )
+    numbers = (seed, SPLITS.index(split), index, _STREAMS.index(stream))
+    return np.random.default_rng(numbers)
 
 
 def make_scene(split: str, index: int, seed: int = 0) -> Scene:
@@ -66,13 +63,8 @@ def make_scene(split: str, index: int, seed: int = 0) -> Scene:
     first, further = _choose(rng, _LAYOUTS)
     overlapping = first == 1 and rng.random() < 0.08
     hidden = _choose(rng, (0, 1)) if overlapping else None
-    kinds = _sample_kinds(
-        rng,
-        count=2 + further,
-        novel=split == "novel",
-        other_shape=first > 1,
-        other_colour=overlapping,
-    )
+    novel, count = split == "novel", 2 + further
+    kinds = _sample_kinds(rng, count, novel, first > 1, overlapping)
     while True:
         things = _arrange(rng, kinds, first, further, hidden)
         if things and _is_clear(things, kinds):
@@ -94,15 +86,12 @@ def _sample_kinds(rng, count, novel, other_shape, other_colour):
     while len(pairs) < count:
         pair = _choose(rng, _NOVEL if len(pairs) == new else _SEEN)
         colour, shape = pairs[0] if pairs else (None, None)
-        shared = (other_colour and pair[0] == colour) or (
-            other_shape and pair[1] == shape
-        )
+        shared = other_colour and pair[0] == colour
+        shared = shared or (other_shape and pair[1] == shape)
         if pair not in pairs and not shared:
             pairs.append(pair)
-    return [
-        (shape, colour, _choose(rng, (*TEXTURES, "plain")))
-        for colour, shape in pairs
-    ]
+    textures = (*TEXTURES, "plain")
+    return [(shape, colour, _choose(rng, textures)) for colour, shape in pairs]
 
 
 def _sample_width(rng, size):

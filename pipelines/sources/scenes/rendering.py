@@ -65,13 +65,9 @@ def encode_scene(scene: Scene) -> bytes:
 def _arc(start, stop, radius=0.5, centre=(0.0, 0.0), flat=1.0, points=48):
     """Returns points of an arc, in degrees clockwise from the right."""
     angles = np.radians(np.linspace(start, stop, points))
-    return np.stack(
-        [
-            centre[0] + radius * np.cos(angles),
-            centre[1] + radius * flat * np.sin(angles),
-        ],
-        axis=1,
-    )
+    x = centre[0] + radius * np.cos(angles)
+    y = centre[1] + radius * flat * np.sin(angles)
+    return np.stack([x, y], axis=1)
 
 
 def _fill(points):

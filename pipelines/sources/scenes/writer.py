@@ -12,7 +12,8 @@ from pipelines.sources.scenes.scene import (
 
 CAPTIONS = 5
 
-# Of each meaning the favourite word, another one, and how often that is used.
+# Of each meaning the favourite word, another one, and how often that is used;
+# other meanings have one word, their name.
 _WORDS = {
     "left": ("left of", "to the left of", 0.3),
     "right": ("right of", "to the right of", 0.3),
@@ -23,15 +24,9 @@ _WORDS = {
     "large": ("large", "big", 0.3),
     "small": ("small", "little", 0.3),
     "spotted": ("spotted", "dotted", 0.25),
-    "striped": ("striped", "striped", 0.0),
     "ball": ("ball", "sphere", 0.25),
     "cube": ("cube", "block", 0.25),
-    "cone": ("cone", "cone", 0.0),
-    "star": ("star", "star", 0.0),
-    "heart": ("heart", "heart", 0.0),
-    "ring": ("ring", "ring", 0.0),
     "moon": ("moon", "crescent", 0.25),
-    "cross": ("cross", "cross", 0.0),
 }
 _OPPOSITES = {
     "left": "right",
@@ -129,5 +124,5 @@ def _noun_phrase(unit, rng):
 
 
 def _word(meaning, rng):
-    favourite, other, share = _WORDS[meaning]
+    favourite, other, share = _WORDS.get(meaning, (meaning, meaning, 0.0))
     return other if rng.random() < share else favourite
