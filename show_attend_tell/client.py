@@ -1,4 +1,4 @@
-"""Captions photos by a server.
+"""Captions photos through TensorFlow Serving.
 
     python -m show_attend_tell.client --target=HOST:PORT PHOTO...
 

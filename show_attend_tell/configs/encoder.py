@@ -11,7 +11,7 @@ AUGMENTATIONS = ("crop", "flip", "colour")
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig(ExtractionConfig):
-    """The encoder; the rest is of one that is fine-tuned."""
+    """The encoder, and how it is fine-tuned, if it is."""
 
     finetune: str = option(
         "",

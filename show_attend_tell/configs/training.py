@@ -12,7 +12,7 @@ STRATEGIES = ("none", "mirrored")
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """The optimizer, its schedule, and what a run writes."""
+    """The optimizer, its schedule, stopping and checkpoints."""
 
     warm_start: str | None = option(
         None,

@@ -1,4 +1,4 @@
-"""Beam search: several hypotheses side by side, the best to the end."""
+"""Beam search: extends the likeliest hypotheses, ranks those that ended."""
 
 import typing
 
@@ -27,12 +27,12 @@ class _Hypotheses(typing.NamedTuple):
     token: typing.Any  # (N, W): the last word
     tokens: typing.Any  # (N, W, T): the words so far
     # (N, W, T): the slot of the beam that the hypothesis held at each step.
-    # What the decoder did stays where it was written, and is read by this.
+    # The trace is not reordered: it is read by these at the end.
     slots: typing.Any
 
 
 class _Trace(typing.NamedTuple):
-    """What the decoder did in each slot of the beam at each step."""
+    """The results of the decoder for each slot of the beam at each step."""
 
     attention: typing.Any  # (N, T, W, L)
     gate: typing.Any  # (N, T, W)
@@ -207,7 +207,7 @@ def _score(log_probability, count, decoding):
 
 
 def _captions(pool, trace, decoding) -> DecodedCaptions:
-    """Returns the best H of the pool, and what the decoder did for them."""
+    """Returns the best H of the pool, with their attention and gates."""
     pool = tree.map_structure(lambda x: x[:, : decoding.num_captions], pool)
     is_empty = pool.rank < _EMPTY / 2
     finished = pool.rank > _CUT / 2

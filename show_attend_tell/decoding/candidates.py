@@ -1,4 +1,4 @@
-"""The words that may come next, and their probabilities."""
+"""The candidates for the next word: likeliest words within constraints."""
 
 from keras import ops
 

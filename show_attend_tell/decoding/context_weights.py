@@ -1,4 +1,4 @@
-"""The weights that make the context of a word, from its attention."""
+"""Context weights in decoding: the attention, its peak, or a sample of it."""
 
 from keras import ops
 

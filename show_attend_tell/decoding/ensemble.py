@@ -1,4 +1,4 @@
-"""Several captioners that generate one caption together."""
+"""An ensemble: averages the word probabilities of several captioners."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Greedy decoding and sampling: one word after the other."""
+"""Greedy decoding and sampling."""
 
 from keras import ops
 

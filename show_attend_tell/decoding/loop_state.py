@@ -1,4 +1,4 @@
-"""What the loops of all decoding methods have in common."""
+"""Tensor operations on the state of decoding loops, shared by all methods."""
 
 from keras import ops, tree
 

@@ -1,4 +1,4 @@
-"""The images of a run's splits, and their annotations."""
+"""Loads the images of a run's splits and their annotations."""
 
 import os
 from collections.abc import Sequence
@@ -48,21 +48,14 @@ def prepare_split(
 ) -> AnnotationCache:
     """Opens the annotations of a split, or extracts those that are missing.
 
-    Those of the run's cache are used if it has all; otherwise the split gets a
+    The run's cache is used if it has all images; otherwise the split gets a
     cache in the workdir.
-
-    Args:
-        config: The configuration of a finished run.
-        workdir: Its folder.
-        split: The name of the split.
-        images: Its images.
 
     Raises:
         UserError: The encoder's weights are not those of the training.
     """
-    trained_on = Metadata.from_dict(
-        read_json(os.path.join(workdir, METADATA_FILE))
-    )
+    path = os.path.join(workdir, METADATA_FILE)
+    trained_on = Metadata.from_dict(read_json(path))
     split_folder = os.path.join(workdir, f"annotations_{split}")
     for folder in (annotations_folder(config, workdir), split_folder):
         cache = open_cache(folder, trained_on, images)
@@ -92,13 +85,8 @@ def extract(
     folder: str,
 ) -> AnnotationCache:
     """Extracts annotations, and prints which images were skipped."""
-    cache = extract_annotations(
-        images,
-        encoder,
-        config.encoder.resize_mode,
-        folder,
-        config.encoder.precision,
-    )
+    mode, precision = config.encoder.resize_mode, config.encoder.precision
+    cache = extract_annotations(images, encoder, mode, folder, precision)
     _print_skipped(cache.skipped)
     return cache
 

@@ -1,4 +1,4 @@
-"""Captions photos on many machines, into a JSON Lines file a shard.
+"""Captions photos on many machines, into one JSON Lines file per shard.
 
 A file has a line for each image of its shard, in order:
 

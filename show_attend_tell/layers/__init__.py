@@ -1,4 +1,4 @@
-"""The layers of the captioner, also for other models."""
+"""Keras layers of the captioner, usable in other models."""
 
 from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
 from show_attend_tell.layers.decoder_outputs import (

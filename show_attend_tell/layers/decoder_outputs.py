@@ -1,4 +1,4 @@
-"""The results of the decoder, for one word and for complete captions."""
+"""Named tuples of the decoder's outputs, for one word and for captions."""
 
 import typing
 

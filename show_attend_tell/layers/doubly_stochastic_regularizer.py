@@ -1,4 +1,4 @@
-"""Doubly stochastic attention: the second term of equation 14."""
+"""The doubly stochastic penalty, the second term of equation 14."""
 
 import keras
 from keras import ops

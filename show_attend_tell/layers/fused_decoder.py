@@ -1,4 +1,4 @@
-"""All steps of the decoder, with its backward pass written by hand.
+"""Runs all steps of the decoder, with a backward pass written by hand.
 
 An optimisation of `LSTMDecoderCell` with `BahdanauAttention`, called T times
 (training spends its time here), which touches as little memory as possible:

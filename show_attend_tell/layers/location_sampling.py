@@ -1,4 +1,4 @@
-"""Stochastic "hard" attention: one location is sampled (section 4.1)."""
+"""Samples one location for stochastic "hard" attention (section 4.1)."""
 
 import dataclasses
 import typing

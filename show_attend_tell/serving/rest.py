@@ -1,4 +1,4 @@
-"""Predicts over TensorFlow Serving's REST protocol, by the standard library.
+"""Requests to TensorFlow Serving over REST, by the standard library.
 
 https://www.tensorflow.org/tfx/serving/api_rest
 """

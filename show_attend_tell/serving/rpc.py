@@ -1,4 +1,4 @@
-"""Predicts over TensorFlow Serving's gRPC protocol, by its published stubs.
+"""Requests to TensorFlow Serving over gRPC, by its published stubs.
 
 The stubs import TensorFlow, which takes seconds; `rest` does without.
 """
