@@ -73,9 +73,6 @@ class CaptionerTrainer(keras.Model):
     def train_step(self, data):
         """Takes one step of the optimizer on a batch."""
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not self.optimizer.built:
-            # For all weights, also those that do not learn yet.
-            self.optimizer.build(self.trainable_variables)
         inputs = self.objective.prepare(
             self.captioner, inputs, self.optimizer.iterations
         )
@@ -83,6 +80,10 @@ class CaptionerTrainer(keras.Model):
             losses = self.objective.compute_losses(
                 self.captioner, inputs, training=True
             )
+            if not self.optimizer.built:
+                self.build()  # The call has built the captioner.
+                # For all weights, also those that do not learn yet.
+                self.optimizer.build(self.trainable_variables)
             loss = self.optimizer.scale_loss(losses.loss)
         gradients = tape.gradient(loss, self.learning_variables)
         # The embedding's comes as rows, one for each time a word occurs, and

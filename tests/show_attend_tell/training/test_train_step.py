@@ -1,10 +1,13 @@
 """Steps of training: weights, metrics, randomness, checkpoints."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from show_attend_tell.model import Captioner
 from show_attend_tell.objectives import HardAttention, Likelihood
 from show_attend_tell.training.train_step import (
     CaptionerTrainer,
@@ -13,6 +16,7 @@ from show_attend_tell.training.train_step import (
 from tests.show_attend_tell import tiny
 from tests.show_attend_tell.layers.checks import assert_close
 from tests.show_attend_tell.tiny import (
+    SMALL,
     D,
     K,
     L,
@@ -119,7 +123,8 @@ def test_fit_and_evaluate(jit_compile, shapes):
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(len(shapes))
     )
-    captioner = make_captioner(dropout=0.1, jit_compile=bool(jit_compile))
+    captioner = Captioner(dataclasses.replace(SMALL, dropout=0.1), V)
+    captioner.decoder.jit_compile = bool(jit_compile)
     trainer = CaptionerTrainer(captioner, Likelihood())
     trainer.compile(keras.optimizers.Adam(0.02), jit_compile=jit_compile)
     history = trainer.fit(dataset, epochs=6, shuffle=False, verbose=0).history
