@@ -42,16 +42,14 @@ def test_shapes_are_those_of_the_paper():
     trainable = sum(np.prod(w.shape) for w in network.trainable_weights)
     assert trainable == 4_652_008 - 1280 * 1000 - 1000
     shapes = {layer.name: layer.output.shape[1:] for layer in network.layers}
-    assert shapes["stem_activation"] == (112, 112, 32)
-    assert shapes["block1a_project_bn"] == (112, 112, 16)
-    assert shapes["block2b_add"] == (56, 56, 24)
-    assert shapes["block3b_add"] == (28, 28, 40)
-    assert shapes["block4c_add"] == (14, 14, 80)
-    assert shapes["block5c_add"] == (14, 14, 112)
-    assert shapes["block6a_expand_activation"] == (14, 14, 672)
-    assert shapes["block6d_add"] == (7, 7, 192)
-    assert shapes["block7a_project_bn"] == (7, 7, 320)
-    assert shapes["top_activation"] == (7, 7, 1280)
+    for layer, side, depth in (
+        *(("stem_activation", 112, 32), ("block1a_project_bn", 112, 16)),
+        *(("block2b_add", 56, 24), ("block3b_add", 28, 40)),
+        *(("block4c_add", 14, 80), ("block5c_add", 14, 112)),
+        *(("block6a_expand_activation", 14, 672), ("block6d_add", 7, 192)),
+        *(("block7a_project_bn", 7, 320), ("top_activation", 7, 1280)),
+    ):
+        assert shapes[layer] == (side, side, depth)
 
 
 def test_pixels_are_centred_on_127():
@@ -77,15 +75,9 @@ def test_shipped_weights_give_what_the_original_gives():
     assert (encoder.grid, encoder.depth) == ((7, 7), 320)
     outputs = np.asarray(encoder.model(image[None].astype(np.uint8)))
     outputs = outputs.reshape(7, 7, 320)
-    expected = {
-        (0, 0, 0): -0.93398,
-        (0, 6, 5): 0.27906,
-        (3, 2, 17): -1.71792,
-        (5, 4, 100): -0.19376,
-        (6, 6, 319): -2.66011,
-    }
-    for location, value in expected.items():
-        assert outputs[location] == pytest.approx(value, abs=1e-4)
+    indices = [0, 0, 3, 5, 6], [0, 6, 2, 4, 6], [0, 5, 17, 100, 319]
+    expected = [-0.93398, 0.27906, -1.71792, -0.19376, -2.66011]
+    np.testing.assert_allclose(outputs[indices], expected, atol=1e-4)
 
 
 def test_converted_weights_are_the_original(tmp_path, flickr8k_dir):
@@ -97,10 +89,8 @@ def test_converted_weights_are_the_original(tmp_path, flickr8k_dir):
     output = tmp_path / "lite0.weights.h5"
     save_compressed(converted, str(output))
     folder = os.path.join(flickr8k_dir, "images")
-    names = sorted(os.listdir(folder))[:4]
-    images = np.stack(
-        [np.asarray(Image.open(os.path.join(folder, n))) for n in names]
-    )
+    name = sorted(os.listdir(folder))[0]
+    images = np.asarray(Image.open(os.path.join(folder, name)))[None]
     expected = {}
 
     def keep(layer):

@@ -69,12 +69,9 @@ def test_trained_weights_are_in_both_parts(tmp_path):
     expected = np.asarray(network(images / np.float32(127.5) - 1))
     for finetune in ("block3_conv2", "all"):
         cut = cut_encoder("scenes", None, path, finetune)
-        np.testing.assert_allclose(
-            through(cut, images),
-            expected.reshape(2, 196, 128),
-            rtol=1e-4,
-            atol=1e-5 * expected.max(),
-        )
+        outputs = through(cut, images).reshape(expected.shape)
+        tolerance = 1e-5 * expected.max()
+        np.testing.assert_allclose(outputs, expected, 1e-4, tolerance)
 
 
 def test_pretrained_normalisation_stays_as_it_is(tmp_path):
@@ -97,12 +94,10 @@ def test_pretrained_normalisation_stays_as_it_is(tmp_path):
         one = np.asarray(live(features))
         other = np.asarray(live(features, training=True))
         assert stays == (np.abs(one - other).max() < 1e-6)
-        same = [
-            np.all(old == new)
-            for old, new in zip(before, live.get_weights(), strict=True)
-        ]
+        pairs = zip(before, live.get_weights(), strict=True)
+        changed = sum(np.any(old != new) for old, new in pairs)
         # Means and variances move on.
-        assert same.count(False) == (0 if stays else 2)
+        assert changed == (0 if stays else 2)
 
 
 def test_scenes_from_scratch_are_normalised():
@@ -147,21 +142,17 @@ def test_efficientnet_lite0_is_cut_between_its_blocks():
         cut_encoder("efficientnet_lite0", None, "default", "block6d_dwconv")
 
 
-def test_of_several_encoders_none_can_learn():
-    with pytest.raises(UserError, match="one encoder.*with --finetune"):
-        cut_encoder("vgg16+scenes", None, "none", "all")
-
-
-def test_where_it_cannot_be_cut():
+def test_refused_cuts():
     def refused(finetune, *texts):
         with pytest.raises(UserError) as caught:
             cut_encoder("mobilenetv2", "block_5_add", "none", finetune)
         for text in (*texts, f"finetune={finetune!r}", "block_4_expand"):
             assert text in str(caught.value)
 
+    with pytest.raises(UserError, match="one encoder.*with --finetune"):
+        cut_encoder("vgg16+scenes", None, "none", "all")
     # A residual connection leads from block_3_project_BN round it.
     refused("block_4_depthwise", "no path leads round")
-    refused("block_5_add", "no path leads round")
     refused("block_9_expand", "lies above", "block_5_add")
     refused("block99", "does not have")
     cut = cut_encoder("mobilenetv2", "block_5_add", "none", "block_4_expand")

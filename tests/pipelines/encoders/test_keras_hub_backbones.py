@@ -64,14 +64,8 @@ def test_feature_maps(tmp_path, kind, layer, grid, depth):
 
 @pytest.mark.parametrize(
     ("kind", "tokens_before"),
-    [
-        ("vit", 1),
-        ("deit", 2),
-        ("dinov2", 1 + 4),
-        ("swin", 0),
-        ("clip", 1),
-        ("clip_tower", 1),
-    ],
+    [("vit", 1), ("deit", 2), ("dinov2", 1 + 4), ("swin", 0)]
+    + [("clip", 1), ("clip_tower", 1)],
 )
 def test_patch_tokens(tmp_path, kind, tokens_before):
     folder = save_preset(tmp_path, kind)
