@@ -7,21 +7,20 @@ from pipelines.errors import UserError
 from show_attend_tell.inference import shipped_model
 from show_attend_tell.inference.tflite_file import read_tail
 from tests.examples.native_runtime import MODEL, PHOTO
-from tests.show_attend_tell.conftest import run_command
+from tests.show_attend_tell.conftest import call_command
 
 pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
 
 
 def test_photo_is_captioned_and_attention_rendered(tmp_path):
     # A man behind a camera on a tripod; CC0, by Lav Varshney.
-    done = run_command(
-        "caption", "--attention=pictures", str(PHOTO), cwd=tmp_path
-    )
+    pictures = tmp_path / "pictures"
+    done = call_command("caption", f"--attention={pictures}", str(PHOTO))
     assert done.returncode == 0, done.stderr
     path, text = done.stdout.strip().split(": ")
     assert path == str(PHOTO)
     assert {"man", "camera"} <= set(text.split())
-    assert (tmp_path / "pictures" / "photo.png").stat().st_size > 10_000
+    assert (pictures / "photo.png").stat().st_size > 10_000
 
 
 def test_model_matches_its_card():
@@ -42,8 +41,8 @@ def test_missing_model_is_an_error(monkeypatch):
         shipped_model.shipped_model()
 
 
-def test_two_models_are_refused(tmp_path):
+def test_two_models_are_refused():
     flags = [f"--model={MODEL}", "--workdir=runs/scenes"]
-    done = run_command("caption", *flags, str(PHOTO), cwd=tmp_path)
+    done = call_command("caption", *flags, str(PHOTO))
     assert done.returncode == 1
     assert "not both" in done.stderr and "Traceback" not in done.stderr

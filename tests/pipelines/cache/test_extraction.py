@@ -48,9 +48,10 @@ def picture(seed, height=50, width=70):
 
 
 def pictures(count, read=picture):
+    loads = [functools.partial(read, i) for i in range(count)]
     return [
-        CaptionedImage(f"image {i}", "train", ("a",), load=lambda i=i: read(i))
-        for i in range(count)
+        CaptionedImage(f"image {i}", "train", ("a",), load=load)
+        for i, load in enumerate(loads)
     ]
 
 
@@ -179,17 +180,13 @@ def test_a_record_that_ends_in_zeros(cache):
 @pytest.mark.parametrize("killed", [False, True])
 def test_many_pictures_are_rendered_by_processes(killed):
     # `fromhex` is of the standard library, so another process can import it.
+    data = [picture(i).hex() for i in range(3)]
+    loads = [functools.partial(bytes.fromhex, one) for one in data]
     images = [
-        CaptionedImage(
-            str(i), "train", (), load=functools.partial(bytes.fromhex, data)
-        )
-        for i, data in enumerate(
-            [picture(i % 3).hex() for i in range(RENDER_PROCESSES_FROM)]
-        )
+        CaptionedImage(str(i), "train", (), load=loads[i % 3])
+        for i in range(RENDER_PROCESSES_FROM)
     ]
-    expected = [
-        fit_image(decode_image(picture(i)), 16, "crop") for i in range(3)
-    ]
+    expected = [fit_image(decode_image(load()), 16, "crop") for load in loads]
     before = set(multiprocessing.active_children())
     ahead = prepared_ahead(images, 16, "crop", workers=2, window=4)
     squares = [next(ahead) for _ in range(10)]
@@ -387,10 +384,7 @@ def test_too_many_images_cannot_be_read(tmp_path, encoder):
         extract(images, encoder, tmp_path)
     # Two of them are mended: their shard is done again.
     cache = extract(truncated_pictures(100, {20, 90}), encoder, tmp_path)
-    assert [skipped.name for skipped in cache.skipped] == [
-        "image 20",
-        "image 90",
-    ]
+    assert [one.name for one in cache.skipped] == ["image 20", "image 90"]
     expected = encode(pictures(7)[5:], encoder)
     np.testing.assert_allclose(
         np.sqrt(cache.read([5, 6])), np.sqrt(expected), atol=0.02
@@ -441,11 +435,7 @@ def test_readers_and_extractions_of_something_else(cache, encoder):
         assert part in str(caught.value)
     images = pictures(19)
     for message, changed, options in (
-        (
-            "expected resize_mode squash, found crop",
-            images,
-            {"resize_mode": "squash"},
-        ),
+        ("expected resize_mode squash", images, {"resize_mode": "squash"}),
         ("expected precision float16", images, {"precision": "float16"}),
         ("of other images: expected images 9", images[:9], {}),
         ("of other images: expected ids_digest", images[::-1], {}),

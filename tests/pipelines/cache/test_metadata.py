@@ -50,23 +50,11 @@ def test_every_difference_is_named():
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"depth": 0},
-        {"depth": 10**9},
-        {"depth": True},
-        {"depth": "4"},
-        {"grid": [3]},
-        {"grid": [3, 10**6]},
-        {"grid": [60000, 60000]},
-        {"grid": 3},
-        {"resize_mode": "pad"},
-        {"resize_mode": []},
-        {"precision": "int4"},
-        {"encoder": ""},
-        {"encoder": None},
-        {"layer": "x" * 10_000},
-        {"more": 1},
-    ],
+    [{"depth": depth} for depth in (0, 10**9, True, "4")]
+    + [{"grid": g} for g in ([3], [3, 10**6], [60000, 60000], 3)]
+    + [{"resize_mode": "pad"}, {"resize_mode": []}, {"precision": "int4"}]
+    + [{"encoder": ""}, {"encoder": None}, {"layer": "x" * 10_000}]
+    + [{"more": 1}],
 )
 def test_malformed_metadata(change):
     with pytest.raises(UserError, match="Received"):
@@ -83,15 +71,9 @@ def test_malformed_manifests(tmp_path):
     path.write_text(json.dumps(manifest.to_dict()))
     assert Manifest.read(tmp_path) == manifest
     for change in (
-        {"version": 1},
-        {"version": None},
-        {"images": -1},
-        {"images": 0},
-        {"images": 1e3},
-        {"shard_size": 0},
-        {"ids_digest": 5},
-        {"metadata": None},
-        {"surprise": 1},
+        *({"version": 1}, {"version": None}, {"shard_size": 0}),
+        *({"images": images} for images in (-1, 0, 1e3)),
+        *({"ids_digest": 5}, {"metadata": None}, {"surprise": 1}),
     ):
         path.write_text(json.dumps({**manifest.to_dict(), **change}))
         with pytest.raises(UserError, match="pipelines.extract_features"):

@@ -111,20 +111,10 @@ def write(path, records, options="group_size:1,uncompressed"):
 
 @pytest.mark.parametrize(
     "index",
-    [
-        "",
-        "[]",
-        "{",
-        "7",
-        "[" * 100_000,
-        {"ids": ["a"]},
-        {"ids": None, "skipped": {}},
-        {"ids": ["a", 3], "skipped": {}},
-        {"ids": ["a", "b"], "skipped": {"b": None}},
-        {"ids": ["a", "b"], "skipped": ["b"]},
-        {"ids": ["a", "b"], "skipped": {}},
-        {"ids": [["a"]], "skipped": {}},
-    ],
+    ["", "[]", "{", "7", "[" * 100_000, {"ids": ["a"]}]
+    + [{"ids": ids, "skipped": {}} for ids in (None, ["a", 3], ["a", "b"])]
+    + [{"ids": ["a", "b"], "skipped": x} for x in ({"b": None}, ["b"])]
+    + [{"ids": [["a"]], "skipped": {}}],
 )
 def test_malformed_indices(path, index):
     text = index if isinstance(index, str) else json.dumps(index)

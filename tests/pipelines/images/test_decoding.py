@@ -41,21 +41,12 @@ def png(width, height, depth, colour, rows, extra=b""):
     """A PNG written by hand; `rows` are unfiltered bytes."""
 
     def chunk(kind, data):
-        body = kind + data
-        return (
-            struct.pack(">I", len(data))
-            + body
-            + struct.pack(">I", zlib.crc32(body))
-        )
+        body, size = kind + data, struct.pack(">I", len(data))
+        return size + body + struct.pack(">I", zlib.crc32(body))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + extra
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra
+    return start + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP", "JPEG", "GIF"])
@@ -122,7 +113,7 @@ def test_transparency_is_laid_on_white():
     )
 
 
-def test_transparent_colour_of_a_palette():
+def test_transparent_colours():
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putpixel((1, 0), 1)
@@ -130,9 +121,7 @@ def test_transparent_colour_of_a_palette():
         decoded = decode_image(encoded(image, kind, transparency=0))
         expected = [[255, 255, 255], [200, 100, 50]]
         np.testing.assert_array_equal(decoded[0], expected)
-
-
-def test_transparent_colour_without_a_palette():
+    # Without a palette.
     chunk = b"tRNS" + struct.pack(">3H", 1, 2, 3)
     extra = struct.pack(">I", 6) + chunk + struct.pack(">I", zlib.crc32(chunk))
     data = png(2, 1, 8, 2, bytes([0, 1, 2, 3, 4, 5, 6]), extra)
@@ -153,13 +142,8 @@ def test_cmyk():
 def test_first_frame_of_an_animation():
     frames = [Image.new("RGB", (9, 7), c) for c in ("red", "lime", "blue")]
     for kind in ("GIF", "WEBP", "PNG"):
-        data = encoded(
-            frames[0],
-            kind,
-            save_all=True,
-            append_images=frames[1:],
-            lossless=True,
-        )
+        options = {"append_images": frames[1:], "lossless": True}
+        data = encoded(frames[0], kind, save_all=True, **options)
         decoded = decode_image(data)
         np.testing.assert_array_equal(decoded, np.full((7, 9, 3), [255, 0, 0]))
 
@@ -192,14 +176,10 @@ def test_exif_turns_the_image_upright(orientation):
 def test_broken_exif_is_ignored():
     unknown = Image.Exif()
     unknown[0x0112] = 77
-    for exif in (
-        b"Exif\0\0",
-        b"Exif\0\0MM\0*\xff\xff\xff\xff",
-        b"\xff" * 99,
-        unknown,
-    ):
-        image = Image.fromarray(picture())
-        plain = decode_image(encoded(image, "JPEG"))
+    image = Image.fromarray(picture())
+    plain = decode_image(encoded(image, "JPEG"))
+    broken = b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\xff" * 99
+    for exif in (*broken, unknown):
         decoded = decode_image(encoded(image, "JPEG", exif=exif))
         np.testing.assert_array_equal(decoded, plain)
 
@@ -220,8 +200,8 @@ def test_damaged_bytes_give_pixels_or_a_clear_error():
         good = encoded(Image.fromarray(picture()), kind)
         for _ in range(60):
             bad = bytearray(good)
-            for place in generator.integers(0, len(bad), 4):
-                bad[place] = generator.integers(256)
+            for offset in generator.integers(0, len(bad), 4):
+                bad[offset] = generator.integers(256)
             try:
                 assert decode_image(bytes(bad)).dtype == np.uint8
             except UserError:
@@ -337,17 +317,13 @@ def tensorflow_fit(image, size, resize_mode):
     """The same in TensorFlow, before rounding."""
     height, width = image.shape[:2]
     if resize_mode == "squash":
-        return tf.image.resize(
-            image, (size, size), "bilinear", antialias=False
-        ).numpy()
+        return tf.image.resize(image, (size, size)).numpy()
     target = round(size * 256 / 224)
     shorter = min(height, width)
     # Halves are rounded up.
     height = int(np.floor(height * target / shorter + 0.5))
     width = int(np.floor(width * target / shorter + 0.5))
-    resized = tf.image.resize(
-        image, (height, width), "bilinear", antialias=False
-    ).numpy()
+    resized = tf.image.resize(image, (height, width)).numpy()
     top, left = (height - size) // 2, (width - size) // 2
     return resized[top : top + size, left : left + size]
 
@@ -355,16 +331,8 @@ def tensorflow_fit(image, size, resize_mode):
 @pytest.mark.parametrize("resize_mode", ["crop", "squash"])
 @pytest.mark.parametrize(
     "shape",
-    [
-        (375, 500),
-        (500, 333),
-        (224, 224),
-        (256, 256),
-        (1, 1),
-        (3, 2),
-        (17, 1000),
-        (613, 611),
-    ],
+    [(375, 500), (500, 333), (224, 224), (256, 256)]
+    + [(1, 1), (3, 2), (17, 1000), (613, 611)],
 )
 @pytest.mark.parametrize("size", [224, 112])
 def test_fit_is_tensorflows_resize(shape, size, resize_mode):
@@ -392,16 +360,12 @@ def test_fit_of_a_view():
 def test_fit_by_hand():
     # Two pixels to four: centres at -1/4, 1/4, 3/4 and 5/4 of a pixel.
     image = np.array([[[0] * 3, [200] * 3]], np.uint8)
-    decoded = fit_image(image, 4, "squash")
-    np.testing.assert_array_equal(decoded[..., 0], [[0, 50, 150, 200]] * 4)
-
-
-def test_fit_rounds_half_to_even():
+    fitted = fit_image(image, 4, "squash")[..., 0]
+    np.testing.assert_array_equal(fitted, [[0, 50, 150, 200]] * 4)
+    # Four to two: 0.5 and 2.5, rounded to even.
     image = np.array([[[0] * 3, [1] * 3, [2] * 3, [3] * 3]], np.uint8)
-    # Four to two: halfway between neighbours, 0.5 and 2.5.
-    np.testing.assert_array_equal(
-        fit_image(image, 2, "squash")[0, :, 0], [0, 2]
-    )
+    fitted = fit_image(image, 2, "squash")[0, :, 0]
+    np.testing.assert_array_equal(fitted, [0, 2])
 
 
 def test_crop_is_the_papers():

@@ -23,16 +23,14 @@ SIZE = 32
 def squares():
     """Decodes with either resize_mode; traced once for all tests."""
 
-    def traced(resize_mode):
+    def traced(mode):
         return tf.function(
-            lambda images: decode_squares(images, SIZE, resize_mode),
+            lambda images: decode_squares(images, SIZE, mode),
             input_signature=[tf.TensorSpec([None], tf.string)],
             autograph=False,
         )
 
-    return {
-        resize_mode: traced(resize_mode) for resize_mode in ("crop", "squash")
-    }
+    return {mode: traced(mode) for mode in ("crop", "squash")}
 
 
 def alpha(height=40, width=60):
@@ -43,14 +41,8 @@ def alpha(height=40, width=60):
 
 def animation():
     frames = [Image.fromarray(picture(seed=seed)) for seed in range(3)]
-    return encoded(
-        frames[0],
-        "GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=50,
-        comment=b"long " * 100,
-    )
+    options = {"append_images": frames[1:], "comment": b"long " * 100}
+    return encoded(frames[0], "GIF", save_all=True, duration=50, **options)
 
 
 def images():
@@ -95,10 +87,7 @@ def undecodable():
     }
     starts = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"GIF8", b"BM"
     return {
-        **{
-            f"half a {k}": data[: len(data) // 2]
-            for k, data in complete.items()
-        },
+        **{f"half a {k}": d[: len(d) // 2] for k, d in complete.items()},
         **{f"{k}'s header": data[:20] for k, data in complete.items()},
         **{repr(start): start for start in starts},
         "nothing": b"",
@@ -147,21 +136,17 @@ def with_size(kind, width, height):
 
 
 def test_bombs_are_refused_by_their_header(squares):
-    bombs = [
-        with_size(kind, 60000, 60000) for kind in ("JPEG", "PNG", "GIF", "BMP")
-    ]
-    bombs += [
-        with_size("PNG", 2**31 - 1, 2**31 - 1),
-        with_size("BMP", 40, -(2**31)),
-        with_size("BMP", -40, 40),
-        with_size("PNG", 0, 40),
-    ]
+    kinds = "JPEG", "PNG", "GIF", "BMP"
+    bombs = [with_size(kind, 60000, 60000) for kind in kinds]
+    sides = 2**31 - 1, 2**31 - 1
+    bombs += [with_size("PNG", *sides), with_size("BMP", 40, -(2**31))]
+    bombs += [with_size("BMP", -40, 40), with_size("PNG", 0, 40)]
     # A real one: 7 KB that decode to 56 megapixels.
     bombs.append(encoded(Image.new("1", (8000, 7000))))
     # A frame that is larger than the canvas around it.
     frame = bytearray(encoded(Image.new("P", (60, 40)), "GIF"))
-    place = frame.index(b",\0\0\0\0")
-    frame[place + 5 : place + 9] = struct.pack("<HH", 60000, 60000)
+    start = frame.index(b",\0\0\0\0")
+    frame[start + 5 : start + 9] = struct.pack("<HH", 60000, 60000)
     bombs.append(bytes(frame))
     started = time.monotonic()
     _, valid = squares["crop"](tf.constant(bombs))
@@ -180,8 +165,8 @@ def test_damaged_bytes_never_raise(squares):
     damaged = []
     for data in images().values():
         copy = bytearray(data)
-        for place in rng.integers(0, len(copy), 8):
-            copy[place] = rng.integers(256)
+        for offset in rng.integers(0, len(copy), 8):
+            copy[offset] = rng.integers(256)
         damaged.append(bytes(copy))
     good = encoded(Image.fromarray(picture()))
     decoded, valid = squares["crop"](tf.constant([*damaged, good]))
