@@ -13,7 +13,7 @@ def _register_model() -> None:
 
     Not where Keras is not imported yet: a `.tflite` file needs no TensorFlow.
     """
-    if "keras" in sys.modules:
+    if sys.modules.get("keras"):
         from show_attend_tell import model as model
 
 
