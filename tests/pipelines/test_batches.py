@@ -38,11 +38,10 @@ def encoded_image(seed):
 
 
 def extracted(encoder, folder):
+    loads = [functools.partial(encoded_image, i) for i in range(IMAGES)]
     images = [
-        CaptionedImage(
-            f"{i}", "train", (), load=functools.partial(encoded_image, i)
-        )
-        for i in range(IMAGES)
+        CaptionedImage(str(i), "train", (), load=load)
+        for i, load in enumerate(loads)
     ]
     return extract_annotations(
         images, encoder, "squash", folder, shard_size=3, verbose=False
@@ -211,10 +210,8 @@ def test_order_is_a_function_of_seed_and_epoch(cache, epochs, batching):
     assert again.plan(0) != again.plan(1)
     assert again.plan(0) != batches_of(cache, batching=batching, seed=1).plan(0)
     # Batches of different lengths are mixed, not one length after the other.
-    orders = {
-        tuple(steps for steps, _ in again.plan(epoch)) for epoch in range(5)
-    }
-    assert len(orders) > 1
+    plans = [again.plan(epoch) for epoch in range(5)]
+    assert len({tuple(steps for steps, _ in plan) for plan in plans}) > 1
 
 
 @pytest.mark.parametrize("batching", ["image", "length"])
@@ -299,18 +296,13 @@ def test_a_damaged_record_stops_the_epoch(cache, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"batching": "word"},
-        {"batch_size": 0},
-        {"length_step": 0},
-        {"max_words": 0},
-    ],
+    ("name", "value"),
+    [("batching", "word"), ("batch_size", 0), ("length_step", 0)]
+    + [("max_words", 0)],
 )
-def test_wrong_options(cache, wrong):
-    ((name, value),) = wrong.items()
+def test_wrong_options(cache, name, value):
     with pytest.raises(ValueError, match=f"Received: {name}={value!r}"):
-        batches_of(cache, **wrong)
+        batches_of(cache, **{name: value})
 
 
 @pytest.mark.parametrize(

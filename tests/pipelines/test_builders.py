@@ -30,22 +30,17 @@ def _write_photos(folder, token, lists):
 
 
 def _load(name, tmp_path, manual_dir):
+    config = tfds.download.DownloadConfig(manual_dir=str(manual_dir))
     return tfds.load(
         name,
         data_dir=str(tmp_path / "data"),
-        download_and_prepare_kwargs={
-            "download_config": tfds.download.DownloadConfig(
-                manual_dir=str(manual_dir)
-            )
-        },
+        download_and_prepare_kwargs={"download_config": config},
     )
 
 
 def _examples(dataset):
-    return {
-        example["image/filename"].decode(): example
-        for example in tfds.as_numpy(dataset)
-    }
+    examples = tfds.as_numpy(dataset)
+    return {one["image/filename"].decode(): one for one in examples}
 
 
 @pytest.mark.parametrize("subfolder", ["", "flickr8k"])
@@ -107,9 +102,8 @@ def test_scenes_are_those_of_the_source(tmp_path):
     )
     counts = {name: split.num_examples for name, split in info.splits.items()}
     assert counts == {"train": 3, "validation": 1, "novel": 2}
-    source = load_source(
-        "scenes", train=3, validation=1, test=0, novel=2, seed=5
-    )
+    counts = {"train": 3, "validation": 1, "test": 0, "novel": 2}
+    source = load_source("scenes", **counts, seed=5)
     for split in source.splits:
         examples = _examples(splits[split])
         for image in source.split(split):

@@ -84,11 +84,11 @@ class Batcher:
         try:
             self._queue.put_nowait((images, future))
         except queue.Full:
-            raise RequestError(
-                "UNAVAILABLE",
+            message = (
                 "The batch scheduling queue to which this task was submitted "
-                "is full",
-            ) from None
+                "is full"
+            )
+            raise RequestError("UNAVAILABLE", message) from None
         return future.result()
 
     def _work(self):
@@ -166,9 +166,8 @@ class Server:
             servable = f"Latest({name})"
             if version is not None:
                 servable = f"Specific({name}, {version})"
-            raise RequestError(
-                "NOT_FOUND", f"Servable not found for request: {servable}"
-            )
+            message = f"Servable not found for request: {servable}"
+            raise RequestError("NOT_FOUND", message)
         version = max(self.models) if version is None else version
         self.requests[version] += 1
         return version, self.models[version]
@@ -192,10 +191,8 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         version, model = self._server.find(spec.name, version)
         signature = spec.signature_name or "serving_default"
         if signature not in model.session.signatures:
-            raise RequestError(
-                "FAILED_PRECONDITION",
-                f'Serving signature key "{signature}" not found.',
-            )
+            message = f'Serving signature key "{signature}" not found.'
+            raise RequestError("FAILED_PRECONDITION", message)
         images = tf.make_ndarray(request.inputs["images"])
         response = predict_pb2.PredictResponse()
         response.model_spec.name = spec.name
@@ -248,10 +245,8 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
             # Read, or the client may lose the response while it still sends.
             for start in range(0, length, 2**16):
                 self.rfile.read(min(2**16, length - start))
-            raise RequestError(
-                "RESOURCE_EXHAUSTED",
-                f"body larger than {self.server.max_bytes}",
-            )
+            message = f"body larger than {self.server.max_bytes}"
+            raise RequestError("RESOURCE_EXHAUSTED", message)
         request = json.loads(self.rfile.read(length))
         name, version = _PATH.fullmatch(self.path).groups()
         _, model = self.server.models.find(
@@ -259,11 +254,11 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
         )
         signature = request.get("signature_name") or "serving_default"
         if signature not in model.session.signatures:
-            raise RequestError(
-                "INVALID_ARGUMENT",
+            message = (
                 f'Serving signature name: "{signature}" not found in '
-                "signature def",
+                "signature def"
             )
+            raise RequestError("INVALID_ARGUMENT", message)
         if "inputs" in request:
             images = _decoded(request["inputs"])
             return {"outputs": _encoded(model.predict(signature, images))}
@@ -305,9 +300,8 @@ def parse_options(arguments=None):
     parser.add_argument("--batch_timeout_micros", type=int, default=5000)
     parser.add_argument("--max_enqueued_batches", type=int, default=100)
     parser.add_argument("--num_batch_threads", type=int, default=2)
-    parser.add_argument(
-        "--allowed_batch_sizes", type=int, nargs="*", default=()
-    )
+    sizes = {"type": int, "nargs": "*", "default": ()}
+    parser.add_argument("--allowed_batch_sizes", **sizes)
     return parser.parse_args(arguments)
 
 

@@ -81,14 +81,11 @@ def assert_same(caption, expected):
     ):
         for name in ("words", "finished", "resize_mode", "locations"):
             assert getattr(one, name) == getattr(other, name)
-        for name in ("attention", "gate"):
-            np.testing.assert_allclose(
-                getattr(one, name), getattr(other, name), atol=1e-5
-            )
+        np.testing.assert_allclose(one.attention, other.attention, atol=1e-5)
+        np.testing.assert_allclose(one.gate, other.gate, atol=1e-5)
         for name in ("log_probability", "score"):
-            assert getattr(one, name) == pytest.approx(
-                getattr(other, name), rel=1e-4
-            )
+            value = pytest.approx(getattr(other, name), rel=1e-4)
+            assert getattr(one, name) == value
 
 
 @both_protocols
@@ -276,15 +273,8 @@ def test_only_an_unavailable_grpc_server_is_asked_again(
 
 
 def test_malformed_rest_responses_are_refused(images):
-    bodies = [
-        b"",
-        b"<html>",
-        b"[" * 100_000,
-        b"[]",
-        b'{"outputs": []}',
-        b'{"error": 1}',
-        b'{"outputs": {"caption": "\xff"}}',
-    ]
+    bodies = [b"", b"<html>", b"[" * 100_000, b"[]", b'{"outputs": []}']
+    bodies += [b'{"error": 1}', b'{"outputs": {"caption": "\xff"}}']
     bodies += [
         json.dumps({"outputs": {**RESPONSE, name: value}}).encode()
         for name, value in MALFORMED
@@ -317,7 +307,7 @@ def test_malformed_grpc_tensors_are_refused(served, photos, monkeypatch):
 
     client = ServingClient(served.targets["grpc"])
     for malformed, message in (
-        # A small message that stands for a large tensor.
+        # A small message of a large tensor.
         (response((2**20, 2**20), float_val=[1.0]), "larger one"),
         (response((2, 2), float_val=[1.0, 2.0, 3.0, 4.0, 5.0]), "no tensor"),
         (response((-1, 3), float_val=[1.0]), "."),
@@ -331,10 +321,8 @@ def test_malformed_grpc_tensors_are_refused(served, photos, monkeypatch):
 def test_large_responses_are_not_read(served, photos, monkeypatch):
     monkeypatch.setattr(client_module, "MAX_RESPONSE_BYTES", 1000)
     with http_server((200, b" " * 10_000_000)) as (target, _):
-        for protocol, address in (
-            ("rest", target),
-            ("grpc", served.targets["grpc"]),
-        ):
+        targets = {"rest": target, "grpc": served.targets["grpc"]}
+        for protocol, address in targets.items():
             with pytest.raises(UserError, match="at most 1000 bytes"):
                 ServingClient(address, protocol).caption(photos[0])
 
@@ -343,12 +331,8 @@ def test_batches_have_limits_of_images_and_bytes(monkeypatch):
     client = ServingClient("localhost:1", "rest", batch_size=3)
     monkeypatch.setattr(client_module, "MAX_REQUEST_BYTES", 10)
     images = [b"1234", b"1234", b"1234", b"123456789012", b"1", b"2", b"3"]
-    assert list(client._batches(images)) == [
-        images[:2],
-        images[2:3],
-        images[3:4],
-        images[4:],
-    ]
+    assert [len(batch) for batch in client._batches(images)] == [2, 1, 1, 3]
+    assert sum(client._batches(images), []) == images
 
 
 def test_concurrent_requests_are_batched_without_changing_captions(
