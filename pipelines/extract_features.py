@@ -35,13 +35,8 @@ def main(arguments: Sequence[str]) -> None:
     from pipelines.encoders.registry import build_encoder
 
     encoder = build_encoder(config.name, config.layer, config.weights)
-    cache = extract_annotations(
-        source.images,
-        encoder,
-        config.resize_mode,
-        config.annotations,
-        config.precision,
-    )
+    settings = config.resize_mode, config.annotations, config.precision
+    cache = extract_annotations(source.images, encoder, *settings)
     summary = summarize_skipped((*source.skipped, *cache.skipped))
     if summary:
         print(summary)

@@ -27,10 +27,7 @@ _SOURCE = define_flags(dataclasses.fields(SourceConfig))
 _EXTRACTION = define_flags(dataclasses.fields(ExtractionConfig))
 flags.mark_flag_as_required("annotations")
 _SHARD_SIZE = flags.DEFINE_integer(
-    "shard_size",
-    256,
-    "images of a shard, which one worker extracts",
-    lower_bound=1,
+    "shard_size", 256, "images of a shard, for one worker", lower_bound=1
 )
 _RETRY = flags.DEFINE_bool(
     "retry_errors", False, "extract shards again that have errors"

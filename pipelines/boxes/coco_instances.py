@@ -103,13 +103,11 @@ class _InstanceFile:
             if box is not None:
                 name = self.categories[category]
                 boxes_of[id].setdefault(name, []).append(box)
-        return {
-            id: {
-                name: NamedBoxes(kind, tuple(boxes))
-                for (name, kind), boxes in photo.items()
-            }
-            for id, photo in boxes_of.items()
-        }
+        photos = {id: {} for id in boxes_of}
+        for id, photo in boxes_of.items():
+            for (name, kind), boxes in photo.items():
+                photos[id][name] = NamedBoxes(kind, tuple(boxes))
+        return photos
 
     def _read(self):
         listed, seen = False, set()

@@ -46,13 +46,12 @@ def extract_annotations(
 ) -> AnnotationCache:
     """Extracts the annotations of images into a folder.
 
-    A run that was stopped, however hard, is taken up by the same call:
-    finished shards are kept, and the files end up the same as without the
-    stop.
+    The same call continues a run that was stopped, however hard: finished
+    shards are kept, and the files end up the same as without the stop.
 
     Args:
         images: The images, with ids that are unique; their order stays.
-        encoder: The encoder.
+        encoder: The encoder, such as `build_encoder` returns it.
         resize_mode: How images are fitted, `"crop"` or `"squash"`.
         directory: A new folder, or one of an earlier call with the same
             images, encoder, resize_mode, precision and shard size.

@@ -102,10 +102,8 @@ def save_compressed(network: keras.Model, path: str) -> None:
             write_atomically(path, file.read())
 
 
-def _tensor(
-    tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
-) -> np.ndarray:
-    """A tensor as Keras wants it."""
+def _tensor(tensors, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a tensor of the checkpoint in the layout of Keras."""
     values = tensors.get(name)
     if values is not None and values.ndim == 4:
         # (out, in, rows, columns) -> (rows, columns, in, out); of a depthwise

@@ -141,11 +141,9 @@ def _top(
 
 
 def _below(network: keras.Model) -> dict[str, keras.layers.Layer]:
-    return {
-        layer.name: layer
-        for layer in network.layers
-        if not isinstance(layer, keras.layers.InputLayer)
-    }
+    inputs = keras.layers.InputLayer
+    layers = (each for each in network.layers if not isinstance(each, inputs))
+    return {layer.name: layer for layer in layers}
 
 
 def _cuts(features: keras.Model) -> list[str]:

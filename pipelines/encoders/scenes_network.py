@@ -21,14 +21,9 @@ class Coordinates(layers.Layer):
         rows = ops.linspace(-1.0, 1.0, height, dtype=features.dtype)
         columns = ops.linspace(-1.0, 1.0, width, dtype=features.dtype)
         shape = (n, height, width, 1)
-        return ops.concatenate(
-            [
-                features,
-                ops.broadcast_to(rows[None, :, None, None], shape),
-                ops.broadcast_to(columns[None, None, :, None], shape),
-            ],
-            axis=-1,
-        )
+        rows = ops.broadcast_to(rows[None, :, None, None], shape)
+        columns = ops.broadcast_to(columns[None, None, :, None], shape)
+        return ops.concatenate([features, rows, columns], axis=-1)
 
 
 def scenes_network(normalized: bool = False) -> keras.Model:

@@ -27,10 +27,10 @@ def load_folder(data_dir: str | None, captions: str | None = None) -> Source:
             f"a file of names and captions with --captions=FILE. Received: "
             f"data_dir={data_dir!r}"
         )
-    gathering = Gathering(
-        "folder",
-        f"Give the folder of the images with --data_dir. Received: "
-        f"data_dir={data_dir!r}, captions={captions!r}",
+    hint = (
+        "Give the folder of the images with --data_dir. Received: "
+        f"data_dir={data_dir!r}, captions={captions!r}"
     )
+    gathering = Gathering("folder", hint)
     add_table(gathering, captions, ImageFolder(data_dir))
     return gathering.source()

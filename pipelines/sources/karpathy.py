@@ -25,7 +25,7 @@ def load_karpathy(
             "--captions=dataset_coco.json. Received: captions=None"
         )
     hint = (
-        f"Give the image folder with --data_dir. Received: "
+        "Give the image folder with --data_dir. Received: "
         f"data_dir={data_dir!r}, captions={captions!r}"
     )
     gathering = Gathering(name, hint)
