@@ -112,11 +112,16 @@ def test_a_file_is_complete(tmp_path, attention):
     assert_close(loaded(batch), captioner(batch), 0, 0)
 
 
-def test_a_file_is_loaded_after_the_import_of_the_package(tmp_path, captioner):
+@pytest.mark.parametrize(
+    "imports", ["keras, show_attend_tell", "show_attend_tell, keras"]
+)
+def test_a_file_is_loaded_after_the_import_of_the_package(
+    imports, tmp_path, captioner
+):
     path = tmp_path / "captioner.keras"
     captioner.save(path)
     code = (
-        "import keras, show_attend_tell\n"
+        f"import {imports}\n"
         f"assert keras.models.load_model({str(path)!r}).vocabulary_size == {V}"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
