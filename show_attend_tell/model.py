@@ -107,11 +107,7 @@ class Captioner(keras.Model):
         )
 
     def build(self, input_shape):
-        """Creates the weights.
-
-        Args:
-            input_shape: `{"annotations": (N, L, D), "tokens": (N, K, T + 1)}`.
-        """
+        """Creates the weights for the shapes of a call's `inputs`."""
         annotations = input_shape["annotations"]
         if self.encoder is not None:
             *_, depth = self.encoder.output_shape
@@ -178,17 +174,13 @@ class Captioner(keras.Model):
         self.config = dataclasses.replace(self.config, annotation_scale=scale)
 
     def grid(self, cached_grid: tuple[int, int]) -> tuple[int, int]:
-        """Returns rows and columns of the attention.
-
-        Args:
-            cached_grid: Those of the annotations that the captioner is given.
-        """
+        """Returns rows and columns of the attention, given those cached."""
         if self.encoder is None:
             return tuple(cached_grid)
         return self.encoder.output_shape[1:3]
 
     def num_locations(self, cached_locations):
-        """Returns L for annotations of so many locations."""
+        """Returns L, given the number of cached locations."""
         if self.encoder is None:
             return cached_locations
         return math.prod(self.grid(()))

@@ -3,12 +3,11 @@
 import keras
 from keras import ops
 
+from show_attend_tell.configs.objective import REINFORCE_SCALES
 from show_attend_tell.layers import AttentionSampling
 from show_attend_tell.objectives.likelihood import Likelihood, caption_nll
 from show_attend_tell.objectives.objective import Losses, targets_and_mask
 from show_attend_tell.objectives.replicas import replica_sum
-
-SCALES = ("caption", "released")
 
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
@@ -54,9 +53,9 @@ class HardAttention(Likelihood):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if reinforce_scale not in SCALES:
+        if reinforce_scale not in REINFORCE_SCALES:
             raise ValueError(
-                f"`reinforce_scale` must be one of {SCALES}. "
+                f"`reinforce_scale` must be one of {REINFORCE_SCALES}. "
                 f"Received: {reinforce_scale=}"
             )
         if attention_samples < 1:
@@ -84,14 +83,11 @@ class HardAttention(Likelihood):
     def prepare(self, captioner, inputs, step):
         """Repeats each caption for each of its samples; see `Likelihood`."""
         inputs = super().prepare(captioner, inputs, step)
-        if self.attention_samples == 1:
-            return inputs
-        return {
-            name: ops.repeat(x, self.attention_samples, axis=1)
-            if name in ("tokens", "targets")
-            else x
-            for name, x in inputs.items()
-        }
+        if self.attention_samples > 1:
+            for name in {"tokens", "targets"} & set(inputs):
+                repeated = ops.repeat(inputs[name], self.attention_samples, 1)
+                inputs = {**inputs, name: repeated}
+        return inputs
 
     def compute_losses(self, captioner, inputs, training=None) -> Losses:
         """Returns the losses of a batch; see `Objective`."""
@@ -126,7 +122,7 @@ class HardAttention(Likelihood):
 
         Args:
             nll: `R`, `(N, K)`.
-            outputs: The captioner's, with `attention` and `context_weights`.
+            outputs: The captioner's.
             sampled: `(N, K)`, see `AttentionSampling`.
             mask: `(N, K, T)`, true where a word (or the end token) is.
         """
@@ -163,20 +159,6 @@ class HardAttention(Likelihood):
     def random_generators(self):
         """See `Objective`."""
         return [(self._seed, 2), *super().random_generators]
-
-    def get_config(self):
-        """Returns the arguments of the objective."""
-        names = (
-            "soft_attention_probability",
-            "reinforce_weight",
-            "entropy_weight",
-            "baseline_decay",
-            "reinforce_scale",
-            "attention_samples",
-            "gumbel_temperature",
-        )
-        options = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), **options}
 
 
 def log_probability_of_locations(attention, context_weights, mask):

@@ -118,16 +118,6 @@ class Likelihood(Objective):
             return []
         return [(generator, 1) for generator in self._seeds]
 
-    def get_config(self):
-        """Returns the arguments of the objective."""
-        return {
-            **super().get_config(),
-            "regularizer_weight": self.regularizer.weight,
-            "regularizer_normalization": self.regularizer.normalization,
-            "label_smoothing": self.label_smoothing,
-            "scheduled_sampling": self.scheduled_sampling,
-        }
-
 
 def caption_nll(logits, targets, mask):
     """Returns `-sum_t log p(y_t)` of each caption, `(...)`, in float32.

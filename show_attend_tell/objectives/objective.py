@@ -31,7 +31,8 @@ class Objective(keras.layers.Layer):
     `compute_losses` inside. Metrics that are attributes of an objective are
     shown while training, and its weights are part of a checkpoint.
 
-    An objective computes in float32 under any policy.
+    An objective computes in float32 under any policy. Arguments that are
+    numbers or strings need no `get_config`: Keras keeps them.
     """
 
     def __init__(self, **kwargs):

@@ -7,6 +7,7 @@ from keras import ops
 
 from pipelines.vocabulary import END, PADDING, START
 from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.configs.objective import REWARD_BASELINES
 from show_attend_tell.decoding.candidates import (
     MASKED_LOG_PROBABILITY,
     mask_tokens,
@@ -24,8 +25,6 @@ from show_attend_tell.objectives.objective import (
     targets_and_mask,
 )
 from show_attend_tell.objectives.replicas import replica_rows, replica_sum
-
-BASELINES = ("others", "greedy")
 
 
 @keras.saving.register_keras_serializable(package="show_attend_tell")
@@ -90,9 +89,9 @@ class SelfCritical(Objective):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if reward_baseline not in BASELINES:
+        if reward_baseline not in REWARD_BASELINES:
             raise ValueError(
-                f"`reward_baseline` must be one of {BASELINES}. "
+                f"`reward_baseline` must be one of {REWARD_BASELINES}. "
                 f"Received: {reward_baseline=}"
             )
         if reward_samples < (2 if reward_baseline == "others" else 1):
@@ -137,8 +136,8 @@ class SelfCritical(Objective):
             baseline.
         """
         annotations, examples = inputs["annotations"], inputs["examples"]
-        samples, steps = self.sampling.num_captions, self.sampling.steps
-        n = ops.shape(annotations)[0]
+        n, steps = ops.shape(annotations)[0], self.sampling.steps
+        samples = self.sampling.num_captions
         seed = [self.seed, tf.cast(step, tf.int32)]
         noise = replica_rows(
             lambda n: tf.random.stateless_uniform((n, samples, steps, 2), seed),
@@ -154,17 +153,17 @@ class SelfCritical(Objective):
         else:
             others = ops.sum(rewards, axis=1, keepdims=True) - rewards
             baseline = others / (samples - 1)
-        real = ops.expand_dims(examples >= 0, 1)
+        real = examples >= 0
         self.reward_metric.update_state(
-            ops.mean(rewards, axis=1), ops.cast(real[:, 0], "float32")
+            ops.mean(rewards, axis=1), ops.cast(real, "float32")
         )
-        tokens = ops.where(real[:, :, None], tokens, PADDING)
-        tokens = tokens[:, :, : self._longest(tokens, finished)]
         start = ops.full((n, samples, 1), START, dtype="int32")
-        start = ops.where(real[:, :, None], start, PADDING)
+        tokens = ops.concatenate([start, tokens], axis=2)
+        tokens = ops.where(real[:, None, None], tokens, PADDING)
+        longest = self._longest(tokens[:, :, 1:], finished)
         return {
             **inputs,
-            "tokens": ops.concatenate([start, tokens], axis=2),
+            "tokens": tokens[:, :, : longest + 1],
             "finished": finished,
             "advantage": rewards - baseline,
         }
@@ -224,22 +223,6 @@ class SelfCritical(Objective):
         step = self.length_step
         longest = ops.maximum((longest + step - 1) // step, 1) * step
         return ops.minimum(longest, self.sampling.steps)
-
-    def get_config(self):
-        """Returns the arguments of the objective."""
-        return {
-            **super().get_config(),
-            "max_words": self.sampling.max_words,
-            "reward_samples": self.sampling.num_captions,
-            "reward_baseline": self.reward_baseline,
-            "reward_bleu": self.reward_bleu,
-            "reward_meteor": self.reward_meteor,
-            "reward_temperature": self.sampling.temperature,
-            "regularizer_weight": self.regularizer.weight,
-            "regularizer_normalization": self.regularizer.normalization,
-            "length_step": self.length_step,
-            "seed": self.seed,
-        }
 
 
 def _generate(captioner, annotations, noise, decoding):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import random
-from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -44,7 +43,7 @@ def build_trainer(
 
 
 def _build_captioner(config: RunConfig, data: Data) -> Captioner:
-    encoder = data.encoder
+    encoder, metadata = data.encoder, data.cache.metadata
     if encoder is not None and tf.distribute.has_strategy():
         encoder = _copy_in_scope(encoder)
     captioner = Captioner(
@@ -54,13 +53,8 @@ def _build_captioner(config: RunConfig, data: Data) -> Captioner:
         encoder=encoder,
         dtype=config.training.dtype_policy,
     )
-    metadata = data.cache.metadata
-    captioner.build(
-        {
-            "annotations": (None, metadata.locations, metadata.depth),
-            "tokens": (None, None, None),
-        }
-    )
+    annotations = (None, metadata.locations, metadata.depth)
+    captioner.build({"annotations": annotations, "tokens": (None, None, None)})
     return captioner
 
 
@@ -121,19 +115,18 @@ def _make_optimizer(
     )
 
 
-def fit_annotation_scale(captioner: Captioner, batches: Iterable) -> None:
+def fit_annotation_scale(captioner: Captioner, data: Data) -> None:
     """Sets `annotation_scale` so that annotations have a deviation of 1.
 
     Where they are near one the captioner learns several times faster than
     where they are small. To three digits, so that it does not depend on the
     order of a sum.
-
-    Args:
-        captioner: Is changed.
-        batches: Arrays `(N, L, D)`, annotations of training.
     """
+    images = data.splits["train"][:_IMAGES_FITTED]
+    positions = [data.cache.position(image.id) for image in images]
     count, total, squares = 0, 0.0, 0.0
-    for annotations in batches:
+    for first in range(0, len(positions), 8):
+        annotations = data.cache.read(positions[first : first + 8])
         encoded = captioner.encode(keras.ops.convert_to_tensor(annotations))
         values = keras.ops.convert_to_numpy(encoded).astype("float64")
         count += values.size
@@ -141,11 +134,3 @@ def fit_annotation_scale(captioner: Captioner, batches: Iterable) -> None:
         squares += np.square(values).sum()
     deviation = np.sqrt(squares / count - (total / count) ** 2)
     captioner.annotation_scale = float(f"{1 / max(deviation, 1e-6):.3g}")
-
-
-def some_annotations(data: Data):
-    """Yields annotations of the first training images, eight at once."""
-    images = data.splits["train"][:_IMAGES_FITTED]
-    positions = [data.cache.position(image.id) for image in images]
-    for first in range(0, len(positions), 8):
-        yield data.cache.read(positions[first : first + 8])

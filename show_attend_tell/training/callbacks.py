@@ -8,10 +8,9 @@ from keras import ops
 
 
 class EndAfterEpoch(keras.callbacks.Callback):
-    """Ends `fit` after one epoch, from the weights as they are.
+    """Ends `fit` after one epoch, with the weights as they are.
 
-    At its end `fit` puts the averages of an optimizer with `use_ema` in place
-    of the weights, which training goes on from in the next epoch.
+    With `use_ema`, `fit` would end with the averages in their place.
     """
 
     def on_epoch_end(self, epoch, logs=None):
@@ -28,12 +27,7 @@ class EndAfterEpoch(keras.callbacks.Callback):
 
 
 class SaveByTime(keras.callbacks.Callback):
-    """Saves every so many minutes.
-
-    Args:
-        save: Writes a checkpoint.
-        minutes: Between two of them.
-    """
+    """Calls `save` every so many minutes."""
 
     def __init__(self, save: Callable[[], None], minutes: float):
         super().__init__()

@@ -29,20 +29,23 @@ from show_attend_tell.inference.attention_figure import (
     contact_sheet,
     save_picture,
 )
-from show_attend_tell.inference.model_files import check_vocabulary
-from show_attend_tell.training import checkpoints
-from show_attend_tell.training.build import (
-    build_trainer,
-    fit_annotation_scale,
-    some_annotations,
+from show_attend_tell.inference.model_files import (
+    MODEL_FILE,
+    check_vocabulary,
+    load_model,
 )
+from show_attend_tell.training.build import build_trainer, fit_annotation_scale
 from show_attend_tell.training.callbacks import EndAfterEpoch, SaveByTime
+from show_attend_tell.training.checkpoints import (
+    CHECKPOINT_FILE,
+    keep_epoch,
+    save_model,
+)
 from show_attend_tell.training.data import Data, make_batches, prepare_data
 from show_attend_tell.training.distribution import (
     check_batch_size,
     make_strategy,
 )
-from show_attend_tell.training.summaries import Summaries
 from show_attend_tell.training.train_step import CaptionerTrainer
 from show_attend_tell.training.validation import Validation, render
 from show_attend_tell.training.warm_start import check_start, start_from
@@ -66,7 +69,8 @@ def train(config: RunConfig, workdir: str) -> dict:
     """
     started = time.monotonic()
     os.makedirs(workdir, exist_ok=True)
-    if config.training.warm_start and not checkpoints.has_checkpoint(workdir):
+    begun = os.path.exists(os.path.join(workdir, CHECKPOINT_FILE))
+    if config.training.warm_start and not begun:
         check_start(config, workdir)
     busy = (
         f"Another training is writing to {workdir!r}. Wait until it ends, or "
@@ -85,13 +89,7 @@ def train(config: RunConfig, workdir: str) -> dict:
 
 
 class Run:
-    """The training of one run.
-
-    Args:
-        config: The configuration.
-        workdir: The folder of the run.
-        data: Its data.
-    """
+    """The training of one run, from its last checkpoint on."""
 
     def __init__(self, config: RunConfig, workdir: str, data: Data):
         self.config, self.workdir, self.data = config, workdir, data
@@ -101,38 +99,30 @@ class Run:
         check_batch_size(self.batches, strategy.num_replicas_in_sync)
         with strategy.scope():
             self.trainer = self._load_or_build()
-        self.trainer.objective.adapt(
-            [x.captions for x in self.batches.examples]
-        )
+        captions = [example.captions for example in self.batches.examples]
+        self.trainer.objective.adapt(captions)
         self.validation = Validation(
             config, workdir, data, self.trainer.captioner, self._epochs_done()
         )
-        self.summaries = Summaries(os.path.join(workdir, "tensorboard"))
 
     def _load_or_build(self) -> CaptionerTrainer:
-        if checkpoints.has_checkpoint(self.workdir):
-            trainer = checkpoints.load_checkpoint(self.workdir)
-            path = os.path.join(self.workdir, checkpoints.CHECKPOINT_FILE)
+        path = os.path.join(self.workdir, CHECKPOINT_FILE)
+        if os.path.exists(path):
+            trainer = load_model(path, CaptionerTrainer)
             check_vocabulary(trainer.captioner, self.data.vocabulary, path)
             print(f"goes on from step {trainer.steps_taken()} of {path}")
             return trainer
         trainer = build_trainer(self.config, self.data, self.steps_per_epoch)
-        if self.config.training.warm_start:
-            self._warm_start(trainer)
+        captioner, start = trainer.captioner, self.config.training.warm_start
+        if start:
+            digest = start_from(start, captioner, self.data.vocabulary)
+            versions = os.path.join(self.workdir, VERSIONS_FILE)
+            write_json(versions, {**read_json(versions), "warm_start": digest})
+            # From here on nothing depends on the folder of that model.
+            save_model(trainer, path)
         elif not self.config.model.annotation_scale:
-            fit_annotation_scale(trainer.captioner, some_annotations(self.data))
+            fit_annotation_scale(captioner, self.data)
         return trainer
-
-    def _warm_start(self, trainer: CaptionerTrainer) -> None:
-        digest = start_from(
-            self.config.training.warm_start,
-            trainer.captioner,
-            self.data.vocabulary,
-        )
-        path = os.path.join(self.workdir, VERSIONS_FILE)
-        write_json(path, {**read_json(path), "warm_start": digest})
-        # From here on nothing depends on the folder of that model.
-        checkpoints.save_checkpoint(trainer, self.workdir)
 
     def _epochs_done(self) -> int:
         return self.trainer.steps_taken() // self.steps_per_epoch
@@ -152,11 +142,7 @@ class Run:
             self._validate(epoch + 1)
 
     def train_epoch(self, epoch: int) -> None:
-        """Trains an epoch, or the rest of it, and writes a checkpoint.
-
-        Args:
-            epoch: From 0 on.
-        """
+        """Trains an epoch, from 0 on, or the rest of it, and saves."""
         training, trainer = self.config.training, self.trainer
         first = epoch * self.steps_per_epoch
         start = trainer.steps_taken() - first
@@ -174,26 +160,24 @@ class Run:
             ],
         ).history
         self.save()
-        means = {f"train/{name}": x[-1] for name, x in history.items()}
-        self.summaries.scalars(means, trainer.steps_taken())
+        means = {name: values[-1] for name, values in history.items()}
+        self.validation.summarize("train", means, trainer.steps_taken())
 
     def save(self) -> None:
         """Writes the checkpoint."""
-        checkpoints.save_checkpoint(self.trainer, self.workdir)
+        save_model(self.trainer, self.workdir, CHECKPOINT_FILE)
 
     def _validate(self, epoch: int) -> None:
         """Scores the captioner, averaged weights in place, and writes it."""
         captioner = self.trainer.captioner
         with self.trainer.averaged_weights():
-            scores, captions, is_best = self.validation.score()
-            if is_best:
-                checkpoints.save_best(captioner, self.workdir)
+            scores, captions = self.validation.score()
+            if self.validation.is_best(scores):
+                save_model(captioner, self.workdir, MODEL_FILE)
             keep = self.config.training.keep_epochs
-            checkpoints.keep_epoch(captioner, self.workdir, epoch, keep)
-        self.validation.append(epoch, scores)
-        self.validation.summarize(
-            self.summaries, self.trainer.steps_taken(), scores, captions
-        )
+            keep_epoch(captioner, self.workdir, epoch, keep)
+        step = self.trainer.steps_taken()
+        self.validation.report(epoch, step, scores, captions)
 
 
 def _claim(workdir: str, config: RunConfig) -> None:

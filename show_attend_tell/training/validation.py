@@ -1,6 +1,5 @@
 """The scores of each epoch on the validation images."""
 
-import dataclasses
 import os
 
 import numpy as np
@@ -29,7 +28,7 @@ _PICTURES = 3  # of each epoch, for TensorBoard
 
 
 class Validation:
-    """The history of a run: what each of its epochs scored.
+    """The history of a run: the scores of its epochs.
 
     Epochs are compared by captions of beam search, as users get them: on
     photos greedy captions stop improving long before. Reranking them would
@@ -52,10 +51,8 @@ class Validation:
         captioner: Captioner,
         epochs_done: int,
     ):
-        self._config, self._data, self._workdir = config, data, workdir
-        self._decoding = dataclasses.replace(
-            config.decoding, consensus=0, num_captions=1
-        )
+        self._config, self._workdir, self._cache = config, workdir, data.cache
+        self._images = data.splits["validation"]
         self._generator = CaptionGenerator(
             captioner,
             data.vocabulary,
@@ -63,7 +60,8 @@ class Validation:
             config.encoder.resize_mode,
         )
         self._self_critical = config.objective.name == "self_critical"
-        self.measure = "CIDEr-D" if self._self_critical else "BLEU-4"
+        self._measure = "CIDEr-D" if self._self_critical else "BLEU-4"
+        self._summaries = Summaries(os.path.join(workdir, "tensorboard"))
         self._path = os.path.join(workdir, HISTORY_FILE)
         history = read_json(self._path) if os.path.exists(self._path) else []
         self._history = [e for e in history if e["epoch"] <= epochs_done]
@@ -73,12 +71,11 @@ class Validation:
         """The last epoch that was scored, from 1 on; 0 is a warm start."""
         return self._history[-1]["epoch"] if self._history else None
 
-    def score(self) -> tuple[dict[str, float], list[Caption], bool]:
-        """Returns the scores, the captions, and whether none was better."""
-        images = self._data.splits["validation"]
-        captions = caption_split(
-            self._generator, self._data.cache, images, self._decoding
-        )
+    def score(self) -> tuple[dict[str, float], list[Caption]]:
+        """Returns scores, and the captions that were scored."""
+        decoding = self._config.decoding.replace(consensus=0, num_captions=1)
+        images = self._images
+        captions = caption_split(self._generator, self._cache, images, decoding)
         scenes = self._config.data.dataset == "scenes"
         scores = quick_scores(captions, images, scenes)
         if self._self_critical:
@@ -87,11 +84,23 @@ class Validation:
                 [[words_of(c) for c in image.captions] for image in images],
             )
             scores["CIDEr-D"] = float(cider_d(matches).mean())
-        best = max((e[self.measure] for e in self._history), default=-1.0)
-        return scores, captions, scores[self.measure] > best
+        return scores, captions
 
-    def append(self, epoch: int, scores: dict[str, float]) -> None:
-        """Writes the scores of an epoch into the history, and its curves."""
+    def is_best(self, scores: dict[str, float]) -> bool:
+        """Tells whether no epoch has had better scores."""
+        best = max((e[self._measure] for e in self._history), default=-1.0)
+        return scores[self._measure] > best
+
+    def is_over(self) -> bool:
+        """Tells whether the scores have not improved for `--patience`."""
+        scores = [entry[self._measure] for entry in self._history]
+        if not scores:
+            return False
+        since = len(scores) - 1 - int(np.argmax(scores))
+        return since >= self._config.training.patience
+
+    def report(self, epoch: int, step: int, scores, captions) -> None:
+        """Writes and prints the scores, also for TensorBoard."""
         self._history.append({"epoch": epoch, **scores})
         write_json(self._path, self._history)
         write_atomically(
@@ -100,27 +109,17 @@ class Validation:
         )
         when = "" if epoch else "before training, "
         print(f"{when}validation: {_format(scores)}")
-
-    def summarize(
-        self, summaries: Summaries, step: int, scores, captions
-    ) -> None:
-        """Writes the scores, and pictures of attention, for TensorBoard."""
-        summaries.scalars(
-            {f"validation/{name}": value for name, value in scores.items()},
-            step,
-        )
-        images = self._data.splits["validation"][:_PICTURES]
-        for image, caption in zip(images, captions, strict=False):
+        self.summarize("validation", scores, step)
+        for image, caption in zip(
+            self._images[:_PICTURES], captions, strict=False
+        ):
             if caption.words:
-                summaries.picture(image.id, render(image, caption), step)
+                self._summaries.picture(image.id, render(image, caption), step)
 
-    def is_over(self) -> bool:
-        """Tells whether the scores have not improved for `--patience`."""
-        scores = [entry[self.measure] for entry in self._history]
-        if not scores:
-            return False
-        since = len(scores) - 1 - int(np.argmax(scores))
-        return since >= self._config.training.patience
+    def summarize(self, group: str, scores, step: int) -> None:
+        """Writes numbers for TensorBoard."""
+        scalars = {f"{group}/{name}": value for name, value in scores.items()}
+        self._summaries.scalars(scalars, step)
 
 
 def render(image: CaptionedImage, caption: Caption) -> Image.Image:
