@@ -168,7 +168,7 @@ def test_a_stopped_run_ends_like_one_that_was_not(trained, tmp_path, name):
         embedding_size=8,
         attention_units=8,
         batch_size=40,
-        length_step=40,
+        length_step=28,
         checkpoint_minutes=0.0,
         **STOPPED[name],
     )
