@@ -10,12 +10,20 @@ from show_attend_tell.inference.loading import load
 __all__ = ["load"]
 
 
-class _RegisterAfterKeras(importlib.abc.MetaPathFinder):
-    """Imports the model as soon as Keras has been imported.
+def _register_model() -> None:
+    """Imports `Captioner`, so that `keras.models.load_model` knows it."""
+    importlib.import_module("show_attend_tell.model")
 
-    So `keras.models.load_model` knows `Captioner` and its layers, whichever is
-    imported first, and a `.tflite` file is captioned without Keras.
+
+class _RegisterAfterKeras(importlib.abc.MetaPathFinder):
+    """Registers the model when Keras is imported after this package.
+
+    So it is known whichever is imported first, and a `.tflite` file is
+    captioned without Keras.
     """
+
+    def __init__(self):
+        self._loaded = set(sys.modules)
 
     def find_spec(self, name, path=None, target=None):
         if name != "keras":
@@ -27,13 +35,17 @@ class _RegisterAfterKeras(importlib.abc.MetaPathFinder):
 
             def import_and_register(module):
                 import_keras(module)
-                importlib.import_module("show_attend_tell.model")
+                # A module of this package that needs Keras for its import
+                # comes first, and registers what it defines.
+                new = set(sys.modules) - self._loaded
+                if not any(x.startswith("show_attend_tell.") for x in new):
+                    _register_model()
 
             spec.loader.exec_module = import_and_register
         return spec
 
 
 if sys.modules.get("keras"):
-    importlib.import_module("show_attend_tell.model")
+    _register_model()
 else:
     sys.meta_path.insert(0, _RegisterAfterKeras())

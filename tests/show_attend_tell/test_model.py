@@ -113,7 +113,12 @@ def test_a_file_is_complete(tmp_path, attention):
 
 
 @pytest.mark.parametrize(
-    "imports", ["keras, show_attend_tell", "show_attend_tell, keras"]
+    "imports",
+    [
+        "keras, show_attend_tell",
+        "show_attend_tell, keras",
+        "show_attend_tell.layers, show_attend_tell.model, keras",
+    ],
 )
 def test_a_file_is_loaded_after_the_import_of_the_package(
     imports, tmp_path, captioner
