@@ -7,6 +7,7 @@ import typing
 import keras
 from keras import ops
 
+from pipelines.encoders import registry as registry  # Registers their layers.
 from show_attend_tell.configs.model import ModelConfig
 from show_attend_tell.layers import (
     AttentionSampling,

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from pipelines.encoders.scenes_network import Coordinates
 from show_attend_tell.model import Captioner, DecodingState
 from tests.conftest import ROOT
 from tests.show_attend_tell.layers.checks import assert_close
@@ -120,11 +121,12 @@ def test_a_file_is_complete(tmp_path, attention):
         "show_attend_tell.layers, show_attend_tell.model, keras",
     ],
 )
-def test_a_file_is_loaded_after_the_import_of_the_package(
-    imports, tmp_path, captioner
-):
+def test_a_file_is_loaded_after_the_import_of_the_package(imports, tmp_path):
     path = tmp_path / "captioner.keras"
-    captioner.save(path)
+    features = keras.Input((L, D))
+    grid = keras.layers.Reshape((L, 1, D))(features)
+    encoder = keras.Model(features, Coordinates()(grid))
+    make_captioner(encoder=encoder).save(path)
     code = (
         f"import {imports}\n"
         f"assert keras.models.load_model({str(path)!r}).vocabulary_size == {V}"
