@@ -97,7 +97,7 @@ def trained(scope, make_objective, ema=False, **options):
             encoder_learning_rate_multiplier=0.3,
         )
         optimizer = keras.optimizers.Adam(
-            0.05, global_clipnorm=0.5, use_ema=ema, ema_momentum=0.9
+            0.025, global_clipnorm=0.5, use_ema=ema, ema_momentum=0.9
         )
         trainer.compile(optimizer, jit_compile=False)
     captions = [  # Of each image other words, or all score nothing.
