@@ -20,16 +20,12 @@ def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:
     """Quantises the encoder in every signature, and the decoder's weights.
 
     The encoder then runs in integers from its first convolution to its last;
-    the range of each of its tensors is that on the given images. The matrices
-    of the decoder, whose loops cannot be calibrated, become integers with
-    activations quantised as they come (dynamic range).
+    the range of each of its tensors is that on the given images. The decoder's
+    matrices become integers by dynamic range: loops cannot be calibrated.
 
     Args:
         model: A TFLite file in float32, of `tflite_signatures`.
-        squares: Images such as it will see, uint8 `(S, S, 3)`.
-
-    Returns:
-        The TFLite file.
+        squares: Typical images, uint8 `(S, S, 3)`.
 
     Raises:
         UserError: ai-edge-quantizer is missing, or cannot convert it.

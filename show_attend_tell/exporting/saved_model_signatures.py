@@ -1,4 +1,26 @@
-"""The signatures of an exported captioner: functions of TensorFlow."""
+"""The signatures of an exported captioner: functions of TensorFlow.
+
+Preprocessing, encoder, decoder and vocabulary are inside. N images come
+first in every input and output, all other sizes are fixed: H captions of
+each (the first is the best), T = `max_words` + 1 steps, L = rows x columns
+locations.
+
+- `serving_default`: `images` (N,) string -> `caption` (N,) string UTF-8,
+  `tokens` (N, T) int32, padded with 0, `length` (N,) int32, the number of
+  words, `finished` (N,) bool, `log_probability` and `score` (N,) float32,
+  `attention` (N, T, rows, columns) float32, zero after the end, `gate`
+  (N, T) float32, `locations` (N, T) int32, `valid` (N,) bool,
+  `resize_mode` (N,) string, how the model fits photos.
+- `n_best`: the same with (N, H) in place of (N,), but for `valid` and
+  `resize_mode`.
+- `encode`: `images` -> `annotations` (N, L, D) float32, `valid`.
+- `from_annotations`: `annotations`, as from `encode` -> as `n_best`,
+  without these two.
+
+Images that cannot be decoded are not `valid`: their caption is empty,
+their numbers are zero, `locations` -1. They do not change the others. See
+`DecodedCaptions` for each value.
+"""
 
 import functools
 
@@ -24,28 +46,7 @@ from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 def signatures(
     captioner: WorkdirCaptioner, decoding: Decoding
 ) -> dict[str, Signature]:
-    """Returns the functions to export, each with its input specifications.
-
-    Preprocessing, encoder, decoder and vocabulary are inside. N images come
-    first in every input and output, all other sizes are fixed: H captions of
-    each (the first is the best), T = `max_words` + 1 steps, L = rows x columns
-    locations.
-
-    - `serving_default`: `images` (N,) string -> `caption` (N,) string UTF-8,
-      `tokens` (N, T) int32, padded with 0, `length` (N,) int32, the number of
-      words, `finished` (N,) bool, `log_probability` and `score` (N,) float32,
-      `attention` (N, T, rows, columns) float32, zero after the end, `gate`
-      (N, T) float32, `locations` (N, T) int32, `valid` (N,) bool,
-      `resize_mode` (N,) string, how the model fits photos.
-    - `n_best`: the same with (N, H) in place of (N,), but for `valid` and
-      `resize_mode`.
-    - `encode`: `images` -> `annotations` (N, L, D) float32, `valid`.
-    - `from_annotations`: `annotations`, as from `encode` -> as `n_best`,
-      without these two.
-
-    Images that cannot be decoded are not `valid`: their caption is empty,
-    their numbers are zero, `locations` -1. They do not change the others. See
-    `DecodedCaptions` for each value.
+    """Returns the functions of the module to export, with their input specs.
 
     Args:
         captioner: The captioner.
@@ -54,21 +55,13 @@ def signatures(
     Raises:
         UserError: The decoding is random, or needs photos to compare with.
     """
-    refuse_consensus(decoding)
-    if decoding.needs_noise:
-        raise UserError(
-            "An exported captioner answers the same image with the same "
-            "caption. Expected --method=beam or greedy, and "
-            "--context_mode=expected or peak. Received: "
-            f"method={decoding.method}, context_mode={decoding.context_mode}"
-        )
+    _check(decoding)
     encoder, size = captioner.encoder.model, captioner.encoder.image_size
     resize_mode = captioner.caption_generator.resize_mode
     images = tf.TensorSpec((None,), tf.string, "images")
-    annotations = tf.TensorSpec(
-        encoder.output.shape, encoder.output.dtype, "annotations"
-    )
-    # These are traced once, and shared by the signatures.
+    output = encoder.output
+    annotations = tf.TensorSpec(output.shape, output.dtype, "annotations")
+    # Traced once, and shared by the signatures.
     squares_of = tf.function(
         lambda images: decode_squares(images, size, resize_mode),
         input_signature=[images],
@@ -110,6 +103,17 @@ def signatures(
         FROM_ANNOTATIONS: (from_annotations, [annotations]),
         ENCODE: (encode, [images]),
     }
+
+
+def _check(decoding: Decoding) -> None:
+    refuse_consensus(decoding)
+    if decoding.needs_noise:
+        raise UserError(
+            "An exported captioner answers the same image with the same "
+            "caption. Expected --method=beam or greedy, and "
+            "--context_mode=expected or peak. Received: "
+            f"method={decoding.method}, context_mode={decoding.context_mode}"
+        )
 
 
 def _captions(generator: CaptionGenerator, decoding: Decoding, annotations):

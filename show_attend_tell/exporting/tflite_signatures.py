@@ -1,4 +1,28 @@
-"""The signatures of a TFLite captioner: functions of fixed shapes."""
+"""The signatures of a TFLite captioner: functions of fixed shapes.
+
+One image at a time, S x S pixels; W = `max_words`, L = rows x columns
+locations, row by row; annotations of D, U units, V words. float32
+unless another type is given.
+
+- `greedy`, `beam`: `image` (1, S, S, 3) uint8 RGB -> `tokens` (1, W)
+  int32, the words, then zeros; `length` (1,) int32, how many words;
+  `finished` (1,) int32, whether the end was reached;
+  `log_probability` (1,) of words and end; `score` (1,), what hypotheses
+  are ranked by; `attention` (1, W, L) and `gate` (1, W), zero after the
+  words.
+- `encode`: `image` -> `annotations` (1, L, D).
+- `start`: `annotations` -> `hidden` (1, U), `cell` (1, U), and what
+  every step needs: `scaled` (1, L, D), and `keys`, of the shape and type
+  that the attention's `project` gives, (1, L, A) for additive attention.
+- `step`: `token` (1,) int32, the previous word or the start, `hidden`,
+  `cell`, `scaled`, `keys` -> `log_probabilities` (1, V) of the next
+  word, -1e9 or less for words that decoding excludes, `hidden`, `cell`,
+  `attention` (1, L), `gate` (1, 1), the mean of a vector gate.
+
+Of the constraints `step` applies the excluded words, and the one that a
+caption of `min_words` does not end before its first word. Longer
+`min_words` and `no_repeat_ngram_size` are left to its caller.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -29,30 +53,7 @@ from show_attend_tell.model import Captioner, DecodingState
 def tflite_signatures(
     captioner: WorkdirCaptioner, decoding: Decoding
 ) -> dict[str, Signature]:
-    """Returns the functions to convert, each with its input specifications.
-
-    One image at a time, S x S pixels; W = `max_words`, L = rows x columns
-    locations, row by row; annotations of D, U units, V words. float32
-    unless another type is given.
-
-    - `greedy`, `beam`: `image` (1, S, S, 3) uint8 RGB -> `tokens` (1, W)
-      int32, the words, then zeros; `length` (1,) int32, how many words;
-      `finished` (1,) int32, whether the end was reached;
-      `log_probability` (1,) of words and end; `score` (1,), what hypotheses
-      are ranked by; `attention` (1, W, L) and `gate` (1, W), zero after the
-      words.
-    - `encode`: `image` -> `annotations` (1, L, D).
-    - `start`: `annotations` -> `hidden` (1, U), `cell` (1, U), and what
-      every step needs: `scaled` (1, L, D), and `keys`, of the shape and type
-      that the attention's `project` gives, (1, L, A) for additive attention.
-    - `step`: `token` (1,) int32, the previous word or the start, `hidden`,
-      `cell`, `scaled`, `keys` -> `log_probabilities` (1, V) of the next
-      word, -1e9 or less for words that decoding excludes, `hidden`, `cell`,
-      `attention` (1, L), `gate` (1, 1), the mean of a vector gate.
-
-    Of the constraints `step` applies the excluded words, and the one that a
-    caption of `min_words` does not end before its first word. Longer
-    `min_words` and `no_repeat_ngram_size` are left to its caller.
+    """Returns the functions of the module to convert, with their input specs.
 
     Args:
         captioner: The captioner.

@@ -93,10 +93,9 @@ def evaluate_captions(
 
     Args:
         ids: The images.
-        candidates: The caption of each, as it is read.
-        references: The references of each, one or more.
-        training_captions: Captions that the model was trained on; they give
-            `"novel_captions"`.
+        candidates: The caption of each.
+        references: One or more references of each.
+        training_captions: Those of training, for `"novel_captions"`.
         samples: How often images are resampled for the intervals.
         seed: Of the samples.
 
@@ -106,28 +105,13 @@ def evaluate_captions(
         UserError: No reference has any word.
     """
     texts = _tokenize(ids, candidates, references)
-    counts = bleu_counts(
-        [text.split() for text in texts.candidates],
-        [[text.split() for text in image] for image in texts.references],
-    )
-    sums = [Sums(counts, bleu_of_counts)]
-    per_image = {"BLEU-4": smoothed_bleu(counts)}
-    left_out = {"PTB": texts.reason} if texts.reason else {}
-    for name, scorer in _SCORERS.items():
-        try:
-            measure = scorer(texts.candidates, texts.references)
-        except Unavailable as error:
-            left_out[name] = str(error)
-        else:
-            sums.append(measure)
-            per_image.update(measure.of_each())
+    sums, per_image, left_out = _measure(texts)
     words = [tuple(words_of(text)) for text in candidates]
     sums.append(mean_of("words", [len(caption) for caption in words]))
     scores = {}
     for measure in sums:
         scores.update(measure.of_all())
-    scores["vocabulary"] = len({word for caption in words for word in caption})
-    scores["distinct"] = len(set(words)) / len(words)
+    scores |= _diversity(words)
     if training_captions is not None:
         trained = {tuple(words_of(text)) for text in training_captions}
         novel = [caption not in trained for caption in words]
@@ -144,6 +128,34 @@ def evaluate_captions(
         left_out,
         tuple(sums),
     )
+
+
+def _measure(texts: Tokenized):
+    """Returns the scorers' sums, scores of each image, and what is left out."""
+    counts = bleu_counts(
+        [text.split() for text in texts.candidates],
+        [[text.split() for text in image] for image in texts.references],
+    )
+    sums = [Sums(counts, bleu_of_counts)]
+    per_image = {"BLEU-4": smoothed_bleu(counts)}
+    left_out = {"PTB": texts.reason} if texts.reason else {}
+    for name, scorer in _SCORERS.items():
+        try:
+            measure = scorer(texts.candidates, texts.references)
+        except Unavailable as error:
+            left_out[name] = str(error)
+        else:
+            sums.append(measure)
+            per_image.update(measure.of_each())
+    return sums, per_image, left_out
+
+
+def _diversity(captions: Sequence[tuple[str, ...]]) -> dict[str, float]:
+    """Returns how many words there are, and the share of distinct captions."""
+    return {
+        "vocabulary": len({word for words in captions for word in words}),
+        "distinct": len(set(captions)) / len(captions),
+    }
 
 
 def _tokenize(ids, candidates, references) -> Tokenized:
