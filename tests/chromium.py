@@ -73,6 +73,37 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def assert_legible(page, elements: str, scheme: str, least: int) -> None:
+    """Checks the contrast of text with what it stands on, by WCAG 2 (AA).
+
+    Args:
+        page: The browser.
+        elements: JavaScript of the elements to check.
+        scheme: `"light"` or `"dark"`, which the first ground must be.
+        least: More elements than these must be there.
+    """
+    pairs = page.execute_script(
+        "const paint = (start, property) => {"
+        "  for (let e = start; e; e = e.parentElement) {"
+        "    const colour = getComputedStyle(e)[property];"
+        "    if (!colour.endsWith(', 0)')) return colour;"
+        "  }"
+        "};"
+        f"return [...{elements}].map((e) =>"
+        " [paint(e, 'backgroundColor'), getComputedStyle(e).color,"
+        "  e.tagName + '.' + e.className + '#' + e.id])"
+    )
+    assert len(pairs) > least
+    faint = {
+        (name, contrast(ground, ink))
+        for ground, ink, name in pairs
+        if contrast(ground, ink) < 4.5
+    }
+    assert not faint
+    ground = luminance(pairs[0][0])
+    assert ground > 0.8 if scheme == "light" else ground < 0.05
+
+
 def contrast(one: str, other: str) -> float:
     """Returns the contrast of two colours, by WCAG 2."""
     low, high = sorted(map(luminance, (one, other)))

@@ -9,10 +9,9 @@ from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage, summarize_skipped
 from pipelines.encoders.encoder import Encoder
 from pipelines.errors import UserError
-from pipelines.files import read_json
 from pipelines.sources import load_source
 from show_attend_tell.configs.run_config import RunConfig
-from show_attend_tell.inference.model_files import METADATA_FILE
+from show_attend_tell.inference.model_files import load_metadata
 from show_attend_tell.inference.workdir_captioner import encoder_of
 
 
@@ -54,8 +53,7 @@ def prepare_split(
     Raises:
         UserError: The encoder's weights are not those of the training.
     """
-    path = os.path.join(workdir, METADATA_FILE)
-    trained_on = Metadata.from_dict(read_json(path))
+    trained_on = load_metadata(workdir)
     split_folder = os.path.join(workdir, f"annotations_{split}")
     for folder in (annotations_folder(config, workdir), split_folder):
         cache = open_cache(folder, trained_on, images)

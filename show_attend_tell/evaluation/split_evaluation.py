@@ -10,7 +10,7 @@ from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
-from pipelines.files import read_json, write_json
+from pipelines.files import write_json
 from pipelines.vocabulary import words_of
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
@@ -22,9 +22,9 @@ from show_attend_tell.evaluation.split_data import (
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.model_files import (
-    METADATA_FILE,
     file_digest,
     load_ensemble,
+    load_metadata,
     member_files,
 )
 from show_attend_tell.inference.reranking import (
@@ -93,8 +93,7 @@ def evaluate_run(
     captioner, vocabulary = load_ensemble(workdir, ensemble)
     images = load_splits(config)
     training_images = images.get("train", ())
-    path = os.path.join(workdir, METADATA_FILE)
-    trained_on = Metadata.from_dict(read_json(path))
+    trained_on = load_metadata(workdir)
     caption_generator = CaptionGenerator(
         captioner,
         vocabulary,

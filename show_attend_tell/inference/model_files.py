@@ -77,13 +77,17 @@ def member_files(workdir: str, others: Sequence[str]) -> list[str]:
     ]
 
 
+def load_metadata(workdir: str) -> Metadata:
+    """Reads what the model of a run was trained on."""
+    return Metadata.from_dict(read_json(os.path.join(workdir, METADATA_FILE)))
+
+
 def _metadata_of(path: str) -> Metadata:
     """Reads what a model was trained on, next to its file or one above."""
     folder = os.path.dirname(os.path.abspath(path))
     for parent in (folder, os.path.dirname(folder)):
-        file = os.path.join(parent, METADATA_FILE)
-        if os.path.exists(file):
-            return Metadata.from_dict(read_json(file))
+        if os.path.exists(os.path.join(parent, METADATA_FILE)):
+            return load_metadata(parent)
     raise UserError(
         f"Expected a model in the folder of its run, with {METADATA_FILE}. "
         f"Received: {path}"

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -12,13 +11,12 @@ from pipelines.cache.metadata import Metadata
 from pipelines.encoders.encoder import Encoder
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
-from pipelines.files import read_json
 from pipelines.images.decoding import Photo, fit_image, load_image
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.inference.caption_generator import CaptionGenerator
-from show_attend_tell.inference.model_files import METADATA_FILE, load_ensemble
+from show_attend_tell.inference.model_files import load_ensemble, load_metadata
 from show_attend_tell.inference.reranking import ConsensusReranker
 
 
@@ -61,9 +59,7 @@ class WorkdirCaptioner(PhotoCaptioner):
         """
         config = RunConfig.load(workdir)
         captioner, vocabulary = load_ensemble(workdir, ensemble)
-        trained_on = Metadata.from_dict(
-            read_json(os.path.join(workdir, METADATA_FILE))
-        )
+        trained_on = load_metadata(workdir)
         encoder = encoder_of(
             trained_on, encoder_weights or config.encoder.weights, workdir
         )

@@ -12,15 +12,14 @@ import numpy as np
 
 from pipelines.cache.metadata import Metadata
 from pipelines.errors import UserError
-from pipelines.files import read_json
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.run_config import RUN_OPTIONS, RunConfig
 from show_attend_tell.inference.model_files import (
-    METADATA_FILE,
     MODEL_FILE,
     VOCABULARY_FILE,
     file_digest,
     load_captioner,
+    load_metadata,
 )
 from show_attend_tell.model import Captioner
 
@@ -69,10 +68,7 @@ def check_annotations(config: RunConfig, annotations: Metadata) -> None:
         UserError: They are not.
     """
     start = config.training.warm_start
-    trained_on = Metadata.from_dict(
-        read_json(os.path.join(start, METADATA_FILE))
-    )
-    differences = trained_on.differences(annotations)
+    differences = load_metadata(start).differences(annotations)
     if differences:
         raise UserError(
             f"The model in --warm_start={start} was trained on other "

@@ -1,4 +1,4 @@
-"""Flags replace options of a recipe, and are told wrong in one line."""
+"""Flags replace options of a recipe, and mistakes are one line."""
 
 import json
 import os
