@@ -253,10 +253,10 @@ def _check_skipped(
     skipped: Sequence[Skipped], limit: float, images: int
 ) -> None:
     if len(skipped) > limit:
-        shown = "\n".join(f"  {s.name}: {s.reason}" for s in skipped[:5])
+        shown = "; ".join(f"{s.name}: {s.reason}" for s in skipped[:5])
         raise UserError(
             f"Expected at most {int(limit)} of {images} images to be "
-            f"unreadable. Received: {len(skipped)} that are; the first:\n"
-            f"{shown}\nMend or remove them and run the extraction again; "
+            f"unreadable. Received: {len(skipped)} that are; the first: "
+            f"{shown}. Mend or remove them and run the extraction again; "
             "what is extracted is kept."
         )

@@ -3,7 +3,7 @@
 import dataclasses
 
 from pipelines.errors import UserError
-from show_attend_tell.serving.responses import printable
+from pipelines.printing import printable
 
 _MAX_REASON = 300  # characters of a server's message
 

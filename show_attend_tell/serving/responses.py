@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import RESIZE_MODES
+from pipelines.printing import printable
 from show_attend_tell.inference.caption import Caption
 
 # What the signatures `serving_default` and `n_best` return.
@@ -49,11 +50,6 @@ def parse_response(response: Mapping, images: Sequence[bytes]) -> list:
         _captions(arrays, n, image) if arrays["valid"][n] else None
         for n, image in enumerate(images)
     ]
-
-
-def printable(text: str) -> str:
-    """Returns text with `?` for every character that is not printable."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _array(response: Mapping, name: str) -> np.ndarray:

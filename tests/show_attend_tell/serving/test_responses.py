@@ -68,7 +68,7 @@ def test_next_best_captions_are_alternatives():
 def test_control_characters_are_replaced():
     response = {**RESPONSE, "caption": ["\x1b[2Ja \u202edog", ""]}
     caption, _ = parse_response(response, IMAGES)
-    assert caption.words == ("?[2Ja", "?dog")
+    assert caption.words == ("\\x1b[2Ja", "\\u202edog")
 
 
 _MALFORMED = {
