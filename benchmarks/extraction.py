@@ -23,7 +23,8 @@ from pipelines.captions import CaptionedImage
 from pipelines.commands import run
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
-from pipelines.images.decoding import fit_image, load_image, photos_in
+from pipelines.images.decoding import fit_image, load_image
+from pipelines.images.photo_folders import photos_in
 
 _PHOTOS = flags.DEFINE_string(
     "photos", None, "Folder of photos.", required=True
@@ -79,7 +80,7 @@ def _extraction(encoder, images):
 
 def main(_) -> None:
     """Prints the table."""
-    paths = photos_in(_PHOTOS.value)[: _IMAGES.value]
+    paths = photos_in(_PHOTOS.value)[0][: _IMAGES.value]
     images = [CaptionedImage(path, "train", (), path) for path in paths]
     if len(images) < _BATCH_SIZE:
         raise UserError(

@@ -21,7 +21,7 @@ import time
 import numpy as np
 from absl import app, flags
 
-from pipelines.images.decoding import photos_in
+from pipelines.images.photo_folders import photos_in
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
 from show_attend_tell.inference.tflite_file import BEAM, ENCODE, GREEDY
 
@@ -38,7 +38,7 @@ def main(arguments):
     files = arguments[1:]
     if not files:
         raise app.UsageError("Expected .tflite files.")
-    photos = photos_in(_PHOTOS.value)
+    photos, _ = photos_in(_PHOTOS.value)
     photos = photos[:: max(1, len(photos) // _COUNT.value)][: _COUNT.value]
     workers = [Worker(file, threads) for file in files for threads in _THREADS]
     for worker in workers:

@@ -22,10 +22,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from absl import flags
 
+from pipelines.captions import summarize_skipped
 from pipelines.commands import run
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
-from pipelines.images.decoding import load_image, photos_in
+from pipelines.images.decoding import load_image
+from pipelines.images.photo_folders import photos_in
 from show_attend_tell.configs.flags import define_decoding_flags
 from show_attend_tell.inference.attention_figure import save_picture
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
@@ -62,7 +64,13 @@ def main(arguments: Sequence[str]) -> None:
             "Expected --output to end in .csv or .json. "
             f"Received: {_OUTPUT.value!r}"
         )
-    paths = [path for given in arguments for path in photos_in(given)]
+    paths, left_out = [], []
+    for given in arguments:
+        photos, others = photos_in(given)
+        paths += photos
+        left_out += others
+    if left_out:
+        print(summarize_skipped(left_out), file=sys.stderr)
     captioner = _captioner()
     readable: list[str] = []
     rows: list[tuple] = []

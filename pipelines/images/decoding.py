@@ -12,18 +12,11 @@ import os
 import stat
 
 import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageOps
 
 from pipelines.errors import UserError
 from pipelines.files import PathLike
+from pipelines.images.formats import NAMES, Format, format_of
 
 RESIZE_MODES = ("crop", "squash")
 
@@ -34,22 +27,10 @@ MAX_BYTES = 4 * MAX_PIXELS + 4096
 # What people have a photo as: a path, the bytes of a file, pixels.
 Photo = str | os.PathLike | bytes | Image.Image | np.ndarray
 
-FORMATS = "JPEG, PNG, WebP, GIF or BMP"
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 # Pixels that are converted to RGB at a time, so that a large image is never
 # held three times over.
 _STRIP_PIXELS = 2**22
-
-# Of each format its first bytes and its own class of Pillow's. `Image.open`
-# warns or fails by a limit that is global to the process.
-_OPENERS = (
-    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
-    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"GIF87a", GifImagePlugin.GifImageFile),
-    (b"GIF89a", GifImagePlugin.GifImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-)
 
 
 def read_image_file(path: PathLike) -> bytes:
@@ -71,20 +52,6 @@ def read_image_file(path: PathLike) -> bytes:
         ) from error
 
 
-def photos_in(path: str) -> list[str]:
-    """Returns a file as it is, a folder as the images in it, sorted."""
-    if not os.path.isdir(path):
-        return [path]
-    names = sorted(os.listdir(path))
-    images = [name for name in names if name.lower().endswith(_ENDINGS)]
-    if not images:
-        raise UserError(
-            f"Expected images ({', '.join(_ENDINGS)}) in the folder {path!r}. "
-            "Received: none"
-        )
-    return [os.path.join(path, name) for name in images]
-
-
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:
     """Decodes a JPEG, PNG, WebP, GIF or BMP file to upright RGB (H, W, 3).
 
@@ -95,14 +62,9 @@ def decode_image(data: bytes, name: str = "image") -> np.ndarray:
     announces are within `MAX_BYTES` and `MAX_PIXELS`.
     """
     _check_bytes(len(data), name)
-    opener = _opener(data)
-    if opener is None:
-        raise UserError(
-            f"Expected an image: {FORMATS}. Received: {name}, whose first "
-            f"bytes are {data[:8]!r}."
-        )
+    kind = _format(data, name)
     try:
-        with opener(io.BytesIO(data)) as image:
+        with kind.reader(io.BytesIO(data)) as image:
             _check_pixels(image.size, name)
             image.load()
             _upright(image, in_place=True)
@@ -212,6 +174,22 @@ def resized_shape(
     )
 
 
+def _format(data: bytes, name: str) -> Format:
+    """Returns the format of a file that can be read."""
+    kind = format_of(data)
+    if kind is None:
+        raise UserError(
+            f"Expected an image: {NAMES}. Received: {name}, whose first "
+            f"bytes are {data[:8]!r}."
+        )
+    if kind.reader is None:
+        raise UserError(
+            f"Expected an image: {NAMES}. Received: {name}, which is "
+            f"{kind.name}. {kind.advice}"
+        )
+    return kind
+
+
 def _check_bytes(count: int, name: str) -> None:
     if count == 0:
         raise UserError(f"Expected an image. Received: {name}, which is empty.")
@@ -233,16 +211,6 @@ def _too_many_pixels(name: str, size: str) -> str:
         f"Expected an image of at most {MAX_PIXELS // 1_000_000} megapixels. "
         f"Received: {name}, {size}. Make it smaller first."
     )
-
-
-def _opener(data: bytes) -> type | None:
-    """Pillow's class for the format that the first bytes announce."""
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return WebPImagePlugin.WebPImageFile
-    for signature, opener in _OPENERS:
-        if data.startswith(signature):
-            return opener
-    return None
 
 
 def _as_pillow(array: np.ndarray) -> Image.Image:

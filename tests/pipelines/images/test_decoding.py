@@ -214,7 +214,7 @@ def test_damaged_bytes_give_pixels_or_a_clear_error():
         b"%PDF-1.7\n",
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         b"<html>404</html>",
-        b"II*\0 a TIFF",
+        b"BMI and other measures",
         b"\0" * 100,
         b"R",
     ],
