@@ -1,4 +1,4 @@
-"""Runs commands: flags from options, errors of users in one line."""
+"""Runs commands, and defines their flags from options."""
 
 import dataclasses
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import app, flags
 
+from pipelines.ending import exit_code_of
 from pipelines.errors import UserError
 from pipelines.options import choices_of, flag_name, value_type
 
@@ -19,24 +20,20 @@ _DEFINE = {
 }
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Parses flags and runs a command with the other arguments.
+def run(main: Callable[[Sequence[str]], None], resumable: bool = False) -> None:
+    """Parses flags, runs a command with the other arguments, and exits.
 
-    A `UserError` is printed without a traceback and exits with 1; an
-    interrupt exits with 130.
+    For exit codes see `pipelines.ending`.
+
+    Args:
+        main: The command.
+        resumable: Whether the same command goes on where a signal stopped it.
     """
 
-    def guarded(arguments):
-        try:
-            main(arguments[1:])
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            print("\nstopped; the same command goes on", file=sys.stderr)
-            sys.exit(130)
+    def command() -> None:
+        app.run(lambda arguments: main(arguments[1:]))
 
-    app.run(guarded)
+    sys.exit(exit_code_of(command, resumable))
 
 
 def no_arguments(arguments: Sequence[str]) -> None:
