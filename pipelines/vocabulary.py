@@ -2,42 +2,18 @@
 
 import collections
 import hashlib
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from pipelines.errors import UserError
 from pipelines.files import read_text, write_atomically
+from pipelines.words import words_of
 
 PADDING, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 
-# Vowel signs, accents and the like, without which many scripts write no word;
-# not the selectors of an emoji's variant.
-_MARKS = "".join(
-    chr(code)
-    for code in range(0x20000)
-    if unicodedata.category(chr(code)) in ("Mn", "Mc")
-    and not 0xFE00 <= code <= 0xFE0F
-)
-# Letters, with their marks, and digits of any script; apostrophes and hyphens
-# only inside.
-_WORD = re.compile(rf"[^\W_]+(?:['-][^\W_]+|[{_MARKS}][^\W_]*)*")
-_APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
 _MAX_BYTES = 64 * 2**20
-
-
-def words_of(text: str) -> list[str]:
-    """Splits a caption into words, the same way everywhere.
-
-    Unicode compatibility forms are unified (NFKC), letters made lower case,
-    punctuation dropped. `"A dog's *red* ball."` gives
-    `["a", "dog's", "red", "ball"]`.
-    """
-    text = unicodedata.normalize("NFKC", text).lower().translate(_APOSTROPHES)
-    return _WORD.findall(unicodedata.normalize("NFKC", text))
 
 
 class Vocabulary:

@@ -23,7 +23,7 @@ from pipelines.boxes.coco_words import find_names, lexicon
 from pipelines.boxes.photo_boxes import Box, BoxesByName, NamedBoxes, cut_box
 from pipelines.errors import UserError
 from pipelines.sources.annotation_files import read_json_records
-from pipelines.vocabulary import words_of
+from pipelines.words import words_of
 
 _FIELDS = {
     "images": ("id", "file_name", "width", "height"),

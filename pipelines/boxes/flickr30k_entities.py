@@ -33,7 +33,7 @@ from collections.abc import Iterable, Iterator
 from pipelines.boxes.photo_boxes import Box, BoxesByName, NamedBoxes, cut_box
 from pipelines.errors import UserError
 from pipelines.files import read_text
-from pipelines.vocabulary import words_of
+from pipelines.words import words_of
 
 _MAX_BYTES = 2**20  # bytes; those of the data set have at most some 20,000
 _MAX_PIXELS = 10**6  # pixels

@@ -11,7 +11,7 @@ from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
 from pipelines.files import write_json
-from pipelines.vocabulary import words_of
+from pipelines.words import words_of
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.split_data import (

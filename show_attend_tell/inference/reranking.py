@@ -20,7 +20,7 @@ import numpy as np
 from pipelines.cache.metadata import Metadata
 from pipelines.errors import UserError
 from pipelines.files import read_json, write_atomically, write_json
-from pipelines.vocabulary import words_of
+from pipelines.words import words_of
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.metrics.cider import cider_d
 from show_attend_tell.metrics.ngrams import ReferenceNgrams, padded

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipelines.errors import UserError
-from pipelines.vocabulary import words_of
+from pipelines.words import words_of
 from show_attend_tell.metrics.bleu import (
     bleu_counts,
     bleu_of_counts,

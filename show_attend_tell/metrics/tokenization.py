@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from pipelines.vocabulary import words_of
+from pipelines.words import words_of
 from show_attend_tell.metrics.external_programs import (
     Unavailable,
     pycocoevalcap_folder,
@@ -43,7 +43,7 @@ def tokenize(
 
     That is Stanford's PTB tokenizer in lower case, less punctuation; it runs
     once for all captions. Where pycocoevalcap or Java is missing, words are
-    those of `pipelines.vocabulary.words_of`, with which figures differ by a
+    those of `pipelines.words.words_of`, with which figures differ by a
     little: `"a dog's ball (red)"` is `a dog 's ball -lrb- red -rrb-` there
     and `a dog's ball red` here.
     """

@@ -8,7 +8,7 @@ from PIL import Image
 from pipelines.captions import CaptionedImage
 from pipelines.files import read_json, write_atomically, write_json
 from pipelines.images.decoding import decode_image
-from pipelines.vocabulary import words_of
+from pipelines.words import words_of
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.curves import draw_curves
 from show_attend_tell.evaluation.split_evaluation import (

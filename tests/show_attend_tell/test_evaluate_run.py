@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from pipelines.sources.scenes import load_scenes
-from pipelines.vocabulary import words_of
+from pipelines.words import words_of
 from show_attend_tell.metrics.bleu import bleu
 from tests.show_attend_tell.conftest import call_command, command_environment
 
