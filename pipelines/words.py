@@ -95,6 +95,12 @@ def join_words(words: Iterable[str]) -> str:
     return "".join(parts)
 
 
-def split_joined(text: str) -> list[str]:
-    """Returns the words that `join_words` wrote, as they were spelled."""
-    return _JOINED.findall(text)
+def split_joined(text: str, count: int) -> list[str]:
+    """Returns the words that `join_words` wrote, as they were spelled.
+
+    Args:
+        text: What it wrote.
+        count: How many words there are.
+    """
+    words = text.split()
+    return words if len(words) == count else _JOINED.findall(text)

@@ -4,6 +4,7 @@ import {describeAttention, renderAttention} from "./attention.js";
 import {
   Captioner, CaptionerError, closeConnections, decodePhoto, download, seenBox,
 } from "./captioner.js";
+import {joinWords} from "./words.js";
 
 const MODEL = "../../savedmodels/flickr8k.tflite";
 const WORD_MS = 650; // of each word, when the caption is played
@@ -149,7 +150,7 @@ async function captionPhoto() {
 }
 
 function showResult({words, logProbability, finished}, seconds) {
-  const text = words.join(" ");
+  const {text} = joinWords(words);
   if (!words.length) showStatus("The model generated no caption for this photo.");
   const cut = finished ? "" : " …";
   byId("announcement").textContent = `Caption: ${text || "none"}${cut}`;
@@ -315,7 +316,8 @@ function localVoice() {
 
 function speak() {
   const voice = localVoice();
-  const utterance = new SpeechSynthesisUtterance(caption.words.map(({word}) => word).join(" "));
+  const {text, starts} = joinWords(caption.words.map(({word}) => word));
+  const utterance = new SpeechSynthesisUtterance(text);
   utterance.voice = voice;
   utterance.lang = voice.lang;
   play(utterance);
@@ -323,7 +325,7 @@ function speak() {
   utterance.addEventListener("boundary", ({charIndex}) => {
     if (player !== mine) return;
     clearTimeout(player.timer);
-    playWord(utterance.text.slice(0, charIndex).split(" ").length - 1, 0);
+    playWord(starts.findLastIndex((start) => start <= charIndex), 0);
   });
   for (const event of ["end", "error"]) {
     utterance.addEventListener(event, () => { if (player === mine) stop(); });

@@ -265,6 +265,37 @@ std::vector<Value> values(const Bytes& bytes) {
   return result;
 }
 
+// Blocks of scripts without spaces: Thai, Lao, Burmese, Khmer, Tai, kana, Han, ...
+constexpr uint32_t kUnspaced[][2] = {
+    {0x0E01, 0x0E46}, {0x0E81, 0x0EC6}, {0x0EDC, 0x0EDF}, {0x1000, 0x103F},
+    {0x104C, 0x108F}, {0x109A, 0x109F}, {0x1780, 0x17DD}, {0x1950, 0x19CF},
+    {0x1A20, 0x1A7F}, {0x1AA0, 0x1AAF}, {0x3005, 0x312F}, {0x31A0, 0x31FF},
+    {0x3400, 0xA4CF}, {0xA9E0, 0xA9EF}, {0xA9FA, 0xA9FE}, {0xAA60, 0xAADF},
+    {0xF900, 0xFAFF}, {0x16FE0, 0x18DFF}, {0x1AFF0, 0x1B2FF}, {0x20000, 0x3FFFD}};
+
+bool is_unspaced(const std::string& word) {
+  if (word.empty()) return false;
+  uint8_t first = word[0];  // UTF-8
+  int more = first < 0xC0 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
+  uint32_t code = more ? first & (0x3F >> more) : first;
+  for (int n = 1; n <= more && n < int(word.size()); n++) {
+    code = code << 6 | (word[n] & 0x3F);
+  }
+  return std::any_of(std::begin(kUnspaced), std::end(kUnspaced),
+                     [&](auto& block) { return block[0] <= code && code <= block[1]; });
+}
+
+std::string join_words(const std::vector<std::string>& words) {
+  std::string text;
+  bool close = true;  // No space follows.
+  for (const std::string& word : words) {
+    bool unspaced = is_unspaced(word);
+    text += (close || unspaced ? "" : " ") + word;
+    close = unspaced;
+  }
+  return text;
+}
+
 int main(int count, char** arguments) try {
   if (count < 3) {
     throw std::runtime_error("usage: caption MODEL.tflite PHOTO.ppm [greedy]");
@@ -284,15 +315,14 @@ int main(int count, char** arguments) try {
   int columns = std::stoi(setting(json, "columns"));
   int locations = columns * std::stoi(setting(json, "rows"));
 
-  for (int t = 0; t < length; t++) {
-    std::cout << (t ? " " : "") << vocabulary.at(tokens.at(t));
-  }
-  std::cout << "\nlog-probability "
+  std::vector<std::string> words;
+  for (int t = 0; t < length; t++) words.push_back(vocabulary.at(tokens.at(t)));
+  std::cout << join_words(words) << "\nlog-probability "
             << values<float>(outputs.at("log_probability")).at(0) << '\n';
   for (int t = 0; t < length; t++) {
     auto first = attention.begin() + t * locations;
     int peak = std::max_element(first, first + locations) - first;
-    std::cout << vocabulary.at(tokens.at(t)) << ": row " << peak / columns
+    std::cout << words[t] << ": row " << peak / columns
               << ", column " << peak % columns << ", " << first[peak] << '\n';
   }
 } catch (const std::exception& error) {

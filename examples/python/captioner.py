@@ -16,6 +16,16 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 128_000_000
+# Blocks of scripts without spaces: Thai, Lao, Burmese, Khmer, Tai, kana, Han.
+UNSPACED = (
+    (0x0E01, 0x0E46), (0x0E81, 0x0EC6), (0x0EDC, 0x0EDF),
+    (0x1000, 0x103F), (0x104C, 0x108F), (0x109A, 0x109F),
+    (0x1780, 0x17DD), (0x1950, 0x19CF), (0x1A20, 0x1A7F),
+    (0x1AA0, 0x1AAF), (0x3005, 0x312F), (0x31A0, 0x31FF),
+    (0x3400, 0xA4CF), (0xA9E0, 0xA9EF), (0xA9FA, 0xA9FE),
+    (0xAA60, 0xAADF), (0xF900, 0xFAFF), (0x16FE0, 0x18DFF),
+    (0x1AFF0, 0x1B2FF), (0x20000, 0x3FFFD),
+)  # fmt: skip
 
 
 class Captioner:
@@ -46,7 +56,7 @@ class Captioner:
         words = [self.vocabulary[token] for token in outputs["tokens"][0, :n]]
         attention = outputs["attention"][0, :n].reshape(-1, *self.grid)
         log_probability = float(outputs["log_probability"][0])
-        return " ".join(words), log_probability, attention
+        return join_words(words), log_probability, attention
 
     def stream(self, photo):
         """Yields each word with its attention, as soon as it is generated.
@@ -90,6 +100,16 @@ class Captioner:
         )
         square = above + (below - above) * vertical[:, None, None]
         return np.rint(square).astype(np.uint8)
+
+
+def join_words(words):
+    """Writes words, with spaces only where their scripts have them."""
+    text, close = "", True
+    for word in words:
+        unspaced = any(a <= ord(word[0]) <= b for a, b in UNSPACED)
+        text += word if close or unspaced else f" {word}"
+        close = unspaced
+    return text
 
 
 def _rgb(photo):

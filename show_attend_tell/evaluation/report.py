@@ -179,6 +179,7 @@ def _caption(caption: Caption) -> dict:
     bright = [attention_brightness(a, *grid) for a in caption.attention]
     return {
         "words": caption.words,
+        "text": caption.text,
         "gate": [_rounded(value) for value in caption.gate],
         "grid": grid,
         "brightness": [

@@ -23,11 +23,13 @@ their numbers are zero, `locations` -1. They do not change the others. See
 """
 
 import functools
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from pipelines.errors import UserError
 from pipelines.images.graph_decoding import decode_squares
+from pipelines.words import is_unspaced
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decode import decode
 from show_attend_tell.exporting.archive import Signature
@@ -122,17 +124,24 @@ def _captions(generator: CaptionGenerator, decoding: Decoding, annotations):
     n, h, t = -1, decoding.num_captions, decoding.steps
     lengths = decoded.pop("lengths")
     is_word = tf.sequence_mask(lengths, t)
-    words = tf.gather(generator.vocabulary.words, decoded["tokens"])
-    text = tf.strings.reduce_join(
-        tf.where(is_word, words, ""), axis=-1, separator=" "
-    )
-    decoded |= {"caption": tf.strings.strip(text), "length": lengths}
+    words = _joinable_words(generator.vocabulary.words, decoded["tokens"])
+    text = tf.strings.reduce_join(tf.where(is_word, words, ""), axis=-1)
+    decoded |= {"caption": text, "length": lengths}
     steps = {"tokens": (t,), "gate": (t,), "locations": (t,)}
     steps["attention"] = (t, *generator.grid)
     return {
         name: tf.reshape(value, (n, h, *steps.get(name, ())))
         for name, value in decoded.items()
     }
+
+
+def _joinable_words(vocabulary: Sequence[str], tokens):
+    """Returns the words of `(..., T)` tokens, spaced as `join_words` does."""
+    spaced = tf.constant([not is_unspaced(word) for word in vocabulary])
+    spaced = tf.gather(spaced, tokens)
+    before = tf.concat([tf.zeros_like(spaced[..., :1]), spaced[..., :-1]], -1)
+    spaces = tf.where(spaced & before, " ", "")
+    return tf.strings.join([spaces, tf.gather(vocabulary, tokens)])
 
 
 def _where(valid, value, empty=None):

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.images.decoding import Photo, load_image
+from pipelines.words import join_words
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.attention_figure import draw_attention
 
@@ -49,7 +50,7 @@ class Caption:
     @property
     def text(self) -> str:
         """The caption as a line."""
-        return " ".join(self.words)
+        return join_words(self.words)
 
     def format(self, name: str) -> str:
         """Formats the caption of a named photo as a line.

@@ -13,6 +13,7 @@ from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.images.decoding import RESIZE_MODES, Photo, load_image
 from pipelines.images.graph_decoding import MAX_PIXELS
+from pipelines.words import split_joined
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
@@ -95,10 +96,11 @@ def parse_answer(
     """
     answer = {**answer, "lengths": answer["length"]}
     decoded = DecodedCaptions(*map(answer.get, DecodedCaptions._fields))
-    words = [text.decode().split(" ") for text in answer["caption"][n]]
-    return image_caption(
-        decoded, n, lambda h, length: words[h][:length], grid, resize_mode
-    )
+
+    def words(h, length):
+        return split_joined(answer["caption"][n, h].decode(), length)[:length]
+
+    return image_caption(decoded, n, words, grid, resize_mode)
 
 
 def _encode_bmp(photo: Photo) -> bytes:

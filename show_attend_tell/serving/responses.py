@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.errors import UserError
 from pipelines.images.decoding import RESIZE_MODES
 from pipelines.printing import printable
+from pipelines.words import split_joined
 from show_attend_tell.inference.caption import Caption
 
 # What the signatures `serving_default` and `n_best` return.
@@ -97,7 +98,8 @@ def _caption(arrays, n: int, h: int, image: bytes, alternatives=()) -> Caption:
         name: array[n] if name in _PER_IMAGE else array[n, h]
         for name, array in arrays.items()
     }
-    length, words = int(values["length"]), _text(values["caption"]).split()
+    length = int(values["length"])
+    words = split_joined(_text(values["caption"]), length)
     if not 0 <= length <= len(values["gate"]) or len(words) != length:
         raise _malformed(f"a caption of {len(words)} words has length {length}")
     steps = {k: values[k][:length] for k in ("attention", "gate", "locations")}

@@ -1,6 +1,7 @@
 """The page behind a local server, in one headless Chromium."""
 
 import base64
+import dataclasses
 import functools
 import http.server
 import io
@@ -9,11 +10,14 @@ import re
 import shutil
 import subprocess
 import threading
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.vocabulary import SPECIAL, Vocabulary
+from show_attend_tell.inference.tflite_file import append_tail, read_tail
 from tests.chromium import chromium
 from tests.conftest import ROOT
 from tests.examples.native_runtime import MODEL, NativeRuntime
@@ -25,6 +29,25 @@ OFFLINE = re.compile("ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENOTCACHED")
 @pytest.fixture(scope="session")
 def native() -> NativeRuntime:
     return NativeRuntime()
+
+
+@pytest.fixture(scope="session")
+def polyglot(tmp_path_factory) -> pathlib.Path:
+    """The model, with words of scripts with spaces and without."""
+    settings, vocabulary = read_tail(MODEL)
+    kinds = [lambda n, word: word] + [
+        lambda n, word, first=first: chr(first + n)
+        for first in (0x4E00, 0x20000, 0xAC00)
+    ]
+    words = vocabulary.words[len(SPECIAL) :]
+    words = Vocabulary([kinds[n % 4](n, w) for n, w in enumerate(words)])
+    path = tmp_path_factory.mktemp("polyglot") / MODEL.name
+    with zipfile.ZipFile(MODEL) as archive:
+        end = min(entry.header_offset for entry in archive.infolist())
+    path.write_bytes(MODEL.read_bytes()[:end])
+    settings = dataclasses.replace(settings, vocabulary_digest=words.digest)
+    append_tail(path, settings, words)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,14 @@ import pytest
 from PIL import Image
 
 from pipelines.images.decoding import decode_image
+from pipelines.words import join_words
 from tests.conftest import ROOT
-from tests.examples.native_runtime import MODEL, PHOTO, needs_model
+from tests.examples.native_runtime import (
+    MODEL,
+    PHOTO,
+    NativeRuntime,
+    needs_model,
+)
 
 SOURCE = ROOT / "examples" / "cpp" / "caption.cc"
 
@@ -40,6 +46,16 @@ def run(*command) -> subprocess.CompletedProcess:
     return subprocess.run(
         [str(part) for part in command], capture_output=True, text=True
     )
+
+
+def test_words_are_joined_as_in_python(program, polyglot, tmp_path):
+    photo = decode_image(PHOTO.read_bytes())
+    Image.fromarray(photo).save(tmp_path / "photo.ppm")
+    done = run(program, polyglot, tmp_path / "photo.ppm")
+    native = NativeRuntime(polyglot)
+    words = native.caption(native.fit(photo))["words"]
+    assert join_words(words) != " ".join(words)
+    assert done.stdout.splitlines()[0] == join_words(words)
 
 
 @pytest.mark.parametrize("method", ["beam", "greedy"])

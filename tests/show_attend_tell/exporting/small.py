@@ -13,7 +13,7 @@ from tests.show_attend_tell.layers.checks import random_array
 from tests.show_attend_tell.tiny import D, L
 
 SIZE, PATCH = 10, (10, 10 // L)  # One row of L patches.
-WORDS = ["a", "café", "犬", "on", "grass", "red", "ball"]
+WORDS = ["a", "café", "犬", "on", "grass", "น้ำ", "ball"]
 DECODING = Decoding(beam_width=3, max_words=5)
 SCALE = 3.0
 

@@ -73,4 +73,8 @@ def test_saved_model_captions_equal_those_of_keras(tmp_path):
     for n, caption in enumerate(expected):
         answered = parse_answer(answer, n, (1, L), "squash")
         assert answered.words == caption.words
+        assert answer["caption"][n, 0].decode() == caption.text
         assert answered.attention == pytest.approx(caption.attention, abs=1e-5)
+    # Spaces are left out between some words, and not between all.
+    assert any(" " in caption.text for caption in expected)
+    assert any(" ".join(c.words) != c.text for c in expected)

@@ -16,6 +16,7 @@ from PIL import Image
 import show_attend_tell
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
+from pipelines.words import join_words
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
 from show_attend_tell.inference.tflite_file import append_tail, read_tail
 from tests.conftest import ROOT
@@ -238,7 +239,7 @@ def test_the_file_to_copy_streams_words_and_shows_attention(
         with Image.open(path) as photo:
             words, attention = zip(*host.stream(photo), strict=True)
             text, log_probability, all_attention = host.caption(photo)
-        assert " ".join(words) == text == expected.text
+        assert join_words(words) == text == expected.text
         np.testing.assert_allclose(all_attention, expected.attention, atol=1e-5)
         np.testing.assert_allclose(attention, all_attention, atol=1e-5)
         assert log_probability == pytest.approx(

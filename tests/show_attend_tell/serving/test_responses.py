@@ -51,6 +51,12 @@ def test_arrays_of_bytes_are_parsed():
     assert caption.text == "a dog"
 
 
+def test_words_without_spaces_between_them():
+    response = {**RESPONSE, "caption": ["犬น้ำ", ""]}
+    caption, _ = parse_response(response, IMAGES)
+    assert caption.words == ("犬", "น้ำ") and caption.text == "犬น้ำ"
+
+
 def test_next_best_captions_are_alternatives():
     response = {
         name: value
