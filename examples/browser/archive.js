@@ -1,109 +1,80 @@
-// Reads small files from the zip archive at the end of another file. They are
-// stored without compression; a compressed one is refused, as in Python.
+// Reads the zip archive behind a model, whose last file, `sha256.txt`, is the
+// SHA-256 of every byte before it: see `inference/tflite_archive.py`.
 
 import {CaptionerError} from "./errors.js";
+import {sha256} from "./sha256.js";
 
-const MAX_ENTRIES = 64;
-const END = 0x06054b50, ENTRY = 0x02014b50, LOCAL = 0x04034b50;
-const END_SIZE = 22, ENTRY_SIZE = 46, LOCAL_SIZE = 30;
-const STORED = 0;
+const DIGEST_FILE = "sha256.txt";
+const DIGEST_SIZE = 65; // 64 digits and a new line
+
+// The end of an archive, and what lies before each file.
+const END = 0x06054b50, HEADER = 0x04034b50;
+const END_SIZE = 22, HEADER_SIZE = 30;
 
 /**
- * Reads files of a zip archive, and checks their sizes and checksums.
- *
- * The archive may follow something else, such as a model.
+ * Reads the files of the archive. Only its end and the header before each file
+ * are believed, as far as they lead from one file to the next without a gap.
  *
  * @param {Uint8Array} bytes The complete file.
- * @param {Object<string, number>} limits Names of files, and how many bytes
- *     each may have at most.
- * @return {Object<string, Uint8Array>} The files that are in the archive.
- * @throws {CaptionerError} There is no archive, or it is damaged or too large.
+ * @param {Object<string, number>} limits Names of all files but the digest, in
+ *     their order, and how many bytes each may have at most.
+ * @return {Promise<Object<string, Uint8Array>>} The files.
+ * @throws {CaptionerError} There is no such archive, it holds anything else, or
+ *     the file is not as it was written.
  */
-export function readArchive(bytes, limits) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const files = {};
+export async function readArchive(bytes, limits) {
   try {
-    for (const entry of readEntries(bytes, view)) {
-      if (!Object.hasOwn(limits, entry.name)) continue;
-      if (Object.hasOwn(files, entry.name)) throw damaged(`${entry.name} twice`);
-      files[entry.name] = readFile(bytes, view, entry, limits[entry.name]);
-    }
+    return await read(bytes, limits);
   } catch (error) {
     // Reads outside of the file.
-    if (error instanceof RangeError) throw damaged("it points outside of itself");
+    if (error instanceof RangeError) throw damaged("it is cut off");
     throw error;
+  }
+}
+
+async function read(bytes, limits) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const end = bytes.length - END_SIZE;
+  if (end < 0 || view.getUint32(end, true) !== END) {
+    throw new CaptionerError(
+      "This file has no vocabulary at its end, so it is no captioner. Expected a .tflite " +
+      "file that `python -m show_attend_tell.export --format=tflite` wrote.");
+  }
+  const list = view.getUint32(end + 16, true);
+  let at = view.getUint32(list + 42, true); // where the first file begins
+  const files = {};
+  for (const [name, limit] of Object.entries(limits)) {
+    files[name] = readFile(bytes, view, at, name, limit);
+    at += HEADER_SIZE + name.length + files[name].length;
+  }
+  if (at === list) throw damaged("it is of format 1, which has no checksum");
+  const digest = readFile(bytes, view, at, DIGEST_FILE, DIGEST_SIZE);
+  if (at + HEADER_SIZE + DIGEST_FILE.length + digest.length !== list) {
+    throw damaged("its archive holds more");
+  }
+  if (text(digest) !== `${await sha256(bytes.subarray(0, at))}\n`) {
+    throw damaged("it was changed or damaged (another SHA-256)");
   }
   return files;
 }
 
 function damaged(reason) {
   return new CaptionerError(
-    `The vocabulary at the end of the model's file cannot be read: ${reason}. ` +
-    "Get the file again, or export it again.");
+    `The model's file cannot be used: ${reason}. Get the file again, or export it again.`);
 }
 
-function readEntries(bytes, view) {
-  const end = findEndRecord(view);
-  const count = view.getUint16(end + 10, true);
-  const size = view.getUint32(end + 12, true);
-  // Offsets count from where the archive begins, or from the file's start.
-  const begin = end - size - view.getUint32(end + 16, true);
-  if (count > MAX_ENTRIES) throw damaged(`${count} files in it`);
-  if (begin < 0) throw damaged("its list of files lies outside of it");
-  const entries = [];
-  let at = end - size;
-  for (let n = 0; n < count; n++) {
-    if (view.getUint32(at, true) !== ENTRY) throw damaged("its list of files is broken");
-    const [nameSize, extraSize, commentSize] =
-      [28, 30, 32].map((offset) => view.getUint16(at + offset, true));
-    entries.push({
-      method: view.getUint16(at + 10, true),
-      checksum: view.getUint32(at + 16, true),
-      size: view.getUint32(at + 24, true),
-      offset: begin + view.getUint32(at + 42, true),
-      name: new TextDecoder().decode(slice(bytes, at + ENTRY_SIZE, nameSize)),
-    });
-    at += ENTRY_SIZE + nameSize + extraSize + commentSize;
+// Returns the file whose header is at an offset.
+function readFile(bytes, view, at, name, limit) {
+  const begin = at + HEADER_SIZE + name.length, size = view.getUint32(at + 22, true);
+  // The length of the name, and none of what may follow it.
+  if (view.getUint32(at, true) !== HEADER || view.getUint32(at + 26, true) !== name.length
+      || text(bytes.subarray(at + HEADER_SIZE, begin)) !== name) {
+    throw damaged(`no ${name} at its place`);
   }
-  return entries;
-}
-
-// The record at the very end, which a comment may follow.
-function findEndRecord(view) {
-  const last = view.byteLength - END_SIZE;
-  for (let at = last; at >= Math.max(0, last - 0xffff); at--) {
-    if (view.getUint32(at, true) === END && view.getUint16(at + 20, true) === last - at) {
-      return at;
-    }
-  }
-  throw new CaptionerError(
-    "This file has no vocabulary at its end, so it is no captioner. Expected a .tflite " +
-    "file that `python -m show_attend_tell.export --format=tflite` wrote.");
-}
-
-function readFile(bytes, view, {name, method, size, checksum, offset}, limit) {
+  if (view.getUint32(at + 6, true)) throw damaged(`${name} is compressed or encrypted`);
   if (size > limit) throw damaged(`${name} has ${size} bytes, more than ${limit}`);
-  if (method !== STORED) throw damaged(`${name} is compressed`);
-  if (view.getUint32(offset, true) !== LOCAL) throw damaged(`${name} is not where it should be`);
-  const begin = offset + LOCAL_SIZE + view.getUint16(offset + 26, true)
-    + view.getUint16(offset + 28, true);
-  const file = slice(bytes, begin, size);
-  if (crc32(file) !== checksum) throw damaged(`${name} has another checksum`);
-  return file;
-}
-
-function slice(bytes, begin, size) {
   if (begin + size > bytes.length) throw new RangeError();
   return bytes.subarray(begin, begin + size);
 }
 
-const TABLE = Uint32Array.from({length: 256}, (_, n) => {
-  for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
-  return n;
-});
-
-function crc32(bytes) {
-  let sum = 0xffffffff;
-  for (const byte of bytes) sum = TABLE[(sum ^ byte) & 0xff] ^ (sum >>> 8);
-  return (sum ^ 0xffffffff) >>> 0;
-}
+const text = (bytes) => String.fromCharCode(...bytes);

@@ -26,7 +26,7 @@ postMessage({ready: true});
 
 // Takes the runtime and the model's file as bytes: nothing is fetched here.
 async function load({runtime, wasm, file}) {
-  ({vocabulary, settings} = readModelFile(file));
+  ({vocabulary, settings} = await readModelFile(file));
   self.Module = {wasmBinary: wasm};
   await loadLiteRt(new URL(`vendor/${runtime}.js`, import.meta.url).href);
   try {
@@ -90,8 +90,12 @@ function mismatch(reason) {
 async function run({pixels, method}) {
   const outputs = await invoke(method, {image: imageTensor(pixels)});
   const length = outputs.length[0], locations = settings.rows * settings.columns;
+  const tokens = [...outputs.tokens.subarray(0, length)];
+  if (tokens.some((token) => vocabulary[token] === undefined)) {
+    throw mismatch(`\`${method}\` answers the tokens ${tokens}`);
+  }
   return {
-    tokens: [...outputs.tokens.subarray(0, length)],
+    tokens,
     attention: Array.from({length}, (_, t) =>
       outputs.attention.slice(t * locations, (t + 1) * locations)),
     gate: [...outputs.gate.subarray(0, length)],
@@ -134,6 +138,9 @@ async function invoke(name, inputs) {
       tensor.delete();
       return [output, values];
     }));
+  } catch (error) {
+    throw new CaptionerError(
+      `LiteRT.js cannot run this model: ${error?.message ?? error}. Export it again.`);
   } finally {
     for (const tensor of Object.values(inputs)) tensor.delete();
   }

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import os
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -154,7 +155,9 @@ def passed_through(path: str) -> list[str]:
 
     LiteRT runs them; LiteRT.js answers garbage without an error.
     """
-    runner = load_interpreter(path).get_signature_runner
+    content = pathlib.Path(path).read_bytes()
+    interpreter = load_interpreter(content, path)
+    runner = interpreter.get_signature_runner
     return [
         name
         for name in (GREEDY, BEAM, ENCODE, START_CAPTION, STEP)

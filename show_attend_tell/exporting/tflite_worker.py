@@ -43,9 +43,7 @@ def _answers(path: str, squares: np.ndarray) -> list[dict]:
     answers = []
     for square in squares:
         answer = {
-            name: captioner.interpreter.get_signature_runner(name)(
-                image=square[None]
-            )
+            name: captioner.run(name, image=square[None])
             for name in (GREEDY, BEAM, ENCODE)
         }
         answer[STEP] = greedy_by_steps(captioner, **answer[ENCODE])
@@ -66,12 +64,11 @@ def greedy_by_steps(
         `tokens` of the words, and `log_probability`.
     """
     settings = captioner.settings
-    runner = captioner.interpreter.get_signature_runner
-    state = runner(START_CAPTION)(annotations=annotations)
-    step = runner(STEP)
+    state = captioner.run(START_CAPTION, annotations=annotations)
     token, tokens, total = settings.start, [], 0.0
     while True:
-        outputs = step(token=np.array([token], np.int32), **state)
+        previous = np.array([token], np.int32)
+        outputs = captioner.run(STEP, token=previous, **state)
         state |= {name: outputs[name] for name in ("hidden", "cell")}
         log_probabilities = outputs["log_probabilities"][0]
         token = int(log_probabilities.argmax())

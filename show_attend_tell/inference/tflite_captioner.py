@@ -15,7 +15,8 @@ from show_attend_tell.inference.tflite_file import (
     ENDING,
     GREEDY,
     SETTINGS_FILE,
-    read_tail,
+    WORDS_FILE,
+    read_tflite,
 )
 
 INSTALL = "pip install 'show-attend-tell[lite]'"
@@ -43,10 +44,12 @@ class TFLiteCaptioner(PhotoCaptioner):
     """
 
     def __init__(self, path: str, threads: int | None = None):
-        self.settings, self.vocabulary = read_tail(path)
+        self.path = os.fspath(path)
+        self.settings, self.vocabulary, content = read_tflite(path)
         self.decoding = self.settings.decoding
-        self.interpreter = load_interpreter(path, threads)
-        self._check(path)
+        # Loaded from the bytes that were checked: files can be changed.
+        self.interpreter = load_interpreter(content, self.path, threads)
+        self._check()
 
     def stream(
         self, photos: Iterable[Photo], batch_size: int = 8, **decoding
@@ -58,10 +61,25 @@ class TFLiteCaptioner(PhotoCaptioner):
                 "Expected --method=beam or greedy of a captioner for devices. "
                 f"Received: method={asked.method}"
             )
-        run = self.interpreter.get_signature_runner(asked.method)
         for photo in photos:
-            caption = self.parse(run(image=self.image_of(photo)))
-            yield dataclasses.replace(caption, photo=photo)
+            outputs = self.run(asked.method, image=self.image_of(photo))
+            yield dataclasses.replace(self.parse(outputs), photo=photo)
+
+    def run(
+        self, signature: str, **inputs: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature of the model; see `tflite_signatures`.
+
+        Raises:
+            UserError: The model has none of this name, or cannot run it.
+        """
+        try:
+            return self.interpreter.get_signature_runner(signature)(**inputs)
+        except (ValueError, RuntimeError) as error:
+            raise UserError(
+                f"The model {self.path!r} cannot be run: {_line(error)}. "
+                "Export it again."
+            ) from error
 
     def image_of(self, photo: Photo) -> np.ndarray:
         """Returns a photo as the model takes it, uint8 `(1, S, S, 3)`."""
@@ -69,13 +87,20 @@ class TFLiteCaptioner(PhotoCaptioner):
         return fit_image(load_image(photo), size, resize_mode)[None]
 
     def parse(self, outputs: dict[str, np.ndarray]) -> Caption:
-        """Returns the caption in the outputs of `greedy` or `beam`."""
+        """Returns the caption in the outputs of `greedy` or `beam`.
+
+        Raises:
+            UserError: They are words that the vocabulary does not have.
+        """
         settings = self.settings
-        length = int(outputs["length"][0])
+        length, tokens = int(outputs["length"][0]), outputs["tokens"][0]
+        in_range = 0 <= tokens.min() and tokens.max() < len(self.vocabulary)
+        if not in_range or not 0 <= length <= len(tokens):
+            raise self._misfit(f"tokens={tokens.tolist()}, length={length}")
         attention = outputs["attention"][0, :length]
         peaks = tuple(attention.argmax(axis=-1).tolist())
         return Caption(
-            words=tuple(self.vocabulary.decode(outputs["tokens"][0, :length])),
+            words=tuple(self.vocabulary.decode(tokens[:length])),
             log_probability=float(outputs["log_probability"][0]),
             score=float(outputs["score"][0]),
             finished=bool(outputs["finished"][0]),
@@ -85,38 +110,60 @@ class TFLiteCaptioner(PhotoCaptioner):
             locations=peaks if settings.context_mode == "peak" else None,
         )
 
-    def _check(self, path: str) -> None:
-        """Checks that the signatures have the shapes of the settings."""
+    def _check(self) -> None:
+        """Checks that the signatures have the tensors of the settings."""
         size, words = self.settings.image_size, self.settings.max_words
         locations = self.settings.rows * self.settings.columns
-        inputs = {"image": (1, size, size, 3)}
+        inputs = {"image": ("uint8", (1, size, size, 3))}
         outputs = {
-            "tokens": (1, words), "length": (1,), "finished": (1,),
-            "score": (1,), "log_probability": (1,), "gate": (1, words),
-            "attention": (1, words, locations),
-        }  # fmt: skip
-        try:
-            for method in (GREEDY, BEAM):
+            "tokens": ("int32", (1, words)),
+            "length": ("int32", (1,)),
+            "finished": ("int32", (1,)),
+            "score": ("float32", (1,)),
+            "log_probability": ("float32", (1,)),
+            "gate": ("float32", (1, words)),
+            "attention": ("float32", (1, words, locations)),
+        }
+        for method in (GREEDY, BEAM):
+            try:
                 run = self.interpreter.get_signature_runner(method)
                 actual = (
-                    _shapes(run.get_input_details()),
-                    _shapes(run.get_output_details()),
+                    _tensors(run.get_input_details()),
+                    _tensors(run.get_output_details()),
                 )
-                if actual != (inputs, outputs):
-                    raise ValueError(f"{method}: {actual[0]} -> {actual[1]}")
-        except (ValueError, RuntimeError) as error:
-            raise UserError(
-                f"The model in {os.fspath(path)!r} does not fit its "
-                f"{SETTINGS_FILE}: {error}. Export it again."
-            ) from error
+            except (ValueError, RuntimeError) as error:
+                raise self._misfit(_line(error)) from error
+            if actual != (inputs, outputs):
+                raise self._misfit(f"{method}: {actual[0]} -> {actual[1]}")
+
+    def _misfit(self, reason: str) -> UserError:
+        return UserError(
+            f"The model in {self.path!r} does not fit its {SETTINGS_FILE} or "
+            f"{WORDS_FILE}: {reason}. Export it again."
+        )
 
 
-def _shapes(details: dict) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(one["shape"]) for name, one in details.items()}
+def _tensors(details: dict) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Returns the dtype and the shape of each tensor, by name."""
+    return {
+        name: (np.dtype(one["dtype"]).name, tuple(one["shape"].tolist()))
+        for name, one in details.items()
+    }
 
 
-def load_interpreter(path: str, threads: int | None = None):
-    """Loads a TFLite file into an `ai_edge_litert` interpreter.
+def _line(error: Exception) -> str:
+    """Returns the runtime's message, which can have several lines."""
+    return " ".join(str(error).split())
+
+
+def load_interpreter(content: bytes, path: str, threads: int | None = None):
+    """Loads the bytes of a TFLite file into an `ai_edge_litert` interpreter.
+
+    Args:
+        content: The complete file.
+        path: Its name, for messages.
+        threads: How many it may use; by default one for each processor, up
+            to four.
 
     Raises:
         UserError: ai-edge-litert is missing, or it cannot load the file.
@@ -130,9 +177,9 @@ def load_interpreter(path: str, threads: int | None = None):
         ) from error
     threads = threads or min(os.cpu_count() or 1, _MOST_THREADS)
     try:
-        return Interpreter(os.fspath(path), num_threads=threads)
+        return Interpreter(model_content=content, num_threads=threads)
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"The model {os.fspath(path)!r} cannot be loaded: {error}. "
-            "Export it again."
+            f"The model {path!r} cannot be loaded: {_line(error)}. Export it "
+            "again."
         ) from error

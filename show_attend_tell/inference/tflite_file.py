@@ -1,20 +1,23 @@
-"""Settings and vocabulary in the tail of a TFLite captioner.
+"""A TFLite captioner's file: its model, settings and vocabulary.
 
-A TFLite model may be followed by anything and a zip archive preceded by
-anything, so both are one file: `captioner.json` and `vocabulary.txt` (a word a
-line, the number of the line is its token) are stored, not compressed, at its
-end. Needs no TensorFlow.
+Behind the model lies an archive, see `tflite_archive`, of `captioner.json` and
+`vocabulary.txt` (a word a line, the number of the line is its token). Needs no
+TensorFlow.
 """
 
 import dataclasses
 import json
 import os
-import zipfile
+import stat
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import RESIZE_MODES
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN, Vocabulary
 from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.inference.tflite_archive import (
+    append_archive,
+    read_archive,
+)
 
 ENDING = ".tflite"
 GREEDY, BEAM, ENCODE = "greedy", "beam", "encode"
@@ -27,7 +30,7 @@ DECODING_FIELDS = (
     "no_repeat_ngram_size", "allow_unknown", "context_mode",
 )  # fmt: skip
 
-FORMAT = 1
+FORMAT = 2  # Since it, files have a checksum.
 SETTINGS_FILE, WORDS_FILE = "captioner.json", "vocabulary.txt"
 
 # Offset 4 of every TFLite file.
@@ -110,53 +113,49 @@ def append_tail(
     described = json.dumps(
         dataclasses.asdict(settings), indent=2, ensure_ascii=False
     )
-    parts = {SETTINGS_FILE: described + "\n", WORDS_FILE: vocabulary.text}
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as tail:
-        for name, text in parts.items():
-            # With a fixed date the same export gives the same bytes.
-            tail.writestr(zipfile.ZipInfo(name), text.encode())
+    parts = {SETTINGS_FILE: f"{described}\n", WORDS_FILE: vocabulary.text}
+    append_archive(path, {name: text.encode() for name, text in parts.items()})
 
 
-def read_tail(path: str) -> tuple[TFLiteSettings, Vocabulary]:
-    """Reads settings and vocabulary.
+def read_tflite(path: str) -> tuple[TFLiteSettings, Vocabulary, bytes]:
+    """Reads a captioner's file, once.
+
+    Returns:
+        Its settings, its vocabulary, and all of its bytes, which were checked
+        and are to be loaded.
 
     Raises:
-        UserError: The file is missing, or its tail is missing, too large or
-            contradictory.
+        UserError: The file is missing, is not as it was written, or its tail
+            is missing, too large or contradictory.
     """
     try:
-        size = os.path.getsize(path)
-        with open(path, "rb") as file:
-            begins = file.read(8)
-        if begins[4:] != _IDENTIFIER or size > _LARGEST_FILE:
-            raise ValueError(f"begins with {begins!r}, has {size} bytes")
-        with zipfile.ZipFile(path) as tail:
-            described = json.loads(_part(tail, SETTINGS_FILE))
-            words = _part(tail, WORDS_FILE)
-        settings = _settings(described)
+        content = _read(path)
+        parts = read_archive(content, _LARGEST_PART)
+        settings = _settings(json.loads(parts[SETTINGS_FILE]))
+        words = parts[WORDS_FILE].decode()
         vocabulary = Vocabulary.from_text(words, WORDS_FILE)
         if vocabulary.digest != settings.vocabulary_digest:
             raise ValueError(f"{WORDS_FILE} has other words")
-        return settings, vocabulary
-    # Deep nesting overflows the parser's stack; zipfile raises the others.
-    except (
-        OSError, ValueError, KeyError, RecursionError, NotImplementedError,
-        RuntimeError, EOFError, zipfile.BadZipFile,
-    ) as error:  # fmt: skip
+        return settings, vocabulary, content
+    # Deep nesting overflows the parser's stack.
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             "Expected a captioner for devices, as `export --format=tflite` "
-            f"writes it. Received: {os.fspath(path)!r}: {error}. Export it "
-            "again."
+            f"writes it. Received: {os.fspath(path)!r}: {error}. Get the file "
+            "again, or export it again."
         ) from error
 
 
-def _part(tail: zipfile.ZipFile, name: str) -> str:
-    info = tail.getinfo(name)
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{name} is compressed")
-    if info.file_size > _LARGEST_PART[name]:
-        raise ValueError(f"{name} has {info.file_size} bytes")
-    return tail.read(info).decode()
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        begins = file.read(8) if stat.S_ISREG(status.st_mode) else b""
+        if begins[4:] != _IDENTIFIER or status.st_size > _LARGEST_FILE:
+            raise ValueError(
+                f"begins with {begins!r}, has {status.st_size} bytes"
+            )
+        file.seek(0)
+        return file.read(status.st_size)
 
 
 def _settings(described) -> TFLiteSettings:

@@ -5,8 +5,9 @@ with `pipelines.images.decoding`.
 """
 
 import base64
+import dataclasses
 import functools
-import io
+import hashlib
 import json
 import pathlib
 import zipfile
@@ -18,6 +19,8 @@ from PIL import Image
 from pipelines.images.decoding import decode_image, fit_image
 from tests.examples.conftest import encoded, pictures
 from tests.examples.native_runtime import MODEL, PHOTO, needs_model
+from tests.tflite_files import MODEL as MODEL_BYTES
+from tests.tflite_files import SETTINGS, malformed_files, written
 
 pytestmark = needs_model
 
@@ -190,77 +193,86 @@ def test_jpeg_photos_are_decoded_nearly_equally(
 # ------------------------------------------------------------ Malformed files
 
 
-def with_tail(
-    model: bytes = b"\0\0\0\0TFL3\0", *, compression=0, settings=(), **files
-) -> bytes:
-    """Returns a model with an archive, in which settings or files differ."""
-    with zipfile.ZipFile(MODEL) as archive:
-        values = json.loads(archive.read("captioner.json"))
-        words = archive.read("vocabulary.txt")
-    parts = {
-        "captioner.json": json.dumps({**values, **dict(settings)}),
-        "vocabulary.txt": words,
-        **{f"{name}.json": text for name, text in files.items()},
-    }
-    file = io.BytesIO(model)
-    file.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(file, "a", compression) as archive:
-        for name, text in parts.items():
-            if text is not None:
-                archive.writestr(name, text)
-    return file.getvalue()
+def with_settings(path: pathlib.Path, model: bytes = MODEL_BYTES, **changes):
+    """Writes a model whose settings differ, with the right digest."""
+    described = json.dumps({**dataclasses.asdict(SETTINGS), **changes})
+    return written(path, described, model=model)
 
 
-def without_tail() -> bytes:
-    with zipfile.ZipFile(MODEL) as archive:
-        begin = min(entry.header_offset for entry in archive.infolist())
-    return MODEL.read_bytes()[:begin]
+def read_by_page(run, content: bytes):
+    return run(
+        "const {readModelFile} = await load('model_file');"
+        "const {settings} = await readModelFile(bytes(values[0]));"
+        "return settings.rows;",
+        content,
+    )
 
 
-def flipped(file: bytes, position: int) -> bytes:
-    """Changes a byte, counted from the end where negative."""
-    changed = bytearray(file)
-    changed[position] ^= 0xFF
-    return bytes(changed)
+def test_malformed_files_are_refused(run, tmp_path):
+    assert read_by_page(run, with_settings(tmp_path / "a").read_bytes()) == 14
+    for name, content in malformed_files(tmp_path).items():
+        with pytest.raises(RuntimeError, match="CaptionerError") as error:
+            read_by_page(run, content)
+        assert len(str(error.value)) < 300, name
 
 
-MALFORMED = {
-    "no model": (lambda: b"GIF89a, or so it says", "no .tflite file"),
-    "nothing": (lambda: b"", "no .tflite file"),
-    "no tail": (lambda: b"\0\0\0\0TFL3" + bytes(99), "no vocabulary at its"),
-    "cut": (lambda: with_tail()[:-9], "no vocabulary at its end"),
-    "directory": (lambda: flipped(with_tail(), -7), "cannot be read"),
-    "size": (lambda: flipped(with_tail(), -9), "cannot be read"),
-    "checksum": (lambda: flipped(with_tail(), 200), "another checksum"),
-    "compressed": (lambda: with_tail(compression=8), "is compressed"),
-    "large": (lambda: with_tail(captioner=" " * 2**21), "bytes, more than"),
-    "incomplete": (lambda: with_tail(captioner=None), "captioner.json is not"),
-    "no json": (lambda: with_tail(captioner="{"), "is not JSON"),
-    "null": (lambda: with_tail(captioner="null"), "is not JSON"),
-    "format": (lambda: with_tail(settings={"format": 2}), "format is 2"),
-    "rows": (lambda: with_tail(settings={"rows": 1e9}), "rows is 1000000000"),
-    "start": (lambda: with_tail(settings={"start": -1}), "start is -1"),
-    "resize_mode": (
-        lambda: with_tail(settings={"resize_mode": "<b>"}),
-        'resize_mode is "<b>"',
-    ),
-}
-
-
-@pytest.mark.parametrize("name", MALFORMED)
-def test_malformed_files_are_refused(run, name):
-    make, message = MALFORMED[name]
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 1}, "format is 1"),
+        ({"rows": 1e9}, "rows is 1000000000"),
+        ({"start": -1}, "start is -1"),
+        ({"resize_mode": "<b>"}, 'resize_mode is "<b>"'),
+    ],
+)
+def test_settings_out_of_range_are_refused(run, tmp_path, changes, message):
+    content = with_settings(tmp_path / "a", **changes).read_bytes()
     with pytest.raises(RuntimeError, match="CaptionerError") as error:
-        run(
-            "const {readModelFile} = await load('model_file');"
-            "return readModelFile(bytes(values[0]));",
-            make(),
-        )
+        read_by_page(run, content)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("model", "settings", "message"),
+    ("described", "words", "message"),
+    [
+        ("{", "", "captioner.json is not JSON"),
+        ("null", "", "captioner.json is not JSON"),
+        (" " * 2**17, "", "bytes, more than"),
+        ("{}", b"\xff", "vocabulary.txt is not UTF-8"),
+        ("{}", "", "its format is undefined"),
+    ],
+)
+def test_malformed_settings_are_refused(
+    run, tmp_path, described, words, message
+):
+    content = written(tmp_path / "a", described, words).read_bytes()
+    with pytest.raises(RuntimeError, match="CaptionerError") as error:
+        read_by_page(run, content)
+    assert message in str(error.value)
+
+
+def test_other_files_are_no_models(run):
+    for content in (b"GIF89a, or so it says", b"", b"\0\0\0\0TFL"):
+        with pytest.raises(RuntimeError, match="This is no .tflite file"):
+            read_by_page(run, content)
+
+
+@pytest.mark.parametrize("length", [0, 3, 55, 56, 63, 64, 65, 1000])
+def test_digests_are_those_of_sha_256(run, length):
+    content = np.random.default_rng(length).bytes(length)
+    expected = hashlib.sha256(content).digest()
+    computed, browsers = run(
+        "const {computed, sha256} = await load('sha256');"
+        "const content = bytes(values[0]);"
+        "return [base64(computed(content)), await sha256(content)];",
+        content,
+    )
+    assert base64.b64decode(computed) == expected
+    assert browsers == expected.hex()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
     [
         ("damaged", {}, "cannot load this model"),
         (
@@ -271,15 +283,16 @@ def test_malformed_files_are_refused(run, name):
     ],
 )
 def test_models_unlike_their_settings_are_refused(
-    run, site, model, settings, message
+    run, site, tmp_path, name, changes, message
 ):
-    content = without_tail() if settings else b"\0\0\0\0TFL3\0"
-    path = site / f"{model}.tflite"
-    path.write_bytes(with_tail(content, settings=settings))
+    with zipfile.ZipFile(MODEL) as archive:
+        begin = archive.infolist()[0].header_offset
+    model = MODEL.read_bytes()[:begin] if changes else MODEL_BYTES
+    with_settings(site / f"{name}.tflite", model, image_size=224, **changes)
     with pytest.raises(RuntimeError, match="CaptionerError") as error:
         run(
             "const {Captioner, download} = await load('captioner');"
             "await Captioner.start(await download('/' + values[0]));",
-            path.name,
+            f"{name}.tflite",
         )
     assert message in str(error.value)

@@ -5,7 +5,7 @@ import pytest
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
 from show_attend_tell.inference import shipped_model
-from show_attend_tell.inference.tflite_file import read_tail
+from show_attend_tell.inference.tflite_file import read_tflite
 from tests.examples.native_runtime import MODEL, PHOTO
 from tests.show_attend_tell.conftest import call_command
 
@@ -24,7 +24,7 @@ def test_photo_is_captioned_and_attention_rendered(tmp_path):
 
 
 def test_model_matches_its_card():
-    settings, vocabulary = read_tail(MODEL)
+    settings, vocabulary, _ = read_tflite(MODEL)
     card = MODEL.with_suffix(".md").read_text(encoding="utf-8")
     size = MODEL.stat().st_size
     assert size <= 16e6 and f"{size / 1e6:.1f} MB" in card

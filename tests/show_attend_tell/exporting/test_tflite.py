@@ -24,7 +24,7 @@ from show_attend_tell.exporting.tflite_validation import (
 )
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
-from show_attend_tell.inference.tflite_file import read_tail
+from show_attend_tell.inference.tflite_file import read_tflite
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
@@ -163,7 +163,7 @@ def test_all_operations_are_builtin(device_file):
 
 
 def test_the_tail_holds_what_a_host_needs(device_file):
-    settings, vocabulary = read_tail(device_file)
+    settings, vocabulary, _ = read_tflite(device_file)
     assert vocabulary.words[4:] == tuple(small.WORDS)
     assert settings.decoding == small.DECODING
     assert (settings.name, settings.precision) == ("small", "float32")
@@ -224,7 +224,7 @@ def test_other_precisions_are_checked_and_reported(precision, tmp_path):
     (agreement,) = agreements.values()
     assert agreement.photos == 16
     assert 0.7 < agreement.words <= 1
-    assert read_tail(path)[0].precision == precision
+    assert read_tflite(path)[0].precision == precision
     assert os.listdir(tmp_path) == ["small.tflite"]
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
 from pipelines.words import join_words
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
-from show_attend_tell.inference.tflite_file import append_tail, read_tail
+from show_attend_tell.inference.tflite_file import append_tail, read_tflite
 from tests.conftest import ROOT
 from tests.show_attend_tell.conftest import call_command
 from tests.show_attend_tell.exporting import small
@@ -105,12 +106,18 @@ def greedy(expected):
 def cropping(device_file, tmp_path_factory):
     """The same file, which wants its photos cropped."""
     path = tmp_path_factory.mktemp("devices") / "cropping.tflite"
-    settings, vocabulary = read_tail(device_file)
-    with open(device_file, "rb") as file:
-        path.write_bytes(file.read())
+    settings, vocabulary, _ = read_tflite(device_file)
     crop = dataclasses.replace(settings, resize_mode="crop")
+    path.write_bytes(model_of(device_file))
     append_tail(path, crop, vocabulary)
     return path
+
+
+def model_of(path):
+    """Returns the bytes before the archive."""
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.getinfo("captioner.json").header_offset
+    return path.read_bytes()[:begin]
 
 
 def test_captions_equal_those_of_keras(device_file, expected, greedy):
@@ -192,16 +199,47 @@ def test_files_that_do_not_load_are_named(device_file, tmp_path):
     with pytest.raises(UserError, match="wrong.tflite"):
         show_attend_tell.load(str(wrong))
     # A tail of ours behind a model that is damaged, or another's.
-    settings, vocabulary = read_tail(device_file)
+    settings, vocabulary, _ = read_tflite(device_file)
     wrong.write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))
     append_tail(wrong, settings, vocabulary)
     with pytest.raises(UserError, match="wrong.tflite"):
         TFLiteCaptioner(wrong)
-    shutil.copy(device_file, wrong)
+    wrong.write_bytes(model_of(device_file))
     more = dataclasses.replace(settings, columns=settings.columns + 1)
     append_tail(wrong, more, vocabulary)
     with pytest.raises(UserError, match="does not fit its captioner.json"):
         TFLiteCaptioner(wrong)
+
+
+def test_what_the_runtime_cannot_run_is_an_error_in_one_line(device_file):
+    captioner = TFLiteCaptioner(device_file)
+    with pytest.raises(UserError, match="small.tflite.* cannot be run: ") as e:
+        captioner.run("greedy", image=np.zeros((2, 1, 1, 3), np.uint8))
+    assert "\n" not in str(e.value)
+    with pytest.raises(UserError, match="cannot be run: .*signature_key"):
+        captioner.run("none")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("tokens", 99), ("tokens", -1), ("length", 9)]
+)
+def test_words_that_the_vocabulary_lacks_are_refused(device_file, name, value):
+    captioner = TFLiteCaptioner(device_file)
+    outputs = captioner.run("greedy", image=small.squares(1))
+    outputs[name].flat[0] = value
+    with pytest.raises(UserError, match="does not fit .*vocabulary.txt"):
+        captioner.parse(outputs)
+
+
+def test_a_file_that_changes_while_it_is_used_changes_nothing(
+    device_file, tmp_path
+):
+    path = tmp_path / "used.tflite"
+    shutil.copy(device_file, path)
+    captioner, square = TFLiteCaptioner(path), small.squares(1)[0]
+    path.write_bytes(bytes(path.stat().st_size))
+    expected = TFLiteCaptioner(device_file).caption(square)
+    assert captioner.caption(square).words == expected.words
 
 
 def test_without_litert_the_error_names_the_package(device_file, photos):

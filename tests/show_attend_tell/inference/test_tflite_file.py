@@ -1,47 +1,27 @@
 """What lies behind a model is believed only as far as it fits."""
 
 import dataclasses
+import hashlib
 import json
+import time
+import tracemalloc
 import zipfile
 
 import pytest
 
 from pipelines.errors import UserError
-from pipelines.vocabulary import Vocabulary
-from show_attend_tell.inference.tflite_file import (
-    TFLiteSettings,
-    append_tail,
-    read_tail,
+from show_attend_tell.inference.tflite_file import append_tail, read_tflite
+from tests.tflite_files import (
+    MODEL,
+    SETTINGS,
+    VOCABULARY,
+    malformed_files,
+    written,
 )
-
-VOCABULARY = Vocabulary(["a", "café", "犬"])
-SETTINGS = TFLiteSettings(
-    name="any", precision="float16", image_size=224, resize_mode="crop",
-    rows=14, columns=14, max_words=30, method="beam", beam_width=3,
-    length_penalty=0.7, min_words=1, no_repeat_ngram_size=0,
-    allow_unknown=False, context_mode="expected", encoder="vgg16",
-    encoder_layer="block5_conv3", encoder_digest="0" * 64,
-    vocabulary_digest=VOCABULARY.digest, versions={},
-)  # fmt: skip
-MODEL = b"\x1c\0\0\0TFL3 and so on"
 
 
 def described(**changes):
     return json.dumps({**dataclasses.asdict(SETTINGS), **changes})
-
-
-def written(
-    path,
-    described,
-    words=VOCABULARY.text,
-    model=MODEL,
-    packing=zipfile.ZIP_STORED,
-):
-    path.write_bytes(model)
-    with zipfile.ZipFile(path, "a", packing) as tail:
-        tail.writestr("captioner.json", described)
-        tail.writestr("vocabulary.txt", words)
-    return path
 
 
 def test_what_is_written_is_read_and_the_model_stays_in_front(tmp_path):
@@ -49,21 +29,24 @@ def test_what_is_written_is_read_and_the_model_stays_in_front(tmp_path):
     for path in files:
         path.write_bytes(MODEL)
         append_tail(path, SETTINGS, VOCABULARY)
-    settings, vocabulary = read_tail(files[0])
+    settings, vocabulary, content = read_tflite(files[0])
     assert settings == SETTINGS
     assert vocabulary.words == VOCABULARY.words
     assert files[0].read_bytes().startswith(MODEL)
-    assert files[0].read_bytes() == files[1].read_bytes()
+    assert content == files[0].read_bytes() == files[1].read_bytes()
     # A host that knows nothing of us.
     with zipfile.ZipFile(files[0]) as tail:
         assert json.loads(tail.read("captioner.json"))["rows"] == 14
         assert tail.read("vocabulary.txt").decode().split("\n")[5] == "café"
+        before = content[: tail.getinfo("sha256.txt").header_offset]
+        digest = hashlib.sha256(before).hexdigest()
+        assert tail.read("sha256.txt").decode() == f"{digest}\n"
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"format": 2}, "format 1"),
+        ({"format": 3}, "format 2"),
         ({"image_size": "224"}, "image_size='224'"),
         ({"image_size": True}, "image_size=True"),
         ({"image_size": 10**9}, "out of range"),
@@ -85,7 +68,7 @@ def test_what_is_written_is_read_and_the_model_stays_in_front(tmp_path):
 def test_descriptions_that_do_not_fit_are_refused(changes, message, tmp_path):
     path = written(tmp_path / "any.tflite", described(**changes))
     with pytest.raises(UserError, match=message) as raised:
-        read_tail(path)
+        read_tflite(path)
     assert "export --format=tflite" in str(raised.value)
 
 
@@ -93,32 +76,68 @@ def test_tails_that_are_no_tails_are_refused(tmp_path):
     path = tmp_path / "any.tflite"
     for bad in ("[]", "no JSON", "[" * 50_000, '"' + "x" * 2**17 + '"'):
         with pytest.raises(UserError, match="Expected a captioner"):
-            read_tail(written(path, bad))
+            read_tflite(written(path, bad))
     with pytest.raises(UserError, match="first lines must be"):
-        read_tail(written(path, described(), "a\nb\n"))
+        read_tflite(written(path, described(), "a\nb\n"))
     with pytest.raises(UserError, match="utf-8"):
-        read_tail(written(path, described(), b"\xff\xfe"))
-    with pytest.raises(UserError, match="compressed"):
-        bomb = " " * 2**20
-        read_tail(written(path, bomb, packing=zipfile.ZIP_DEFLATED))
+        read_tflite(written(path, described(), b"\xff\xfe"))
     with pytest.raises(UserError, match="vocabulary.txt has 16777217 bytes"):
-        read_tail(written(path, described(), "a" * (2**24 + 1)))
+        read_tflite(written(path, described(), "a" * (2**24 + 1)))
 
 
 def test_files_that_are_none_of_ours_are_refused(tmp_path):
     path = tmp_path / "any.tflite"
     with pytest.raises(UserError, match="No such file"):
-        read_tail(path)
+        read_tflite(path)
     for content in (b"", b"\x1c\0\0\0TFL3", b"PK\x05\x06" + 18 * b"\0"):
         path.write_bytes(content)
         with pytest.raises(UserError, match="Expected a captioner"):
-            read_tail(path)
-    complete = written(path, described()).read_bytes()
-    for cut in (len(complete) // 2, len(complete) - 1):
-        path.write_bytes(complete[:cut])
-        with pytest.raises(UserError, match="Expected a captioner"):
-            read_tail(path)
+            read_tflite(path)
     with pytest.raises(UserError, match="Expected a captioner"):
-        read_tail(written(path, described(), model=b"\x1c\0\0\0ELF1"))
+        read_tflite(written(path, described(), model=b"\x1c\0\0\0ELF1"))
     with pytest.raises(UserError, match="Expected a captioner"):
-        read_tail(tmp_path)
+        read_tflite(tmp_path)
+    with pytest.raises(UserError, match="Expected a captioner"):
+        read_tflite("/dev/zero")
+
+
+def test_malformed_files_are_refused_in_a_line_little_memory_and_time(tmp_path):
+    path = tmp_path / "malformed.tflite"
+    for name, content in malformed_files(tmp_path).items():
+        path.write_bytes(content)
+        started = time.perf_counter()
+        tracemalloc.start()
+        with pytest.raises(UserError, match="malformed.tflite") as raised:
+            read_tflite(path)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert "\n" not in str(raised.value), name
+        assert len(str(raised.value)) < 400, name
+        assert peak < len(content) + 2**18, name
+        assert time.perf_counter() - started < 1, name
+
+
+def test_files_of_format_1_are_to_be_exported_again(tmp_path):
+    path = tmp_path / "old.tflite"
+    path.write_bytes(malformed_files(tmp_path)["format 1"])
+    with pytest.raises(UserError, match="of format 1.* export it again"):
+        read_tflite(path)
+
+
+def test_no_changed_byte_is_taken(tmp_path):
+    """Not read is what zip says of the digest itself and lists behind it."""
+    right = written(tmp_path / "right.tflite", described()).read_bytes()
+    expected = read_tflite(tmp_path / "right.tflite")[:2]
+    path, unread = tmp_path / "changed.tflite", right.rindex(b"PK\3\4")
+    for at in range(len(right)):
+        for bit in (1, 128):
+            content = bytearray(right)
+            content[at] ^= bit
+            path.write_bytes(content)
+            try:
+                settings, vocabulary, _ = read_tflite(path)
+            except UserError:
+                continue
+            assert at >= unread
+            assert settings == expected[0]
+            assert vocabulary.words == expected[1].words
