@@ -1,9 +1,12 @@
 """Atomic writes, JSON, and the lock of a folder."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,24 +16,103 @@ PathLike = str | os.PathLike[str]
 
 LOCK_NAME = ".lock"
 
+# How names of what is being written begin; its process and its name follow.
+TEMPORARY = ".tmp-"
+_TEMPORARY_NAME = re.compile(
+    rf"{re.escape(TEMPORARY)}(?P<process>\d+)-(?P<name>.+)", re.DOTALL
+)
+
 # Karpathy's JSON for COCO, the largest in use, has 144 MB.
 MAX_FILE_BYTES = 2**30
 
 
-def write_atomically(path: str, data: bytes) -> None:
-    """Writes to a temporary file and renames it: complete or not at all."""
-    path = os.fspath(path)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = f"{path}.tmp-{os.getpid()}"
+@contextlib.contextmanager
+def replacing(path: PathLike, keep: bool = False) -> Iterator[str]:
+    """Yields where to write a file, or a folder, that takes the place of one.
+
+    When the block ends it is flushed to the disk and renamed. So there is a
+    complete one at every moment, the old or the new, even if the process is
+    killed or the machine loses power; what a killed one has left is removed
+    the next time. Where the block raises, all stays as it was.
+
+    Args:
+        path: The file or the folder; the folder above it must exist.
+        keep: Whether something that is there by then stays: FileExistsError.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    remove_leftovers(folder, name)
+    temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{name}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        yield temporary
+        _flush(temporary)
+        if not keep:
+            os.replace(temporary, path)
+        elif os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        elif os.path.isdir(temporary):
+            os.rename(temporary, path)  # Fails where a full folder has come.
+        else:
+            os.link(temporary, path)  # Never replaces.
+        with contextlib.suppress(OSError):  # Some file systems refuse it.
+            _flush_one(folder)
     finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        _remove(temporary)
+
+
+def remove_leftovers(folder: PathLike, name: str | None = None) -> None:
+    """Removes what `replacing` has left where its process was killed.
+
+    That is all in a folder, or what was to become `name`. A process is known
+    by its number on this machine.
+    """
+    for entry in os.listdir(folder):
+        written = _TEMPORARY_NAME.fullmatch(entry)
+        if written and name in (None, written["name"]):
+            if not _is_running(int(written["process"])):
+                _remove(os.path.join(folder, entry))
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # It is another user's.
+    return True
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def _flush(path: str) -> None:
+    """Waits until a file, or all of a folder, is on the disk itself."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _flush_one(os.path.join(folder, name))
+        _flush_one(folder)
+    if not os.path.isdir(path):
+        _flush_one(path)
+
+
+def _flush_one(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: PathLike, data: bytes) -> None:
+    """Writes a file that is complete or not there at all."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
 
 
 def write_json(path: str, value) -> None:

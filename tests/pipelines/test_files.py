@@ -2,12 +2,19 @@
 
 import json
 import os
+import pathlib
 
 import pytest
 
 from pipelines import files
 from pipelines.errors import UserError
-from pipelines.files import read_json, write_atomically, write_json
+from pipelines.files import (
+    read_json,
+    remove_leftovers,
+    replacing,
+    write_atomically,
+    write_json,
+)
 
 
 def test_writes_and_replaces(tmp_path, monkeypatch):
@@ -38,23 +45,72 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, step):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_the_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
-    path, order = tmp_path / "file", []
-    fsync, replace = os.fsync, os.replace
+def log_of_the_disk(monkeypatch):
+    """Notes what is flushed and what is renamed, in order."""
+    log, fsync = [], os.fsync
 
-    def synced(descriptor):
-        order.append(("fsync", os.fstat(descriptor).st_size))
+    def flushed(descriptor):
+        log.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
         fsync(descriptor)
 
-    def replaced(source, target):
-        assert os.path.dirname(source) == os.path.dirname(target)
-        order.append(("replace", os.path.getsize(source)))
-        replace(source, target)
+    def noted(name, function):
+        def call(source, target):
+            log.append((name, source))
+            function(source, target)
 
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", replaced)
-    write_atomically(path, b"12345")
-    assert order == [("fsync", 5), ("replace", 5)]
+        monkeypatch.setattr(os, name, call)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    for name in ("replace", "rename", "link"):
+        noted(name, getattr(os, name))
+    return log
+
+
+def test_all_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """And the name is, before anything goes on."""
+    log = log_of_the_disk(monkeypatch)
+    write_atomically(tmp_path / "file", b"12345")
+    temporary = str(tmp_path / f".tmp-{os.getpid()}-file")
+    assert log == [
+        ("fsync", temporary),
+        ("replace", temporary),
+        ("fsync", str(tmp_path)),
+    ]
+    log.clear()
+    with replacing(tmp_path / "new", keep=True) as temporary:
+        os.makedirs(os.path.join(temporary, "inner"))
+        files = [f"{temporary}/{name}" for name in ("file", "inner/file")]
+        for path in files:
+            pathlib.Path(path).write_text(path)
+    *flushed, renamed, last = log
+    expected = {("fsync", path) for path in (*files, f"{temporary}/inner")}
+    assert {*flushed} == {*expected, ("fsync", temporary)}
+    assert (renamed, last) == (("rename", temporary), ("fsync", str(tmp_path)))
+    assert (tmp_path / "new" / "inner" / "file").exists()
+
+
+def test_what_is_there_by_then_stays(tmp_path):
+    for name in ("file", "folder"):
+        with pytest.raises(FileExistsError):
+            with replacing(tmp_path / name, keep=True) as temporary:
+                pathlib.Path(temporary).write_text("ours")
+                (tmp_path / name).mkdir()
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    """And nothing else: neither of living ones, nor the user's."""
+    killed = 2**22 + 1  # No process has that number.
+    names = [f".tmp-{killed}-file", f".tmp-{killed}-other", ".tmp-x-file"]
+    names += [f".tmp-{os.getppid()}-file", f"file.tmp-{killed}"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / f".tmp-{killed}-folder" / "inner").mkdir(parents=True)
+    write_atomically(tmp_path / "file", b"whole")
+    left = {*names[1:], "file", f".tmp-{killed}-folder"}
+    assert {*os.listdir(tmp_path)} == left
+    remove_leftovers(tmp_path)
+    assert {*os.listdir(tmp_path)} == {*names[2:], "file"}
 
 
 def test_json_is_for_people(tmp_path):
