@@ -31,20 +31,27 @@ def written(path, described, words=VOCABULARY.text, model=MODEL):
     return path
 
 
+def model_of(path) -> bytes:
+    """Returns the bytes before the archive."""
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.infolist()[0].header_offset
+    return path.read_bytes()[:begin]
+
+
 def malformed_files(folder) -> dict[str, bytes]:
     """Returns files that no host may take, by what was done to them."""
     path = folder / "right.tflite"
     path.write_bytes(MODEL)
     append_tail(path, SETTINGS, VOCABULARY)
     right = path.read_bytes()
+    begin = len(MODEL)
     with zipfile.ZipFile(path) as archive:
-        begin = archive.infolist()[0].header_offset
         parts = {name: archive.read(name) for name in archive.namelist()}
     crop = parts["captioner.json"]
     words = parts["vocabulary.txt"]
     return {
         "nothing": b"",
-        "no archive": right[:begin],
+        "no archive": MODEL,
         "format 1": zipped(dict(list(parts.items())[:2])),
         "cut": right[:-1],
         "more behind it": right + b"\0",

@@ -19,6 +19,8 @@ import java.io.File
 import java.io.RandomAccessFile
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
+import java.nio.channels.FileChannel.MapMode
+import java.security.MessageDigest
 import kotlin.math.ceil
 import kotlin.math.floor
 import kotlin.math.min
@@ -57,14 +59,18 @@ fun joinWords(words: List<String>) = words.foldIndexed("") { n, text, word ->
 }
 
 class Captioner(file: File) : AutoCloseable {
-    private val tail = readTail(file)
+    // The interpreter gets the bytes that are checked.
+    private val content = RandomAccessFile(file, "r").use {
+        it.channel.map(MapMode.READ_ONLY, 0, it.length()).order(ByteOrder.LITTLE_ENDIAN)
+    }
+    private val tail = readTail(content)
     private val settings = JSONObject(tail.getValue("captioner.json"))
     private val vocabulary = tail.getValue("vocabulary.txt").removeSuffix("\n").split("\n")
     private val size = settings.getInt("image_size")
     private val maxWords = settings.getInt("max_words")
     val rows = settings.getInt("rows")
     val columns = settings.getInt("columns")
-    private val interpreter = Interpreter(file, Interpreter.Options().setNumThreads(2))
+    private val interpreter = Interpreter(content, Interpreter.Options().setNumThreads(2))
 
     /** Captions a photo, by the signature `beam` or `greedy`. */
     fun caption(photo: Bitmap, method: String = "beam"): Caption {
@@ -153,30 +159,39 @@ class Captioner(file: File) : AutoCloseable {
     }
 
     /**
-     * The files in the zip archive at the model's end, which are not compressed.
-     * Android's `ZipFile` takes only files that begin with an archive.
+     * The files in the zip archive at the model's end, which are not compressed. The
+     * last, sha256.txt, is the SHA-256 of every byte before it. Only the end of the
+     * archive and the header before each file are believed, as far as they lead from
+     * one file to the next without a gap. (Android's `ZipFile` takes only files that
+     * begin with an archive.)
      */
-    private fun readTail(file: File): Map<String, String> = RandomAccessFile(file, "r").use {
-        fun bytes(at: Long, count: Int): ByteBuffer {
-            require(at >= 0 && count <= 1 shl 24 && at + count <= it.length()) { "damaged archive" }
-            val content = ByteArray(count)
-            it.seek(at)
-            it.readFully(content)
-            return ByteBuffer.wrap(content).order(ByteOrder.LITTLE_ENDIAN)
+    private fun readTail(content: ByteBuffer): Map<String, String> {
+        fun text(at: Int, count: Int): String {
+            require(count in 0..content.limit() - at) { "cut off: export again" }
+            return String(ByteArray(count).also { content.duplicate().apply { position(at) }.get(it) })
         }
-        fun ByteBuffer.short(at: Int) = getShort(at).toInt() and 0xffff
-        val end = bytes(it.length() - 22, 22)
-        require(end.getInt(0) == 0x06054b50) { "no vocabulary at the model's end: no captioner" }
-        var at = end.getInt(16).toLong()
-        (0 until end.short(10)).associate { _ ->
-            val entry = bytes(at, 46)
-            require(entry.getInt(0) == 0x02014b50 && entry.short(10) == 0) { "damaged archive" }
-            val name = String(bytes(at + 46, entry.short(28)).array())
-            val local = entry.getInt(42).toLong()
-            val header = bytes(local, 30)
-            val data = local + 30 + header.short(26) + header.short(28)
-            at += 46 + entry.short(28) + entry.short(30) + entry.short(32)
-            name to String(bytes(data, entry.getInt(24)).array())
+        val end = content.limit() - 22
+        require(end >= 0 && content.getInt(end) == 0x06054b50) { "no vocabulary at the model's end: no captioner" }
+        val list = content.getInt(end + 16)
+        var at = content.getInt(list + 42)
+        var digest = ""
+        val files = listOf("captioner.json", "vocabulary.txt", "sha256.txt").associateWith { name ->
+            require(at != list) { "of format 1, which has no checksum: export again" }
+            val size = content.getInt(at + 22)
+            require(
+                content.getInt(at) == 0x04034b50 && content.getInt(at + 6) == 0 &&
+                    content.getInt(at + 26) == name.length && text(at + 30, name.length) == name
+            ) { "damaged archive: export again" }
+            if (name == "sha256.txt") {
+                val before = content.duplicate().apply { position(0).limit(at) }
+                val bytes = MessageDigest.getInstance("SHA-256").apply { update(before) }.digest()
+                digest = bytes.joinToString("") { "%02x".format(it) } + "\n"
+            }
+            val begin = at + 30 + name.length
+            at = begin + size
+            text(begin, size)
         }
+        require(at == list && files["sha256.txt"] == digest) { "changed or damaged: export again" }
+        return files
     }
 }

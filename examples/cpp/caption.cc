@@ -21,6 +21,8 @@
 #include <string>
 #include <vector>
 
+#include "sha256.h"
+
 // The functions of LiteRT's C API (2.3) that are used here. The library comes with
 // the Python package ai-edge-litert, which has no headers; with LiteRT's SDK
 // include litert/c/*.h instead.
@@ -30,7 +32,8 @@ struct TensorType {  // LiteRtRankedTensorType, which is only passed on here
   int32_t parts[32];
 };
 int LiteRtCreateEnvironment(int, const void*, Handle* environment);
-int LiteRtCreateModelFromFile(Handle environment, const char*, Handle* model);
+int LiteRtCreateModelFromBuffer(Handle environment, const void* bytes, size_t,
+                                Handle* model);
 int LiteRtCreateOptions(Handle* options);
 int LiteRtSetOptionsHardwareAccelerators(Handle options, int accelerators);
 int LiteRtCreateCompiledModel(Handle environment, Handle model, Handle options,
@@ -79,36 +82,44 @@ Bytes read_file(const char* path) {
 }
 
 // The files in the zip archive at the end of the model, which are not compressed.
+// The last, sha256.txt, is the SHA-256 of every byte before it. Only the end of the
+// archive and the header before each file are believed, as far as they lead from
+// one file to the next without a gap.
 std::map<std::string, std::string> read_tail(const Bytes& bytes) {
-  auto number = [&](size_t at, int size) {
-    if (at > bytes.size() || bytes.size() - at < size_t(size)) {
-      throw std::runtime_error("the model's archive is damaged");
-    }
+  auto expect = [&](bool right, const char* reason) {
+    if (right) return;
+    throw std::runtime_error("the model cannot be used: " + std::string(reason) +
+                             "; export it again");
+  };
+  auto number = [&](uint64_t at, int size) {
+    expect(at + size <= bytes.size(), "its archive is cut off");
     uint32_t value = 0;
     for (int n = size - 1; n >= 0; n--) value = value << 8 | bytes[at + n];
     return value;
   };
-  size_t end = bytes.size() - 22;  // No comment follows.
-  if (bytes.size() < 22 || number(end, 4) != 0x06054b50) {
-    throw std::runtime_error("no vocabulary at the model's end: no captioner");
-  }
+  expect(bytes.size() >= 22 && number(bytes.size() - 22, 4) == 0x06054b50,
+         "no vocabulary at its end, so it is no captioner");
+  uint64_t list = number(bytes.size() - 6, 4), at = number(list + 42, 4);
   std::map<std::string, std::string> files;
-  size_t at = number(end + 16, 4);
-  for (uint32_t n = number(end + 10, 2); n > 0; n--) {
-    size_t name_size = number(at + 28, 2), size = number(at + 24, 4);
-    size_t local = number(at + 42, 4);
-    if (number(at, 4) != 0x02014b50 || number(at + 10, 2) != 0) {
-      throw std::runtime_error("the model's archive is compressed or damaged");
+  for (const char* name : {"captioner.json", "vocabulary.txt", "sha256.txt"}) {
+    expect(at != list, "it is of format 1, which has no checksum");
+    uint64_t size = number(at + 22, 4), begin = at + 30 + number(at + 26, 2);
+    expect(number(at, 4) == 0x04034b50 && number(at + 6, 4) == 0 &&
+               number(at + 28, 2) == 0,
+           "its archive is compressed or damaged");
+    expect(begin + size <= bytes.size(), "its archive is cut off");
+    auto text = [&](uint64_t from, uint64_t to) {
+      return std::string(bytes.begin() + from, bytes.begin() + to);
+    };
+    expect(text(at + 30, begin) == name, "its archive holds other files");
+    files[name] = text(begin, begin + size);
+    if (files.size() == 3) {
+      expect(files[name] == sha256::digest(bytes.data(), at) + '\n',
+             "it was changed or damaged (another SHA-256)");
     }
-    size_t data = local + 30 + number(local + 26, 2) + number(local + 28, 2);
-    number(at + 46 + name_size, 0);
-    if (data > bytes.size() || bytes.size() - data < size) {
-      throw std::runtime_error("the model's archive is damaged");
-    }
-    files[std::string(&bytes[at + 46], &bytes[at + 46] + name_size)] =
-        std::string(&bytes[data], &bytes[data] + size);
-    at += 46 + name_size + number(at + 30, 2) + number(at + 32, 2);
+    at = begin + size;
   }
+  expect(at == list, "its archive holds more");
   return files;
 }
 
@@ -191,11 +202,12 @@ Bytes fit(const Photo& photo, int size, bool crop) {
 }
 
 // Runs `greedy` or `beam`; returns its outputs by name.
-std::map<std::string, Bytes> run(const char* path, const std::string& method,
+std::map<std::string, Bytes> run(const Bytes& file, const std::string& method,
                                  const Bytes& image) {
   Handle environment, model, options, compiled, signature, tensor, requirements;
   check(LiteRtCreateEnvironment(0, nullptr, &environment), "environment");
-  check(LiteRtCreateModelFromFile(environment, path, &model), "model");
+  check(LiteRtCreateModelFromBuffer(environment, file.data(), file.size(), &model),
+        "model");
   check(LiteRtCreateOptions(&options), "options");
   check(LiteRtSetOptionsHardwareAccelerators(options, kCpu), "options");
   check(LiteRtCreateCompiledModel(environment, model, options, &compiled),
@@ -300,7 +312,8 @@ int main(int count, char** arguments) try {
   if (count < 3) {
     throw std::runtime_error("usage: caption MODEL.tflite PHOTO.ppm [greedy]");
   }
-  auto tail = read_tail(read_file(arguments[1]));
+  Bytes file = read_file(arguments[1]);  // LiteRT gets the bytes that are checked.
+  auto tail = read_tail(file);
   const std::string& json = tail.at("captioner.json");
   std::vector<std::string> vocabulary;
   std::istringstream lines(tail.at("vocabulary.txt"));
@@ -308,7 +321,7 @@ int main(int count, char** arguments) try {
 
   Bytes image = fit(read_ppm(arguments[2]), std::stoi(setting(json, "image_size")),
                     setting(json, "resize_mode") == "crop");
-  auto outputs = run(arguments[1], count > 3 ? arguments[3] : "beam", image);
+  auto outputs = run(file, count > 3 ? arguments[3] : "beam", image);
   auto tokens = values<int32_t>(outputs.at("tokens"));
   auto attention = values<float>(outputs.at("attention"));
   int length = values<int32_t>(outputs.at("length")).at(0);

@@ -7,9 +7,10 @@ MODEL.tflite is what `python -m show_attend_tell.export --format=tflite`
 writes. TensorFlow, Keras and show_attend_tell are not needed.
 """
 
+import hashlib
 import json
+import struct
 import sys
-import zipfile
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -32,12 +33,19 @@ class Captioner:
     """A model with its vocabulary and settings."""
 
     def __init__(self, path, threads=1):
-        with zipfile.ZipFile(path) as archive:  # It follows the model.
-            self.settings = json.loads(archive.read("captioner.json"))
-            text = archive.read("vocabulary.txt").decode()
-        self.vocabulary = text.split("\n")
+        with open(path, "rb") as file:
+            content = file.read()
+        try:
+            settings, words = _read_archive(content)
+        except (ValueError, struct.error) as error:
+            raise ValueError(f"{path}: {error}. Export it again.") from error
+        self.settings = json.loads(settings)
+        self.vocabulary = words.decode().split("\n")
         self.grid = self.settings["rows"], self.settings["columns"]
-        self.interpreter = Interpreter(path, num_threads=threads)
+        # Loaded from the bytes that were checked.
+        self.interpreter = Interpreter(
+            model_content=content, num_threads=threads
+        )
 
     def caption(self, photo, method="greedy"):
         """Captions a photo.
@@ -112,6 +120,37 @@ def join_words(words):
     return text
 
 
+def _read_archive(content):
+    """Returns settings and words, from the zip archive behind the model.
+
+    The last file is the SHA-256 of every byte before it. Only the end of the
+    archive and the header before each file are believed, as far as they lead
+    from one file to the next without a gap.
+    """
+    if content[-22:-18] != b"PK\5\6":
+        raise ValueError("no archive at its end, so it is no captioner")
+    (directory,) = struct.unpack_from("<L", content, len(content) - 6)
+    (at,) = struct.unpack_from("<L", content, directory + 42)
+    files = []
+    for name in (b"captioner.json", b"vocabulary.txt", b"sha256.txt"):
+        if at == directory:
+            raise ValueError("it is of format 1, which has no checksum")
+        start, begin = at, at + 30 + len(name)
+        kind, flags, method, size = struct.unpack_from(
+            "<4s2xHH12xL", content, at
+        )
+        if (kind, flags, method) != (b"PK\3\4", 0, 0) or (
+            content[at + 26 : begin] != struct.pack("<HH", len(name), 0) + name
+        ):
+            raise ValueError("other files in its archive, or compressed ones")
+        files.append(content[begin : begin + size])
+        at = begin + size
+    digest = hashlib.sha256(memoryview(content)[:start]).hexdigest()
+    if at != directory or files.pop() != f"{digest}\n".encode():
+        raise ValueError("it was changed or damaged (another SHA-256)")
+    return files
+
+
 def _rgb(photo):
     """Returns an upright photo as uint8 (H, W, 3)."""
     if photo.width * photo.height > MAX_PIXELS:
@@ -140,8 +179,17 @@ def _neighbours(source, target, size):
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit("usage: python captioner.py MODEL.tflite PHOTO...")
-    captioner = Captioner(sys.argv[1])
+    try:
+        captioner = Captioner(sys.argv[1])
+        method = captioner.settings["method"]
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+    failed = False
     for name in sys.argv[2:]:
-        with Image.open(name) as photo:
-            text = captioner.caption(photo, captioner.settings["method"])[0]
-        print(f"{name}: {text}")
+        try:
+            with Image.open(name) as photo:
+                print(f"{name}: {captioner.caption(photo, method)[0]}")
+        except (OSError, ValueError, RuntimeError) as error:
+            print(f"error: {name}: {error}", file=sys.stderr)
+            failed = True
+    sys.exit(failed)

@@ -10,17 +10,17 @@ import re
 import shutil
 import subprocess
 import threading
-import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines.vocabulary import SPECIAL, Vocabulary
-from show_attend_tell.inference.tflite_file import append_tail, read_tail
+from show_attend_tell.inference.tflite_file import append_tail, read_tflite
 from tests.chromium import chromium
 from tests.conftest import ROOT
 from tests.examples.native_runtime import MODEL, NativeRuntime
+from tests.tflite_files import model_of
 
 PAGE = ROOT / "examples" / "browser"
 OFFLINE = re.compile("ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENOTCACHED")
@@ -34,7 +34,7 @@ def native() -> NativeRuntime:
 @pytest.fixture(scope="session")
 def polyglot(tmp_path_factory) -> pathlib.Path:
     """The model, with words of scripts with spaces and without."""
-    settings, vocabulary = read_tail(MODEL)
+    settings, vocabulary, _ = read_tflite(MODEL)
     kinds = [lambda n, word: word] + [
         lambda n, word, first=first: chr(first + n)
         for first in (0x4E00, 0x20000, 0xAC00)
@@ -42,9 +42,7 @@ def polyglot(tmp_path_factory) -> pathlib.Path:
     words = vocabulary.words[len(SPECIAL) :]
     words = Vocabulary([kinds[n % 4](n, w) for n, w in enumerate(words)])
     path = tmp_path_factory.mktemp("polyglot") / MODEL.name
-    with zipfile.ZipFile(MODEL) as archive:
-        end = min(entry.header_offset for entry in archive.infolist())
-    path.write_bytes(MODEL.read_bytes()[:end])
+    path.write_bytes(model_of(MODEL))
     settings = dataclasses.replace(settings, vocabulary_digest=words.digest)
     append_tail(path, settings, words)
     return path

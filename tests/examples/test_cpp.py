@@ -1,5 +1,6 @@
 """The C++ example generates the captions of the native runtime."""
 
+import hashlib
 import importlib.util
 import pathlib
 import shutil
@@ -18,6 +19,7 @@ from tests.examples.native_runtime import (
     NativeRuntime,
     needs_model,
 )
+from tests.tflite_files import malformed_files
 
 SOURCE = ROOT / "examples" / "cpp" / "caption.cc"
 
@@ -81,9 +83,43 @@ def test_caption_equals_that_of_the_native_runtime(
         np.testing.assert_allclose(float(weight), attention.max(), atol=1e-4)
 
 
-@pytest.mark.parametrize("model", [b"", b"PK" + bytes(99)])
-def test_malformed_model_is_refused(program, tmp_path, model):
-    (tmp_path / "model.tflite").write_bytes(model)
+def test_malformed_models_are_refused_in_a_line(program, tmp_path):
+    path = tmp_path / "model.tflite"
+    for name, content in malformed_files(tmp_path).items():
+        path.write_bytes(content)
+        done = run(program, path, tmp_path / "photo.ppm")
+        assert done.returncode == 1, name
+        assert "export it again" in done.stderr, name
+        assert done.stderr.count("\n") == 1, name
+
+
+def test_changed_weights_are_refused(program, tmp_path):
+    content = bytearray(MODEL.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "model.tflite").write_bytes(content)
     done = run(program, tmp_path / "model.tflite", tmp_path / "photo.ppm")
     assert done.returncode == 1
-    assert "no captioner" in done.stderr
+    assert "another SHA-256" in done.stderr
+
+
+def test_digests_are_those_of_sha_256(tmp_path):
+    if not shutil.which("g++"):
+        pytest.skip("g++ is not installed")
+    (tmp_path / "digest.cc").write_text(
+        '#include "sha256.h"\n#include <iostream>\n#include <iterator>\n'
+        "int main() { std::string text(std::istreambuf_iterator<char>("
+        "std::cin), {}); std::cout << sha256::digest(reinterpret_cast<"
+        "const uint8_t*>(text.data()), text.size()); }"
+    )
+    done = run(
+        *("g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-I"),
+        *(SOURCE.parent, tmp_path / "digest.cc", "-o", tmp_path / "digest"),
+    )
+    assert done.returncode == 0, done.stderr
+    # The examples of FIPS 180-4, and every way to end.
+    texts = [b"", b"abc", b"a" * 1_000_000, *map(bytes, range(50, 130, 6))]
+    for text in (*texts, bytes(range(64)), bytes(55), bytes(56), bytes(119)):
+        done = subprocess.run(
+            [tmp_path / "digest"], input=text, capture_output=True, check=True
+        )
+        assert done.stdout.decode() == hashlib.sha256(text).hexdigest()

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from show_attend_tell.inference.tflite_file import append_tail, read_tflite
 from tests.conftest import ROOT
 from tests.show_attend_tell.conftest import call_command
 from tests.show_attend_tell.exporting import small
+from tests.tflite_files import malformed_files, model_of
 
 pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
 
@@ -111,13 +111,6 @@ def cropping(device_file, tmp_path_factory):
     path.write_bytes(model_of(device_file))
     append_tail(path, crop, vocabulary)
     return path
-
-
-def model_of(path):
-    """Returns the bytes before the archive."""
-    with zipfile.ZipFile(path) as archive:
-        begin = archive.getinfo("captioner.json").header_offset
-    return path.read_bytes()[:begin]
 
 
 def test_captions_equal_those_of_keras(device_file, expected, greedy):
@@ -261,6 +254,24 @@ def test_the_file_to_copy_needs_three_packages(device_file, expected, tmp_path):
     captions = dict(line.split(": ", 1) for line in lines)
     assert captions == {path: one.text for path, one in expected.items()}
     assert {"ai_edge_litert", "numpy", "PIL"} <= imported
+
+
+def test_the_file_to_copy_refuses_malformed_files_in_a_line(
+    device_file, photos, tmp_path
+):
+    path = tmp_path / "malformed.tflite"
+    for content in malformed_files(tmp_path).values():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="malformed.tflite: .*again"):
+            host_captioner(path)
+    run_path = f'run_path({str(HOST)!r}, run_name="__main__")'
+    argv = "captioner.py", path, photos / "wide.jpg"
+    *_, done = run_without(HEAVY, run_path, *argv)
+    assert done.returncode == 1 and "malformed.tflite" in done.stderr
+    argv = "captioner.py", device_file, HOST, photos / "wide.jpg"
+    (line,), _, done = run_without(HEAVY, run_path, *argv)
+    assert done.returncode == 1 and str(HOST) in done.stderr
+    assert line.startswith(str(photos / "wide.jpg"))
 
 
 def host_captioner(path):
