@@ -11,7 +11,6 @@ with the package were made so.
 import concurrent.futures
 import functools
 import multiprocessing
-import os
 
 import keras
 import numpy as np
@@ -24,6 +23,7 @@ from pipelines.encoders.scenes_network import (
     fold_normalization,
     scenes_network,
 )
+from pipelines.files import replacing
 from pipelines.images.decoding import decode_image, fit_image
 from pipelines.sources.scenes import load_scenes
 from pipelines.vocabulary import PADDING, Vocabulary
@@ -137,9 +137,8 @@ def main(arguments):
 
 
 def _save(network, path):
-    temporary = f"{path.removesuffix('.weights.h5')}.tmp.weights.h5"
-    fold_normalization(network).save_weights(temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        fold_normalization(network).save_weights(temporary)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from pipelines.cache.records import (
 )
 from pipelines.cache.shards import ShardReader, shard_path
 from pipelines.errors import UserError
-from pipelines.files import PathLike
+from pipelines.files import TEMPORARY, PathLike
 
 
 class AnnotationCache:
@@ -88,7 +88,8 @@ class AnnotationCache:
             check_equal(directory, expected, manifest.metadata)
         ending = f"-of-{manifest.shards:05d}.array_record"
         missing = manifest.shards - sum(
-            name.endswith(ending) for name in os.listdir(directory)
+            name.endswith(ending) and not name.startswith(TEMPORARY)
+            for name in os.listdir(directory)
         )
         command = extract_command(directory, manifest.metadata)
         if missing > 0:

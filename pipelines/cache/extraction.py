@@ -18,16 +18,17 @@ from pipelines.cache.metadata import (
     ids_digest,
 )
 from pipelines.cache.records import encode_annotations
-from pipelines.cache.shards import (
-    ShardReader,
-    ShardWriter,
-    is_temporary,
-    shard_path,
-)
+from pipelines.cache.shards import ShardReader, new_shard, shard_path
 from pipelines.captions import CaptionedImage, Skipped
 from pipelines.encoders.encoder import Encoder
 from pipelines.errors import UserError
-from pipelines.files import LOCK_NAME, PathLike, locked, write_json
+from pipelines.files import (
+    LOCK_NAME,
+    PathLike,
+    locked,
+    remove_leftovers,
+    write_json,
+)
 from pipelines.images.preparation import prepare, prepared_ahead
 
 
@@ -119,7 +120,7 @@ def write_shard(
     """
     side = encoder.image_size
     skipped = []
-    with ShardWriter(path) as writer:
+    with new_shard(path) as writer:
         for first in range(0, len(ids), batch_size):
             batch = ids[first : first + batch_size]
             squares = [next(pixels) for _ in batch]
@@ -166,9 +167,7 @@ def _manifest(
 
 def _begin(directory: PathLike, manifest: Manifest) -> None:
     """Makes the folder one of this extraction, or checks that it is."""
-    for name in os.listdir(directory):
-        if is_temporary(name):
-            os.remove(os.path.join(directory, name))
+    remove_leftovers(directory)
     path = os.path.join(directory, FILE_NAME)
     if not os.path.exists(path):
         others = sorted(set(os.listdir(directory)) - {LOCK_NAME})

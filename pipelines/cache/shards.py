@@ -20,7 +20,7 @@ from array_record.python.array_record_module import (
 from pipelines.cache.records import deflate, inflate
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
-from pipelines.files import PathLike
+from pipelines.files import PathLike, replacing
 
 # Each record can be read without its neighbours, and is compressed already.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -32,9 +32,6 @@ _READER_OPTIONS = {
 # Of the reader, of the values, of a JSON that nests too deeply.
 _DAMAGE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 _MAX_INDEX_BYTES = 64 * 2**20
-_TEMPORARY = re.compile(
-    r"(metadata\.json|annotations-\d{5}-of-\d{5}\.array_record)\.tmp-\d+"
-)
 
 
 def shard_path(directory: PathLike, shard: int, shards: int) -> str:
@@ -42,11 +39,6 @@ def shard_path(directory: PathLike, shard: int, shards: int) -> str:
     return os.path.join(
         directory, f"annotations-{shard:05d}-of-{shards:05d}.array_record"
     )
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file is what a writer that was killed has left."""
-    return _TEMPORARY.fullmatch(name) is not None
 
 
 class ShardReader:
@@ -97,22 +89,25 @@ class ShardReader:
             self.read(row)
 
 
-class ShardWriter:
-    """Writes a shard: a context manager that keeps it if no error leaves it.
+@contextlib.contextmanager
+def new_shard(path: str) -> Iterator["ShardWriter"]:
+    """Gives what writes a shard, which is kept if no error leaves the block."""
+    with replacing(path) as temporary:
+        writer = ShardWriter(temporary)
+        try:
+            yield writer
+            writer.add_index()
+        finally:
+            writer.close()
 
-    It is written alongside, flushed to the disk and then renamed.
-    """
+
+class ShardWriter:
+    """Writes a file for `new_shard`; errors come at the first write."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._temporary = f"{path}.tmp-{os.getpid()}"
+        self._writer = ArrayRecordWriter(path, _WRITER_OPTIONS)
         self._ids: list[str] = []
         self._skipped: dict[str, str] = {}
-
-    def __enter__(self) -> "ShardWriter":
-        """Opens the file; errors come at the first write."""
-        self._writer = ArrayRecordWriter(self._temporary, _WRITER_OPTIONS)
-        return self
 
     def add(self, id: str, record: bytes) -> None:
         """Appends the record of an image."""
@@ -124,20 +119,15 @@ class ShardWriter:
         self._ids.append(id)
         self._skipped[id] = reason
 
-    def __exit__(self, kind, error, traceback) -> None:
-        try:
-            if kind is None:
-                index = {"ids": self._ids, "skipped": self._skipped}
-                self._write(deflate(json.dumps(index).encode()))
-            with _system_errors():
-                self._writer.close()
-            if kind is None:
-                _flush(self._temporary)
-                os.replace(self._temporary, self._path)
-                _flush(os.path.dirname(self._path) or ".")
-        finally:
-            if os.path.exists(self._temporary):
-                os.remove(self._temporary)
+    def add_index(self) -> None:
+        """Appends the last record."""
+        index = {"ids": self._ids, "skipped": self._skipped}
+        self._write(deflate(json.dumps(index).encode()))
+
+    def close(self) -> None:
+        """Writes what is left of the file."""
+        with _system_errors():
+            self._writer.close()
 
     def _write(self, record: bytes) -> None:
         with _system_errors():
@@ -151,12 +141,3 @@ def _system_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise OSError(str(error)) from error
-
-
-def _flush(path: str) -> None:
-    """Waits until a file or folder is on the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

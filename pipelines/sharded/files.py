@@ -11,12 +11,11 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.errors import UserError
-from pipelines.files import write_atomically
+from pipelines.files import TEMPORARY, remove_leftovers, write_atomically
 from pipelines.images.decoding import MAX_BYTES, read_image_file
 
 # Nothing is decompressed by the ending of its name.
 _PLAIN = {"compression_type": CompressionTypes.UNCOMPRESSED}
-_TEMPORARY = ".tmp-"
 
 
 def is_local(path: str) -> bool:
@@ -78,7 +77,7 @@ def write_file(path: str, data: bytes) -> None:
         write_atomically(path, data)
         return
     # Two attempts at one shard may run at once on different machines.
-    temporary = f"{path}{_TEMPORARY}{uuid.uuid4().hex}"
+    temporary = f"{path}{TEMPORARY}{uuid.uuid4().hex}"
     with FileSystems.create(temporary, **_PLAIN) as file:
         file.write(data)
     FileSystems.rename([temporary], [path])
@@ -97,11 +96,9 @@ def remove_file(path: str) -> None:
 def remove_halves(directory: str) -> None:
     """Removes what writers that were killed have left."""
     if is_local(directory):
-        for name in os.listdir(directory):
-            if _TEMPORARY in name:
-                remove_file(os.path.join(directory, name))
+        remove_leftovers(directory)
     else:
-        for path in matching(join(directory, f"*{_TEMPORARY}*")):
+        for path in matching(join(directory, f"*{TEMPORARY}*")):
             remove_file(path)
 
 

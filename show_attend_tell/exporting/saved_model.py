@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 import shutil
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from pipelines.errors import UserError
-from pipelines.files import locked, write_json
+from pipelines.files import locked, remove_leftovers, replacing, write_json
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.archive import write_archive
 from show_attend_tell.exporting.example_photos import example_photos
@@ -73,18 +72,20 @@ def export_saved_model(
     )
     with locked(output, busy):
         path = os.path.join(output, str(_version(output, version)))
-        for leftover in pathlib.Path(output).glob("*.tmp-*"):
-            shutil.rmtree(leftover)
-        temporary = f"{path}.tmp-{os.getpid()}"
+        remove_leftovers(output)
         try:
-            write_archive(temporary, functions)
-            _write_settings(temporary, captioner, decoding)
-            check(temporary, captioner, decoding)
-            _warm_up(temporary, os.path.basename(output), batch_sizes)
-            _rename(temporary, path)
+            with replacing(path, keep=True) as temporary:
+                write_archive(temporary, functions)
+                _write_settings(temporary, captioner, decoding)
+                check(temporary, captioner, decoding)
+                _warm_up(temporary, os.path.basename(output), batch_sizes)
             created = False
+        except FileExistsError as error:
+            raise UserError(
+                f"{path!r} came into being during the export, and stays as it "
+                "is. Run the same command again."
+            ) from error
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
             if created:
                 shutil.rmtree(output)
     return path
@@ -137,16 +138,3 @@ def _warm_up(path: str, model: str, batch_sizes: Sequence[int]) -> None:
             f"server will be slow: tensorflow-serving-api is missing. Get it: "
             f"{INSTALL}"
         )
-
-
-def _rename(temporary: str, path: str) -> None:
-    """Renames a folder to a path that must not exist."""
-    try:
-        if os.path.exists(path):
-            raise FileExistsError(path)
-        os.rename(temporary, path)  # Fails where a full folder has come since.
-    except OSError as error:
-        raise UserError(
-            f"{path!r} came into being during the export, and stays as it "
-            "is. Run the same command again."
-        ) from error

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from pipelines.errors import UserError
+from pipelines.files import remove_leftovers, replacing
 from pipelines.images.decoding import Photo
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.archive import write_archive
@@ -73,24 +74,23 @@ def export_tflite(
     output = os.path.abspath(output)
     _check_output(output)
     groups, calibration = _split_photos(photos, precision)
-    temporary = f"{output}.tmp-{os.getpid()}"
     try:
-        model = _convert(functions, precision)
-        if precision == "int8":
-            model = with_int8_encoder(model, squares_of(captioner, calibration))
-        pathlib.Path(temporary).write_bytes(model)
-        append_tail(
-            temporary,
-            _settings(captioner, decoding, precision, output),
-            captioner.caption_generator.vocabulary,
-        )
-        agreements = check(temporary, captioner, decoding, precision, groups)
-        # Unlike renaming, linking never replaces a file.
-        os.link(temporary, output)
+        with replacing(output, keep=True) as temporary:
+            model = _convert(functions, precision)
+            if precision == "int8":
+                squares = squares_of(captioner, calibration)
+                model = with_int8_encoder(model, squares)
+            pathlib.Path(temporary).write_bytes(model)
+            append_tail(
+                temporary,
+                _settings(captioner, decoding, precision, output),
+                captioner.caption_generator.vocabulary,
+            )
+            agreements = check(
+                temporary, captioner, decoding, precision, groups
+            )
     except FileExistsError as error:
         raise _exists(output) from error
-    finally:
-        pathlib.Path(temporary).unlink(missing_ok=True)
     return output, agreements
 
 
@@ -99,15 +99,17 @@ def _check_output(output: str) -> None:
         raise UserError(
             f"Expected --output to end in {ENDING}. Received: {output!r}"
         )
-    if os.path.lexists(output):
-        raise _exists(output)
+    folder, name = os.path.split(output)
     try:
-        os.makedirs(os.path.dirname(output), exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"Expected --output to be a file in a folder. Received: "
             f"{output!r} ({error})"
         ) from error
+    remove_leftovers(folder, name)
+    if os.path.lexists(output):
+        raise _exists(output)
 
 
 def _exists(output: str) -> UserError:

@@ -8,20 +8,16 @@ import os
 
 import keras
 
+from pipelines.files import replacing
+
 CHECKPOINT_FILE = "last.keras"
 EPOCHS_FOLDER = "epochs"
 
 
 def save_model(model: keras.Model, *path: str) -> None:
     """Writes a `.keras` file, or leaves the one that is there."""
-    path = os.path.join(*path)
-    temporary = f"{path.removesuffix('.keras')}.tmp-{os.getpid()}.keras"
-    try:
+    with replacing(os.path.join(*path)) as temporary:
         model.save(temporary)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def keep_epoch(model: keras.Model, workdir: str, epoch: int, keep: int) -> None:

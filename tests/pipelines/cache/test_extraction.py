@@ -24,7 +24,7 @@ from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.extraction import extract_annotations
 from pipelines.cache.metadata import Manifest, Metadata, ids_digest
 from pipelines.cache.records import decode_annotations, encode_annotations
-from pipelines.cache.shards import ShardWriter
+from pipelines.cache.shards import new_shard
 from pipelines.captions import CaptionedImage
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
@@ -34,6 +34,7 @@ from pipelines.images.preparation import RENDER_PROCESSES_FROM, prepared_ahead
 from tests.conftest import ROOT
 
 SHARD = 8
+LEFT = f".tmp-{2**22 + 1}"  # By a process that was killed.
 BATCH = 3
 
 
@@ -294,14 +295,14 @@ def test_a_stop_between_any_two_files(tmp_path, encoder):
         assert contents(tmp_path) == complete
 
     # While the shard was being written.
-    middle.rename(f"{middle}.tmp-99")
+    middle.rename(tmp_path / f"{LEFT}-{middle.name}")
     mended()
     # The disk lost a part of it.
     for data in (shard[:-1], bytes(damaged), b""):
         middle.write_bytes(data)
         mended()
     # Before anything was there.
-    (tmp_path / "metadata.json").rename(tmp_path / "metadata.json.tmp-99")
+    (tmp_path / "metadata.json").rename(tmp_path / f"{LEFT}-metadata.json")
     for path in tmp_path.glob("annotations*"):
         path.unlink()
     mended()
@@ -471,7 +472,7 @@ def test_damaged_and_malformed_caches(tmp_path, encoder):
     # Bombs: a short one decompresses to a little, a long one is not begun.
     (tmp_path / "bombs").mkdir()
     path = tmp_path / "bombs" / "annotations-00000-of-00001.array_record"
-    with ShardWriter(str(path)) as writer:
+    with new_shard(str(path)) as writer:
         writer.add("short", zlib.compress(bytes(2**24), 9))
         writer.add("long", zlib.compress(bytes(2**27), 1))
     manifest = Manifest(cache.metadata, 2, SHARD, ids_digest(["short", "long"]))

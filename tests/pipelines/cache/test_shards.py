@@ -11,8 +11,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from pipelines.cache.records import deflate
 from pipelines.cache.shards import (
     ShardReader,
-    ShardWriter,
-    is_temporary,
+    new_shard,
     shard_path,
 )
 from pipelines.captions import Skipped
@@ -24,7 +23,7 @@ RECORDS = [np.random.default_rng(i).bytes(3000 + i) for i in range(4)]
 @pytest.fixture
 def path(tmp_path):
     path = shard_path(tmp_path, 0, 1)
-    with ShardWriter(path) as writer:
+    with new_shard(path) as writer:
         for number, record in enumerate(RECORDS):
             writer.add(f"image {number}", record)
             if number == 1:
@@ -48,14 +47,14 @@ def test_a_shard_has_its_records_and_their_ids(path, tmp_path):
 def test_a_shard_is_there_complete_or_not_at_all(tmp_path):
     with (
         pytest.raises(KeyboardInterrupt),
-        ShardWriter(shard_path(tmp_path, 0, 1)) as writer,
+        new_shard(shard_path(tmp_path, 0, 1)) as writer,
     ):
         writer.add("a", b"record")
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
     with (
         pytest.raises(OSError, match="No such file"),
-        ShardWriter(shard_path(tmp_path / "none", 0, 1)) as writer,
+        new_shard(shard_path(tmp_path / "none", 0, 1)) as writer,
     ):
         writer.add("a", b"record")
 
@@ -142,11 +141,3 @@ def test_other_files_and_bombs(path, tmp_path):
     for other in (tmp_path, tmp_path / "none"):
         with pytest.raises(UserError, match="missing or damaged"):
             ShardReader(str(other))
-
-
-def test_temporary_names():
-    name = "annotations-00003-of-00028.array_record"
-    assert is_temporary("metadata.json.tmp-1")
-    assert is_temporary(f"{name}.tmp-4711")
-    for other in ("photo.jpg.tmp-1", "metadata.json", name, "thesis.tmp-1"):
-        assert not is_temporary(other)

@@ -89,7 +89,8 @@ def test_a_failed_run_goes_on_where_it_stopped(photos, metadata, tmp_path):
     assert not (stopped / "summary.json").exists()
     finished = {p.name: p.stat().st_mtime_ns for p in stopped.glob("*-of-*")}
     assert 1 <= len(finished) <= 4  # Not all.
-    half = stopped / "annotations-00004-of-00005.array_record.tmp-1"
+    name = "annotations-00004-of-00005.array_record"
+    half = stopped / f".tmp-{2**22 + 1}-{name}"
     half.write_bytes(b"half")
     extract(ShardedExtraction(str(stopped), metadata), photos / "*.png")
     assert files_of(stopped) == files_of(complete)

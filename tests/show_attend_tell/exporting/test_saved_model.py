@@ -177,7 +177,8 @@ def contents(folder):
 def test_existing_versions_stay(untrained, tmp_path, monkeypatch):
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "saved_model.pb").write_bytes(b"served")
-    (tmp_path / "9.tmp-123").mkdir()  # Of an export that was killed.
+    killed = f".tmp-{2**22 + 1}-9"  # Of an export; larger than any process's.
+    (tmp_path / killed).mkdir()
     with pytest.raises(UserError, match="--version=8"):
         export_saved_model(untrained, tmp_path, version=7)
 
