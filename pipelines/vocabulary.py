@@ -2,7 +2,7 @@
 
 import collections
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,14 @@ PADDING, START, END, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 
 _MAX_BYTES = 64 * 2**20
+
+
+def count_words(captions: Iterable[str]) -> collections.Counter:
+    """Returns how often each word occurs."""
+    counts = collections.Counter()
+    for caption in captions:
+        counts.update(words_of(caption))
+    return counts
 
 
 class Vocabulary:
@@ -54,9 +62,13 @@ class Vocabulary:
             size: The most words to keep, or `None` for all.
             min_count: How often a word must occur to be kept.
         """
-        counts = collections.Counter()
-        for caption in captions:
-            counts.update(words_of(caption))
+        return cls.of_counts(count_words(captions), size, min_count)
+
+    @classmethod
+    def of_counts(
+        cls, counts: Mapping[str, int], size: int | None, min_count: int
+    ) -> "Vocabulary":
+        """Builds the vocabulary of counted words, see `build`."""
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([w for w, n in ranked if n >= min_count][:size])
 

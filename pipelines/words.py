@@ -85,6 +85,11 @@ def is_unspaced(word: str) -> bool:
     return _UNSPACED.match(word) is not None
 
 
+def has_unspaced(text: str) -> bool:
+    """Whether text has a letter of a script that writes no spaces."""
+    return not text.isascii() and _UNSPACED.search(text) is not None
+
+
 def join_words(words: Iterable[str]) -> str:
     """Writes words as people do: `"a dog"`, but `"3只狗"`."""
     parts, close = [], True

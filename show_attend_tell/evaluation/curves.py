@@ -42,7 +42,12 @@ _STYLE = {
 }
 
 
-def draw_curves(history: Sequence[Mapping[str, float]]) -> str:
+def has_curves(history: Sequence[Mapping[str, float | None]]) -> bool:
+    """Whether any epoch has a score to draw."""
+    return any(np.isfinite(_values(history, name)).any() for name in SCORES)
+
+
+def draw_curves(history: Sequence[Mapping[str, float | None]]) -> str:
     """Draws a panel for each of the main scores that a history has.
 
     The best epoch, the first with the highest CIDEr-D where a run has it and
@@ -71,7 +76,8 @@ def draw_curves(history: Sequence[Mapping[str, float]]) -> str:
             f"Expected a history with one of {', '.join(SCORES)}. "
             f"Received: history={list(history)!r:.200}"
         )
-    by = curves.get("CIDEr-D", curves.get("BLEU-4"))
+    rewarded = any("CIDEr-D" in entry for entry in history)
+    by = curves.get("CIDEr-D" if rewarded else "BLEU-4")
     best = None if by is None else int(np.nanargmax(by))
     with matplotlib.rc_context(_STYLE):
         figure = Figure((_WIDTH * len(curves), _HEIGHT), layout="constrained")

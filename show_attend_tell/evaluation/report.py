@@ -23,14 +23,20 @@ from PIL import Image
 from pipelines.captions import CaptionedImage
 from pipelines.files import write_atomically
 from pipelines.images.decoding import load_image
-from show_attend_tell.evaluation.curves import draw_curves
-from show_attend_tell.evaluation.split_evaluation import SplitEvaluation
+from show_attend_tell.evaluation.curves import draw_curves, has_curves
+from show_attend_tell.evaluation.split_evaluation import (
+    UNDEFINED,
+    SplitEvaluation,
+)
 from show_attend_tell.inference.attention_figure import (
     attention_brightness,
     input_region,
 )
 from show_attend_tell.inference.caption import Caption
-from show_attend_tell.metrics.score_table import left_out_lines
+from show_attend_tell.metrics.score_table import (
+    left_out_lines,
+    undefined_lines,
+)
 
 FILE_NAME = "index.html"
 
@@ -82,7 +88,10 @@ def write_report(
         "about": [[name, str(value)] for name, value in about.items()],
         "metrics": _metrics(evaluation),
         "facts": _facts(evaluation),
-        "remarks": left_out_lines(evaluation.scores),
+        "remarks": [
+            *undefined_lines(evaluation.scores.undefined),
+            *left_out_lines(evaluation.scores),
+        ],
         "tables": _tables(evaluation.figures),
         "metric": metric,
         "total": total,
@@ -98,7 +107,9 @@ def write_report(
             for n in sorted({*sum(groups.values(), [])})
         },
     }
-    page = _page(title, draw_curves(history) if history else "", content)
+    page = _page(
+        title, draw_curves(history) if has_curves(history) else "", content
+    )
     path = os.path.join(directory, FILE_NAME)
     write_atomically(path, page.encode("utf-8", "replace"))
     return path
@@ -125,7 +136,7 @@ def _metrics(evaluation: SplitEvaluation) -> list[dict]:
             "no_penalty": _rounded(figures.get(name + _NO_PENALTY)),
         }
         for name in _METRICS
-        if _rounded(figures.get(name)) is not None
+        if name in figures
     ]
 
 
@@ -133,10 +144,14 @@ def _facts(evaluation: SplitEvaluation) -> list:
     """Returns all other numbers: label, value, interval."""
     intervals = evaluation.scores.intervals
     return [
-        [_label(name), value, [_rounded(e) for e in intervals.get(name, ())]]
+        [
+            _label(name),
+            UNDEFINED if figure is None else value,
+            [_rounded(e) for e in intervals.get(name, ())],
+        ]
         for name, figure in evaluation.figures.items()
         if name.removesuffix(_NO_PENALTY) not in _METRICS
-        and (value := _rounded(figure)) is not None
+        and ((value := _rounded(figure)) is not None or figure is None)
     ]
 
 

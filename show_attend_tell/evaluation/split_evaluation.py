@@ -51,6 +51,8 @@ from show_attend_tell.metrics.score_table import (
 
 SCORES_FILE = "scores.json"
 HISTORY_FILE = "history.json"
+# Shares and means over nothing.
+UNDEFINED = "undefined, because no caption has what it counts"
 
 # Splits that are not used in training, scored by default.
 _HELD_OUT = ("test", "novel")
@@ -65,7 +67,7 @@ class SplitEvaluation:
     images: tuple[CaptionedImage, ...]
     captions: tuple[Caption, ...]
     scores: Evaluation  # against the references, with intervals
-    figures: dict  # the content of `scores.json` for the split
+    figures: dict  # of `scores.json` for the split; None what is undefined
 
 
 def evaluate_run(
@@ -232,8 +234,12 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
         lines.append(f"ensemble of {', '.join(models)}")
     lines.append(score_table(scores))
     for name, value in figures.items():
-        if isinstance(value, float) and name not in scores.scores:
+        if name in scores.scores:
+            continue
+        if isinstance(value, float):
             lines.append(f"{name:22s} {value:.3f}")
+        elif value is None:
+            lines.append(f"{name:22s} {UNDEFINED}")
     grounding = figures.get("grounding", figures)
     rows = [
         *grounding.get("by_word_class", {}).items(),
@@ -243,6 +249,7 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
         cells = [
             f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}"
             for k, v in row.items()
+            if v is not None
         ]
         lines.append(f"{name:10s} {', '.join(cells)}")
     lines += [f"note: {line}" for line in left_out_lines(scores)]
@@ -275,18 +282,18 @@ def write_evaluation(
 
 def quick_scores(
     captions: Sequence[Caption], images: Sequence[CaptionedImage], scenes: bool
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Returns scores that take no time, to compare epochs by.
 
     These are BLEU of words as `words_of` splits them; `"words"`, the mean
-    length; `"distinct"`, the share of captions that differ; and of scenes the
-    numbers of `measure_scene_truth`.
+    length; `"distinct"`, the share of captions that differ and are not empty;
+    and of scenes the numbers of `measure_scene_truth`. None is undefined.
     """
     references = _references(images)
     scores = bleu([caption.words for caption in captions], references)
     words = sum(len(caption.words) for caption in captions)
     scores["words"] = words / len(captions)
-    scores["distinct"] = len({c.words for c in captions}) / len(captions)
+    scores["distinct"] = len({c.words for c in captions} - {()}) / len(captions)
     if scenes:
         truth = measure_scene_truth(
             [caption.text for caption in captions],

@@ -24,7 +24,7 @@ _ONE_MORE = np.array([0, 0, 0, 1, 1, 1, 0, 1, 1, 1])
 
 def bleu(
     candidates: Sequence[Words], references: Sequence[Sequence[Words]]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Computes corpus BLEU-1 to BLEU-4, with and without brevity penalty.
 
     With `matches[n]` the candidates' n-grams that are found in the
@@ -52,7 +52,8 @@ def bleu(
 
     Returns:
         Fractions in [0, 1] under the keys `"BLEU-1"` to `"BLEU-4"` and
-        `"BLEU-1_no_penalty"` to `"BLEU-4_no_penalty"`.
+        `"BLEU-1_no_penalty"` to `"BLEU-4_no_penalty"`; None where
+        `undefined_bleu` says so.
 
     Raises:
         ValueError: There is no candidate, the numbers of candidates and of
@@ -60,7 +61,23 @@ def bleu(
             caption is a string instead of a sequence of words.
     """
     counts = bleu_counts(candidates, references).sum(axis=0)
-    return {name: float(n) for name, n in bleu_of_counts(counts).items()}
+    undefined = undefined_bleu(counts)
+    return {
+        name: None if name in undefined else float(score)
+        for name, score in bleu_of_counts(counts).items()
+    }
+
+
+def undefined_bleu(counts: np.ndarray) -> dict[str, str]:
+    """Returns by name of a BLEU that counts `(10,)` do not define, why."""
+    return {
+        f"BLEU-{n}{form}": f"no caption has {n} words"
+        if n > 1
+        else "no caption has a word"
+        for form in ("", "_no_penalty")
+        for n in ORDERS
+        if not counts[5 + n]
+    }
 
 
 def bleu_counts(
@@ -116,7 +133,7 @@ def smoothed_bleu(counts: np.ndarray) -> np.ndarray:
 
 def leave_one_out_bleu(
     references: Sequence[Sequence[Words]],
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Computes what one reference scores against the others of its image.
 
     The k-th caption of every image is taken as the candidate and the
@@ -130,7 +147,7 @@ def leave_one_out_bleu(
             Images with fewer than two are left out.
 
     Returns:
-        Fractions under the keys of `bleu`.
+        Fractions under the keys of `bleu`; None where it has none.
 
     Raises:
         ValueError: No image has two captions, or a caption is a string
@@ -142,17 +159,22 @@ def leave_one_out_bleu(
             "At least one image must have two reference captions or more. "
             f"Received: {len(references)} images, each with fewer than two"
         )
-    means, weight = Counter(), 0
+    means, weights = {}, Counter()
     for k in range(max(len(captions) for captions in groups)):
         having = [captions for captions in groups if len(captions) > k]
         scores = bleu(
             [captions[k] for captions in having],
             [[*captions[:k], *captions[k + 1 :]] for captions in having],
         )
-        weight += len(having)
         for name, score in scores.items():
-            means[name] += (score - means[name]) * len(having) / weight
-    return dict(means)
+            mean = means.setdefault(name, None)
+            if score is None:
+                continue
+            weights[name] += len(having)
+            mean = mean or 0.0
+            share = len(having) / weights[name]
+            means[name] = mean + (score - mean) * share
+    return means
 
 
 def _check(candidates, references) -> None:

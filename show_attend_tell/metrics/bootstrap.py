@@ -7,7 +7,7 @@ weighing the rows of a matrix.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,27 +22,39 @@ class Sums:
     Attributes:
         per_image: What is summed, `(images, k)`.
         scores: Takes sums `(..., k)` and returns scores `(...)` by name.
+        undefined: By name of a score that these images do not define, why.
     """
 
     per_image: np.ndarray
     scores: Callable[[np.ndarray], dict[str, np.ndarray]]
+    undefined: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def of_all(self) -> dict[str, float]:
-        """Returns the scores of all images together."""
+    def of_all(self) -> dict[str, float | None]:
+        """Returns the scores of all images together; None if undefined."""
         scores = self.scores(self.per_image.sum(axis=0))
-        return {name: float(score) for name, score in scores.items()}
+        return {
+            name: None if name in self.undefined else float(score)
+            for name, score in scores.items()
+        }
 
     def of_each(self) -> dict[str, np.ndarray]:
         """Returns the scores `(images,)` of each image."""
         return self.scores(self.per_image)
 
 
-def mean_of(name: str, values: np.ndarray) -> Sums:
-    """Returns the mean of a figure `(images,)` as a score."""
+def mean_of(name: str, values: np.ndarray, undefined: str = "") -> Sums:
+    """Returns the mean of a figure `(images,)` as a score.
+
+    Args:
+        name: Of the score.
+        values: Of each image.
+        undefined: Why the score is undefined, if it is.
+    """
     values = np.asarray(values, np.float64)
     return Sums(
         np.stack([values, np.ones_like(values)], axis=-1),
         lambda sums: {name: sums[..., 0] / sums[..., 1]},
+        {name: undefined} if undefined else {},
     )
 
 

@@ -11,6 +11,7 @@ from show_attend_tell.metrics.bleu import (
     bleu_counts,
     bleu_of_counts,
     smoothed_bleu,
+    undefined_bleu,
 )
 from show_attend_tell.metrics.bootstrap import Sums, interval, mean_of, resample
 from show_attend_tell.metrics.cider import cider
@@ -37,26 +38,33 @@ class Evaluation:
             `"_no_penalty"`, `"METEOR"`, `"ROUGE-L"`, `"CIDEr"` (up to 10),
             `"SPICE"`; `"words"`, the mean length; `"vocabulary"`, how many
             words are used; `"distinct"`, the share of captions left when
-            equal ones count once; `"novel_captions"`, the share that no
-            training caption equals. These four go by `words_of`, whatever the
-            tokenizer, so that they are the same on every machine.
+            equal ones count once and empty ones not; `"novel_captions"`, the
+            share that has words and that no training caption equals. These
+            four go by `words_of`, whatever the tokenizer, so that they are the
+            same on every machine. None where a score is undefined.
         intervals: 95 % bootstrap intervals over images: low, high. None for
-            `"vocabulary"` and `"distinct"`, which are no means: resampling
-            repeats some images, and always counts fewer.
+            one image, for what is undefined, and for `"vocabulary"` and
+            `"distinct"`, which are no means: resampling repeats some images,
+            and always counts fewer.
         per_image: `(images,)` of each image: `"BLEU-4"` (smoothed, see
             `smoothed_bleu`), `"METEOR"`, `"ROUGE-L"`, `"CIDEr"`, `"SPICE"`.
         tokenizer: `"PTB"`, pycocoevalcap's, or `"words_of"`, with which
             figures are not those of the literature.
         left_out: The reason by what could not be run: a metric, or `"PTB"`.
+        undefined: The reason by what is undefined.
+        wordless: How many captions, and references, have no words; they match
+            nothing.
         sums: What resampling needs.
     """
 
     ids: tuple[int | str, ...]
-    scores: dict[str, float]
+    scores: dict[str, float | None]
     intervals: dict[str, tuple[float, float]]
     per_image: dict[str, np.ndarray]
     tokenizer: str
     left_out: dict[str, str]
+    undefined: dict[str, str]
+    wordless: tuple[int, int]
     sums: tuple[Sums, ...]
 
 
@@ -64,10 +72,11 @@ class Evaluation:
 class Difference:
     """One score less another, with its 95 % paired bootstrap interval.
 
-    The interval is `None` where a score has none.
+    Both are None where a score of either is undefined, the interval also where
+    a score has none.
     """
 
-    value: float
+    value: float | None
     interval: tuple[float, float] | None
 
 
@@ -108,24 +117,29 @@ def evaluate_captions(
     sums, per_image, left_out = _measure(texts)
     words = [tuple(words_of(text)) for text in candidates]
     sums.append(mean_of("words", [len(caption) for caption in words]))
-    scores = {}
+    scores, undefined = {}, {}
     for measure in sums:
         scores.update(measure.of_all())
+        undefined.update(measure.undefined)
     scores |= _diversity(words)
     if training_captions is not None:
-        trained = {tuple(words_of(text)) for text in training_captions}
+        trained = {(), *(tuple(words_of(text)) for text in training_captions)}
         novel = [caption not in trained for caption in words]
         sums.append(mean_of("novel_captions", novel))
         scores.update(sums[-1].of_all())
-    resampled = resample(sums, samples, seed)
-    intervals = {name: interval(values) for name, values in resampled.items()}
+    resampled = resample(sums, samples, seed) if len(ids) > 1 else {}
     return Evaluation(
         tuple(ids),
         scores,
-        intervals,
+        {k: interval(v) for k, v in resampled.items() if k not in undefined},
         per_image,
         texts.tokenizer,
         left_out,
+        undefined,
+        (
+            texts.candidates.count(""),
+            sum(image.count("") for image in texts.references),
+        ),
         tuple(sums),
     )
 
@@ -136,7 +150,8 @@ def _measure(texts: Tokenized):
         [text.split() for text in texts.candidates],
         [[text.split() for text in image] for image in texts.references],
     )
-    sums = [Sums(counts, bleu_of_counts)]
+    undefined = undefined_bleu(counts.sum(axis=0))
+    sums = [Sums(counts, bleu_of_counts, undefined)]
     per_image = {"BLEU-4": smoothed_bleu(counts)}
     left_out = {"PTB": texts.reason} if texts.reason else {}
     for name, scorer in _SCORERS.items():
@@ -146,7 +161,8 @@ def _measure(texts: Tokenized):
             left_out[name] = str(error)
         else:
             sums.append(measure)
-            per_image.update(measure.of_each())
+            if not measure.undefined:
+                per_image.update(measure.of_each())
     return sums, per_image, left_out
 
 
@@ -154,7 +170,7 @@ def _diversity(captions: Sequence[tuple[str, ...]]) -> dict[str, float]:
     """Returns how many words there are, and the share of distinct captions."""
     return {
         "vocabulary": len({word for words in captions for word in words}),
-        "distinct": len(set(captions)) / len(captions),
+        "distinct": len({*captions} - {()}) / len(captions),
     }
 
 
@@ -204,14 +220,19 @@ def compare(
     same_order = [Sums(s.per_image[order], s.scores) for s in second.sums]
     ours = resample(first.sums, samples, seed)
     theirs = resample(same_order, samples, seed)
-    return {
-        name: Difference(
+    differences = {}
+    for name, score in first.scores.items():
+        if name not in second.scores:
+            continue
+        if score is None or second.scores[name] is None:
+            differences[name] = Difference(None, None)
+            continue
+        both = name in first.intervals and name in second.intervals
+        differences[name] = Difference(
             score - second.scores[name],
-            interval(ours[name] - theirs[name]) if name in ours else None,
+            interval(ours[name] - theirs[name]) if both else None,
         )
-        for name, score in first.scores.items()
-        if name in second.scores
-    }
+    return differences
 
 
 def check_same_images(

@@ -47,4 +47,16 @@ def cider(
         [text.split() for text in candidates],
         [[text.split() for text in texts] for texts in references],
     )
-    return mean_of("CIDEr", cider_d(matches))
+    return mean_of("CIDEr", cider_d(matches), undefined_cider(matches))
+
+
+def undefined_cider(matches: Matches) -> str:
+    """Returns why CIDEr-D of images is undefined; empty if it is defined."""
+    if matches.reference_norm.any():
+        return ""
+    return (
+        "it weighs words by how few images have them, and all images have the "
+        "same words"
+        if len(matches.length) > 1
+        else "it weighs words by how few images have them, and there is one"
+    )

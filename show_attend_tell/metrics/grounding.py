@@ -38,7 +38,7 @@ def measure_grounding(
         `count`, the number of such words, and means over them:
         `pointing_accuracy`; `pointing_chance`, that of a random location;
         `attention_mass`; and `attention_mass_chance`, that of attention
-        spread evenly. Zeros where there is no such word. And in
+        spread evenly. None where there is no such word. And in
         `by_word_class` the same for each class, the most frequent first.
 
     Raises:
@@ -109,23 +109,24 @@ def _figures(attention: np.ndarray, boxes: Sequence[Box]) -> tuple:
     )
 
 
-def _summary(figures: Sequence[tuple]) -> dict[str, float]:
-    means = np.mean(figures, axis=0) if figures else np.zeros(len(FIGURES))
-    means = dict(zip(FIGURES, means.tolist(), strict=True))
-    return {"count": len(figures), **means}
+def _summary(figures: Sequence[tuple]) -> dict[str, float | None]:
+    if not figures:
+        return {"count": 0, **dict.fromkeys(FIGURES)}
+    means = np.mean(figures, axis=0).tolist()
+    return {"count": len(figures), **dict(zip(FIGURES, means, strict=True))}
 
 
-def attention_change(attentions: Iterable[np.ndarray]) -> float:
+def attention_change(attentions: Iterable[np.ndarray]) -> float | None:
     """Measures how much attention `(T, rows, columns)` moves between words.
 
     The total variation distance `sum_i |alpha_ti - alpha_(t-1)i| / 2` of
     neighbouring words, mean over all pairs of neighbours: 0 if the maps are
     the same at every step, so that attention has learned nothing, and 1 if no
-    two words attend to the same location.
+    two words attend to the same location. None if no caption has two words.
     """
     moved = [
         np.abs(np.diff(attention, axis=0)).sum((1, 2)) / 2
         for attention in attentions
         if len(attention) > 1
     ]
-    return float(np.concatenate(moved).mean()) if moved else 0.0
+    return float(np.concatenate(moved).mean()) if moved else None

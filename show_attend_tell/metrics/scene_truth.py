@@ -44,7 +44,8 @@ def measure_scene_truth(
         and `"size"`, as `measure_grounding` gives them. In `by_statement` for
         each kind that was stated: `count`, the statements; `true`, the share
         of them; `captions`, those that make one; and `true_captions`, the
-        share of these captions in which all of that kind are true.
+        share of these captions in which all of that kind are true. Shares of
+        nothing are None.
     """
     verdicts, references = [], []
     for caption, image in zip(captions, images, strict=True):
@@ -57,7 +58,7 @@ def measure_scene_truth(
     statements = [s for verdict in verdicts for s in verdict.statements]
     grounding = measure_grounding(attentions, map(_groundings, verdicts))
     by_class = grounding["by_word_class"]
-    nouns = by_class.get("noun", dict.fromkeys(FIGURES, 0.0))
+    nouns = by_class.get("noun", dict.fromkeys(FIGURES))
     return {
         "true_captions": _share(verdict.true for verdict in verdicts),
         "parsed_captions": _share(verdict.parsed for verdict in verdicts),
@@ -99,6 +100,6 @@ def _by_statement(verdicts: Sequence[Verdict]) -> dict[str, dict]:
     return figures
 
 
-def _share(truths: Iterable[bool]) -> float:
+def _share(truths: Iterable[bool]) -> float | None:
     truths = list(truths)
-    return sum(truths) / max(len(truths), 1)
+    return sum(truths) / len(truths) if truths else None

@@ -31,7 +31,7 @@ def score_table(
             ]
         rows.append(row + [""] * (len(rows[0]) - len(row)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
+    lines = [
         "  ".join(
             cell.rjust(width) if column else cell.ljust(width)
             for column, (cell, width) in enumerate(
@@ -39,10 +39,29 @@ def score_table(
             )
         ).rstrip()
         for row in rows
-    )
+    ]
+    undefined = {**(other.undefined if other else {}), **evaluation.undefined}
+    return "\n".join([*lines, *undefined_lines(undefined)])
 
 
-def _figure(name: str, value: float, sign: str = "") -> str:
+def undefined_lines(undefined: Mapping[str, str]) -> list[str]:
+    """Returns a line for each reason why scores are undefined."""
+    return [
+        f"{', '.join(names)}: undefined, because {reason}"
+        for reason, names in _by_reason(undefined).items()
+    ]
+
+
+def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    names = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return names
+
+
+def _figure(name: str, value: float | None, sign: str = "") -> str:
+    if value is None:
+        return "undefined"
     if name == "vocabulary":
         return f"{value:{sign}d}"
     return f"{value:{sign}.{2 if name == 'words' else 4}f}"
@@ -53,15 +72,21 @@ def _interval(name, interval, sign: str = "") -> str:
 
 
 def left_out_lines(evaluation: Evaluation) -> list[str]:
-    """Returns a line for each reason why something could not be run."""
-    names = {}
-    for name, reason in evaluation.left_out.items():
-        names.setdefault(reason, []).append(name)
-    lines = [f"without {', '.join(n)}: {reason}" for reason, n in names.items()]
+    """Returns a line for what could not be run, and for what limits scores."""
+    left_out = _by_reason(evaluation.left_out)
+    lines = [
+        f"without {', '.join(n)}: {reason}" for reason, n in left_out.items()
+    ]
     if evaluation.tokenizer != PTB:
         lines.append(
             f"words are those of the tokenizer {evaluation.tokenizer}; "
             "figures of the literature are by PTB and differ a little"
+        )
+    captions, references = evaluation.wordless
+    if captions or references:
+        lines.append(
+            f"{captions} captions and {references} references have no words; "
+            "they match nothing"
         )
     return lines
 
@@ -78,6 +103,12 @@ def as_json(
         "left_out": evaluation.left_out,
         "images": len(evaluation.ids),
     }
+    if evaluation.undefined:
+        content["undefined"] = evaluation.undefined
+    if any(evaluation.wordless):
+        content["wordless"] = dict(
+            zip(("captions", "references"), evaluation.wordless, strict=True)
+        )
     if differences is not None:
         content["differences"] = {
             name: {"value": difference.value, "interval": difference.interval}

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from pipelines.words import words_of
+from pipelines.words import has_unspaced, words_of
 from show_attend_tell.metrics.external_programs import (
     Unavailable,
     pycocoevalcap_folder,
@@ -45,15 +45,20 @@ def tokenize(
     once for all captions. Where pycocoevalcap or Java is missing, words are
     those of `pipelines.words.words_of`, with which figures differ by a
     little: `"a dog's ball (red)"` is `a dog 's ball -lrb- red -rrb-` there
-    and `a dog's ball red` here.
+    and `a dog's ball red` here. Captions in scripts without spaces, which the
+    PTB tokenizer leaves whole, are always split by `words_of`.
     """
     texts = [text for image in references for text in image]
     texts += candidates
+    spaced = [" ".join(words_of(text)) for text in texts]
     try:
         lines, tokenizer, reason = _ptb(texts), PTB, ""
+        lines = [
+            words if has_unspaced(words) else line
+            for words, line in zip(spaced, lines, strict=True)
+        ]
     except Unavailable as error:
-        lines = [" ".join(words_of(text)) for text in texts]
-        tokenizer, reason = WORDS_OF, str(error)
+        lines, tokenizer, reason = spaced, WORDS_OF, str(error)
     rest = iter(lines)
     by_image = [[next(rest) for _ in image] for image in references]
     return Tokenized(list(rest), by_image, tokenizer, reason)

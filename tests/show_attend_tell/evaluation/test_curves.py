@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from show_attend_tell.evaluation.curves import draw_curves
+from show_attend_tell.evaluation.curves import draw_curves, has_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 HISTORY = [
@@ -103,3 +103,12 @@ def test_equal_histories_give_equal_bytes_without_addresses():
 def test_without_anything_to_draw(history):
     with pytest.raises(ValueError, match="Received: history="):
         draw_curves(history)
+
+
+def test_undefined_scores_leave_gaps_and_no_best_epoch():
+    history = [{**e, "CIDEr-D": None} for e in HISTORY]
+    svg = draw(history)
+    assert "BLEU-4" in texts(svg) and not groups(svg, "best")
+    assert has_curves(history)
+    assert not has_curves([{"epoch": 1, "BLEU-4": None}])
+    assert not has_curves([])

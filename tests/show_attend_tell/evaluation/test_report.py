@@ -14,7 +14,10 @@ from PIL import Image
 from pipelines.captions import CaptionedImage
 from pipelines.errors import UserError
 from show_attend_tell.evaluation.report import write_report
-from show_attend_tell.evaluation.split_evaluation import SplitEvaluation
+from show_attend_tell.evaluation.split_evaluation import (
+    UNDEFINED,
+    SplitEvaluation,
+)
 from show_attend_tell.inference.attention_figure import draw_attention
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.metrics.caption_scores import Evaluation
@@ -54,7 +57,13 @@ def caption(text: str, peaks=None, **options) -> Caption:
 
 
 def evaluation(
-    images, captions, cider=None, figures=None, intervals=None, left_out=None
+    images,
+    captions,
+    cider=None,
+    figures=None,
+    intervals=None,
+    left_out=None,
+    undefined=None,
 ) -> SplitEvaluation:
     """A split with the given CIDEr of each image, else with no scores."""
     scores = Evaluation(
@@ -64,6 +73,8 @@ def evaluation(
         per_image={} if cider is None else {"CIDEr": np.array(cider)},
         tokenizer="PTB",
         left_out=left_out or {},
+        undefined=undefined or {},
+        wordless=(0, 0),
         sums=(),
     )
     return SplitEvaluation(
@@ -151,7 +162,8 @@ def test_scores_tables_and_remarks(tmp_path):
         "BLEU-1_no_penalty": 0.625,
         "images": 1234,
         "distinct": 0.75,
-        "METEOR": float("nan"),
+        "BLEU-4": None,
+        "attention_change": None,
         "by_statement": {"colour": {"count": 7, "true": 0.5}},
         "by_word_class": {
             "noun": {"count": 4, "pointing_accuracy": 0.75},
@@ -162,16 +174,19 @@ def test_scores_tables_and_remarks(tmp_path):
     split = evaluation(
         [image("0")], [caption("a dog")], figures=figures,
         intervals=intervals, left_out={"SPICE": "no Java"},
+        undefined={"BLEU-4": "no caption has 4 words"},
     )  # fmt: skip
     shown = content(write(tmp_path, split))
     assert shown["metrics"] == [
         {"name": "BLEU-1", "value": 0.5, "interval": [], "no_penalty": 0.625},
+        {"name": "BLEU-4", "value": None, "interval": [], "no_penalty": None},
         {"name": "CIDEr", "value": 1.25, "interval": [1.0, 1.5],
          "no_penalty": None},
     ]  # fmt: skip
     assert shown["facts"] == [
         ["Images", 1234, []],
         ["Distinct", 0.75, [0.5, 1.0]],
+        ["Attention change", UNDEFINED, []],
     ]
     assert [table["columns"] for table in shown["tables"]] == [
         ["Count", "True"],
@@ -179,7 +194,10 @@ def test_scores_tables_and_remarks(tmp_path):
     ]
     assert shown["tables"][0]["rows"] == [["colour", 7, 0.5]]
     assert shown["tables"][1]["rows"] == [["noun", 4, 0.75], ["size", 0, None]]
-    assert shown["remarks"] == ["without SPICE: no Java"]
+    assert shown["remarks"] == [
+        "BLEU-4: undefined, because no caption has 4 words",
+        "without SPICE: no Java",
+    ]
     split.figures["grounding"] = {"by_word_class": {"people": {"count": 2}}}
     tables = content(write(tmp_path, split))["tables"]
     assert [["people", 2]] in [table["rows"] for table in tables]

@@ -1,6 +1,8 @@
 """Scores against pycocoevalcap's own pipeline, and what is missing."""
 
 import functools
+import json
+import math
 import os
 import shutil
 import sys
@@ -12,7 +14,16 @@ from pipelines.errors import UserError
 from pipelines.sources.annotation_files import read_lines
 from show_attend_tell.metrics import caption_scores as metrics
 from show_attend_tell.metrics.bootstrap import resample
-from show_attend_tell.metrics.caption_scores import compare, evaluate_captions
+from show_attend_tell.metrics.caption_scores import (
+    Difference,
+    compare,
+    evaluate_captions,
+)
+from show_attend_tell.metrics.score_table import (
+    as_json,
+    left_out_lines,
+    score_table,
+)
 from show_attend_tell.metrics.tokenization import tokenize
 
 REAL_IMAGES = 50
@@ -29,7 +40,7 @@ ODD = (
     "\U0001f600 \U0001f468\u200d\U0001f469",
     "a dog \U0001f436 on grass",
     "כלב רץ על הדשא",
-    "一只狗在草地上",
+    "개가 풀밭을 달린다",
     "<b>x</b> &amp; <a href='y z'>dog</a>",
     "1 1/2 dogs, don't (stop) [now]; \"it's\" $5",
     "\x1b[31mred\x00 nul \u202e rtl \u00a0 space",
@@ -266,6 +277,61 @@ def test_what_cannot_be_scored(
 
 
 def test_only_empty_captions_score_nothing(no_java):
-    result = evaluate_captions("ab", ["", "?!"], [["a dog"], ["a cat"]])
-    for name in ("BLEU-1", "BLEU-4", "words", "vocabulary"):
-        assert result.scores[name] == pytest.approx(0, abs=1e-5)
+    result = evaluate_captions(
+        "ab", ["", "?!"], [["a dog"], ["a cat", "..."]], ["a bird"]
+    )
+    for name in ("CIDEr", "words", "vocabulary", "distinct", "novel_captions"):
+        assert result.scores[name] == 0
+    for name in ("BLEU-1", "BLEU-4_no_penalty"):
+        assert result.scores[name] is None and name not in result.intervals
+    assert result.undefined["BLEU-1"] == "no caption has a word"
+    assert result.wordless == (2, 1)
+    (line,) = [n for n in left_out_lines(result) if "no words" in n]
+    assert line.startswith("2 captions and 1 references")
+
+
+def test_bleu_of_short_captions_is_undefined(no_java):
+    result = evaluate_captions("ab", ["a dog", "a"], [["a dog"], ["a cat"]])
+    assert result.scores["BLEU-2"] == pytest.approx(1 * math.exp(1 - 4 / 3))
+    undefined = {name for name, score in result.scores.items() if score is None}
+    assert undefined == {
+        f"BLEU-{n}{form}" for n in (3, 4) for form in ("", "_no_penalty")
+    }
+    assert result.undefined["BLEU-3"] == "no caption has 3 words"
+    assert "BLEU-3, BLEU-3_no_penalty: undefined, because" in score_table(
+        result
+    )
+    assert as_json(result)["undefined"] == result.undefined
+    json.dumps(as_json(result), allow_nan=False)
+    other = evaluate_captions("ab", ["a b c d", ""], [["a dog"], ["a cat"]])
+    difference = compare(other, result)["BLEU-4"]
+    assert difference == Difference(None, None)
+    table = score_table(other, result, compare(other, result))
+    (row,) = [x for x in table.splitlines() if x.startswith("BLEU-4 ")]
+    assert row.split()[-2:] == ["undefined", "undefined"]
+
+
+@pytest.mark.parametrize("ids", ["a", "ab"])
+def test_cider_of_one_image_or_of_equal_ones_is_undefined(no_java, ids):
+    texts = ["a dog runs on the grass"] * len(ids)
+    result = evaluate_captions(ids, texts, [[text] for text in texts])
+    assert result.scores["CIDEr"] is None
+    assert "CIDEr" not in result.intervals
+    assert "CIDEr" not in result.per_image
+    assert "how few images have them" in result.undefined["CIDEr"]
+    assert result.scores["BLEU-4"] == pytest.approx(1)
+    # Resampling one image changes nothing, and tells nothing.
+    assert ("BLEU-4" in result.intervals) == (len(ids) > 1)
+
+
+def test_scripts_without_spaces_are_scored_by_character(no_java):
+    result = evaluate_captions(
+        "ab",
+        ["一只狗在草地上跑", "หมาวิ่ง"],
+        [["一只狗在草地上奔跑。"], ["หมาวิ่ง"]],
+    )
+    # 8 and 4 characters, all of them in 9 and 4.
+    assert result.scores["BLEU-1"] == pytest.approx(math.exp(1 - 13 / 12))
+    assert result.scores["words"] == 6
+    assert result.scores["BLEU-4"] > 0.7
+    assert result.scores["CIDEr"] > 5

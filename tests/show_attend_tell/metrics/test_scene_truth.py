@@ -106,7 +106,8 @@ def test_what_is_not_there_is_missed(two_things):
     measured = measure(["ball ball"], [two_things])  # It does not parse.
     assert measured["parsed_captions"] == 0
     assert measured["by_word_class"] == measured["by_statement"] == {}
-    assert all(measured[name] == 0 for name in FIGURES)
+    assert measured["true_statements"] is None
+    assert all(measured[name] is None for name in FIGURES)
 
 
 def test_references_are_true_and_uniform_attention_is_random(scenes):

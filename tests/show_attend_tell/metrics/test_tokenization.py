@@ -34,6 +34,13 @@ def test_ptb(program):
     ]
 
 
+def test_scripts_without_spaces(program):
+    result = tokenize(["一只狗 (T恤)。", "a dog 's"], [["หมา"], ["두 개"]])
+    assert result.tokenizer == "PTB"
+    assert result.candidates == ["一 只 狗 t 恤", "a dog 's"]
+    assert result.references == [["ห มา"], ["두 개"]]
+
+
 def test_empty_captions_keep_their_position(program):
     result = tokenize(["", ""], [["", ""], [""]])
     assert result.tokenizer == "PTB"
