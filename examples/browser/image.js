@@ -5,16 +5,21 @@
 // halves to even. The resize of a canvas differs from browser to browser.
 
 import {CaptionerError} from "./errors.js";
+import {formatOf, NAMES} from "./formats.js";
 
 export const MAX_PIXELS = 64_000_000;
 export const MAX_FILE_BYTES = 256 * 2 ** 20;
+
+// What every browser reads.
+const EVERYWHERE = new Set(["JPEG", "PNG", "WebP", "GIF", "BMP"]);
 
 // How much of a photo is read at a time, in pixels.
 const BAND_PIXELS = 2 ** 22;
 
 /**
  * Decodes a photo: upright by its EXIF orientation, without colour conversion,
- * the first frame of an animation.
+ * the first frame of an animation. Its format is told by its first bytes, and
+ * its size before its pixels are decoded.
  *
  * @param {Blob} file JPEG, PNG, WebP, GIF, BMP, or another format of the browser.
  * @return {Promise<ImageBitmap>} To be closed by the caller.
@@ -26,26 +31,49 @@ export async function decodePhoto(file) {
       `This file has ${Math.round(file.size / 2 ** 20)} MB. ` +
       "Choose a photo of at most 256 MB.");
   }
-  let bitmap;
+  let format, bitmap;
   try {
+    format = await formatOf(file);
+    if (!format) throw new TypeError();
+    const {width, height} = await sizeOf(file);
+    if (width * height > MAX_PIXELS) {
+      throw new CaptionerError(
+        `This photo has ${Math.round(width * height / 1e6)} megapixels. ` +
+        `Make it smaller: at most ${MAX_PIXELS / 1e6}.`);
+    }
     bitmap = await createImageBitmap(file, {
       imageOrientation: "from-image",
       colorSpaceConversion: "none",
     });
-  } catch {
-    const name = file.name ? `“${file.name}”` : "this";
-    throw new CaptionerError(
-      `This browser cannot read ${name} as a photo. It may be damaged, or of ` +
-      "another kind: save it as JPEG or PNG, and try again.");
-  }
-  const {width, height} = bitmap;
-  if (width * height > MAX_PIXELS) {
-    bitmap.close();
-    throw new CaptionerError(
-      `This photo has ${Math.round(width * height / 1e6)} megapixels. ` +
-      `Make it smaller: at most ${MAX_PIXELS / 1e6}.`);
+  } catch (error) {
+    throw error instanceof CaptionerError ? error : unreadable(file, format);
   }
   return bitmap;
+}
+
+function unreadable(file, format) {
+  const reason = !format ? `it begins like none of ${NAMES}`
+    : EVERYWHERE.has(format) ? `it is a damaged ${format}` : `it is ${format}`;
+  const advice = format === "HEIC"
+    ? " (an iPhone takes JPEG with Settings, Camera, Formats, Most Compatible)" : "";
+  return new CaptionerError(
+    `This browser cannot read ${file.name ? `“${file.name}”` : "this"} as a photo: ` +
+    `${reason}. Save it as JPEG or PNG, and try again${advice}.`);
+}
+
+// An element knows the size in the header before anything is decoded.
+async function sizeOf(file) {
+  const address = URL.createObjectURL(file);
+  try {
+    return await new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onload = () => resolve({width: image.naturalWidth, height: image.naturalHeight});
+      image.onerror = reject;
+      image.src = address;
+    });
+  } finally {
+    URL.revokeObjectURL(address);
+  }
 }
 
 /**

@@ -23,6 +23,8 @@ from tests.examples.native_runtime import MODEL, NativeRuntime
 from tests.tflite_files import model_of
 
 PAGE = ROOT / "examples" / "browser"
+# A name of this machine from which pages are not secure, unlike localhost.
+INSECURE = "captions.test"
 OFFLINE = re.compile("ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENOTCACHED")
 
 
@@ -108,6 +110,7 @@ def server(serve, site):
 def browser(tmp_path_factory):
     profile = tmp_path_factory.mktemp("profile")
     flags = [f"--use-fake-{x}-for-media-stream" for x in ("device", "ui")]
+    flags += [f"--host-resolver-rules=MAP {INSECURE} 127.0.0.1"]
     with chromium(profile, *flags) as browser:
         browser.set_script_timeout(60)
         yield browser

@@ -10,13 +10,16 @@ import functools
 import hashlib
 import json
 import pathlib
+import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines.images.decoding import decode_image, fit_image
-from tests.examples.conftest import encoded, pictures
+from tests.examples.conftest import INSECURE, encoded, pictures
 from tests.examples.native_runtime import MODEL, PHOTO, needs_model
 from tests.tflite_files import MODEL as MODEL_BYTES
 from tests.tflite_files import SETTINGS, malformed_files, model_of, written
@@ -166,6 +169,56 @@ def test_photos_are_decoded_as_in_python(run, make, tolerance):
         assert np.abs(square - expected).max() <= tolerance
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return (
+        struct.pack(">L4s", len(content), kind)
+        + content
+        + struct.pack(">L", checksum)
+    )
+
+
+def huge_png(*before: bytes) -> bytes:
+    """Returns a PNG of 20000 x 20000 pixels, with chunks before its header."""
+    header = chunk(b"IHDR", struct.pack(">2L5B", 20000, 20000, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + b"".join([*before, header])
+
+
+# Of formats that Chromium lacks, and of files that lie.
+UNREADABLE = {
+    b"": "it begins like none of JPEG, PNG, WebP, GIF, BMP, AVIF",
+    b"<svg xmlns='http://www.w3.org/2000/svg'/>": "begins like none of",
+    b"\0\0\0\x18ftypheic" + bytes(99): "it is HEIC. .*Most Compatible",
+    b"\0\0\0\x18ftypmif1\0\0\0\0heic" + bytes(99): "it is HEIC. ",
+    b"II*\0\x08\0\0\0" + bytes(99): "it is TIFF. Save it as JPEG",
+    b"\xff\xd8\xff" + bytes(99): "it is a damaged JPEG",
+    huge_png(): "damaged PNG|400 megapixels",
+    huge_png(chunk(b"prVt", bytes(13))): "begins like none of",
+    # Complete, of a row of pixels: Chromium takes what there is.
+    huge_png()
+    + chunk(b"IDAT", zlib.compress(bytes(20001)))
+    + chunk(b"IEND", b""): "400 megapixels",
+}
+
+
+@pytest.mark.parametrize("number", range(len(UNREADABLE)))
+def test_photos_are_refused_before_they_are_decoded(run, number):
+    file, expected = list(UNREADABLE.items())[number]
+    message, decoded = run(
+        "const {decodePhoto} = await load('captioner');"
+        "const decode = window.createImageBitmap;"
+        "let decoded = 0;"
+        "window.createImageBitmap = () => {"
+        "  decoded++; return Promise.reject(new Error()); };"
+        "try { await decodePhoto(new File([bytes(values[0])], 'a.jpg')); }"
+        "catch (error) { return [`${error.name}: ${error.message}`, decoded]; }"
+        "finally { window.createImageBitmap = decode; }",
+        file,
+    )
+    assert re.match(f"CaptionerError: .*(?:{expected})", message), message
+    assert decoded == 0
+
+
 def test_jpeg_photos_are_decoded_nearly_equally(
     captioner, native, flickr8k_dir
 ):
@@ -254,6 +307,26 @@ def test_other_files_are_no_models(run):
     for content in (b"GIF89a, or so it says", b"", b"\0\0\0\0TFL"):
         with pytest.raises(RuntimeError, match="This is no .tflite file"):
             read_by_page(run, content)
+
+
+def test_pages_that_are_not_secure_check_models_too(
+    browser, server, run_script, native
+):
+    address = server.address.replace("127.0.0.1", INSECURE)
+    browser.get(f"{address}/examples/browser/empty.html")
+    secure, words = run_script(
+        "const {Captioner, download} = await load('captioner');"
+        "const captioner = await Captioner.start("
+        "  await download('/savedmodels/flickr8k.tflite'));"
+        "const {words} = await captioner.caption("
+        "  new Uint8Array(224 * 224 * 3), {method: 'greedy'});"
+        "captioner.close();"
+        "return [isSecureContext || Boolean(crypto.subtle), words];"
+    )
+    browser.get(f"{server.address}/examples/browser/empty.html")
+    assert secure is False
+    black = np.zeros((224, 224, 3), np.uint8)
+    assert words == native.caption(black, "greedy")["words"]
 
 
 @pytest.mark.parametrize("length", [0, 3, 55, 56, 63, 64, 65, 1000])

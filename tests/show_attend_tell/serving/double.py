@@ -4,9 +4,10 @@ Real are the exported model in TensorFlow's C++ session (the loader that the
 server uses), gRPC with the stubs and protos of tensorflow-serving-api, and
 HTTP. The double replaces the server after its documentation and source: the
 response or error of each request for images, over gRPC (`Predict`) and REST
-(`:predict`, in rows and columns), and batching of concurrent requests. It shows
-that client and model fit the protocol, not that the server loads the model, nor
-how fast the server is.
+(`:predict`, in rows and columns), what a server tells of its models
+(`GetModelMetadata`, `/metadata`, status), and batching of concurrent requests.
+It shows that client and model fit the protocol, not that the server loads the
+model, nor how fast the server is.
 
     python -m tests.show_attend_tell.serving.double \
         --model_name=scenes --model_base_path=savedmodels/scenes
@@ -34,9 +35,19 @@ import urllib.parse
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from google.protobuf import json_format
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
-from show_attend_tell.inference.saved_model_session import SavedModelSession
+from show_attend_tell.inference.saved_model_session import (
+    FILE_NAME,
+    SavedModelSession,
+)
 
 _HTTP = {
     "INVALID_ARGUMENT": 400,
@@ -46,7 +57,9 @@ _HTTP = {
     "UNAVAILABLE": 503,
 }
 _FIELDS = {"f": "float_val", "i": "int_val", "b": "bool_val", "O": "string_val"}
-_PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict")
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+))?"
+_PREDICT = re.compile(rf"(?i){_MODEL}:predict")
+_ABOUT = re.compile(rf"(?i){_MODEL}(/metadata)?")
 
 
 class RequestError(Exception):
@@ -55,6 +68,18 @@ class RequestError(Exception):
     def __init__(self, status: str, message: str):
         super().__init__(message)
         self.status = status
+
+
+@contextlib.contextmanager
+def parsing():
+    """Turns what a request causes where it is parsed into its error."""
+    try:
+        yield
+    except (
+        ValueError, TypeError, LookupError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
+        message = f"Malformed request: {error}"
+        raise RequestError("INVALID_ARGUMENT", message) from None
 
 
 class Batcher:
@@ -143,7 +168,23 @@ class Model:
             if options.enable_batching
         }
 
+    def metadata(self):
+        """Returns all signatures of the version, as the server packs them."""
+        path = pathlib.Path(self.session.path, FILE_NAME)
+        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, definition in saved.meta_graphs[0].signature_def.items():
+            signatures.signature_def[name].CopyFrom(definition)
+        return signatures
+
     def predict(self, signature, images):
+        # Here, so that it does not reach the others of its batch.
+        if images.ndim != 1 or not all(isinstance(x, bytes) for x in images):
+            message = (
+                f"Expected images of string, shape (N,). Received: "
+                f"{images.dtype}, shape {images.shape}"
+            )
+            raise RequestError("INVALID_ARGUMENT", message)
         predict = self.batchers.get(signature) or functools.partial(
             self.session, signature
         )
@@ -162,6 +203,12 @@ class Server:
 
     def find(self, name, version=None):
         """Returns a version's number and model, by default the newest."""
+        number, model = self.look_up(name, version)
+        self.requests[number] += 1
+        return number, model
+
+    def look_up(self, name, version=None):
+        """The same, without counting a request."""
         if name != self._name or version not in {None, *self.models}:
             servable = f"Latest({name})"
             if version is not None:
@@ -169,8 +216,33 @@ class Server:
             message = f"Servable not found for request: {servable}"
             raise RequestError("NOT_FOUND", message)
         version = max(self.models) if version is None else version
-        self.requests[version] += 1
         return version, self.models[version]
+
+    def metadata(self, request):
+        """Answers a `GetModelMetadataRequest`."""
+        for field in request.metadata_field or ("",):
+            if field != "signature_def":
+                message = f"Metadata field {field} is not supported"
+                raise RequestError("INVALID_ARGUMENT", message)
+        spec = request.model_spec
+        version = spec.version.value if spec.HasField("version") else None
+        version, model = self.look_up(spec.name, version)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name = spec.name
+        response.model_spec.version.value = version
+        response.metadata["signature_def"].Pack(model.metadata())
+        return response
+
+    def status(self, name, version=None):
+        """Returns a `GetModelStatusResponse`."""
+        self.look_up(name, version)
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for number in sorted(self.models, reverse=True):
+            if version in (None, number):
+                state = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+                response.model_version_status.add(version=number, state=state)
+                response.model_version_status[-1].status.SetInParent()
+        return response
 
 
 class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -180,10 +252,12 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._server = server
 
     def Predict(self, request, context):  # noqa: N802
-        try:
+        with _aborting(context):
             return self._response(request)
-        except RequestError as error:
-            context.abort(grpc.StatusCode[error.status], str(error))
+
+    def GetModelMetadata(self, request, context):  # noqa: N802
+        with _aborting(context):
+            return self._server.metadata(request)
 
     def _response(self, request):
         spec = request.model_spec
@@ -193,7 +267,8 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         if signature not in model.session.signatures:
             message = f'Serving signature key "{signature}" not found.'
             raise RequestError("FAILED_PRECONDITION", message)
-        images = tf.make_ndarray(request.inputs["images"])
+        with parsing():
+            images = tf.make_ndarray(request.inputs["images"])
         response = predict_pb2.PredictResponse()
         response.model_spec.name = spec.name
         response.model_spec.version.value = version
@@ -209,6 +284,14 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
 
+@contextlib.contextmanager
+def _aborting(context):
+    try:
+        yield
+    except RequestError as error:
+        context.abort(grpc.StatusCode[error.status], str(error))
+
+
 class RestServer(http.server.ThreadingHTTPServer):
     """Listens for REST requests."""
 
@@ -219,6 +302,10 @@ class RestServer(http.server.ThreadingHTTPServer):
         self.models, self.max_bytes = server, max_bytes
 
 
+# Of protobuf's JSON, as the server writes it.
+_EVERY_FIELD = {"always_print_fields_with_no_presence": True}
+
+
 class RestHandler(http.server.BaseHTTPRequestHandler):
     """The REST API."""
 
@@ -227,9 +314,15 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def do_GET(self):
+        self._respond(self._about)
+
     def do_POST(self):
+        self._respond(self._predict)
+
+    def _respond(self, answer):
         try:
-            status, value = 200, self._predict()
+            status, value = 200, answer()
         except RequestError as error:
             status, value = _HTTP[error.status], {"error": str(error)}
         content = json.dumps(value).encode()
@@ -239,31 +332,63 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def _named(self, pattern):
+        """Returns the name and version in the path, and what follows them."""
+        match = pattern.fullmatch(self.path)
+        if not match:
+            message = f"Malformed request: {self.command} {self.path}"
+            raise RequestError("INVALID_ARGUMENT", message)
+        name, version, *rest = match.groups()
+        version = None if version is None else int(version)
+        return urllib.parse.unquote(name), version, *rest
+
+    def _about(self):
+        name, version, metadata = self._named(_ABOUT)
+        if not metadata:
+            response = self.server.models.status(name, version)
+            return json_format.MessageToDict(response, **_EVERY_FIELD)
+        request = get_model_metadata_pb2.GetModelMetadataRequest()
+        request.model_spec.name = name
+        if version is not None:
+            with parsing():
+                request.model_spec.version.value = version
+        request.metadata_field.append("signature_def")
+        response = self.server.models.metadata(request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        # The server, too, writes the two next to each other: `Any` would have
+        # another form.
+        names = {"preserving_proto_field_name": True, **_EVERY_FIELD}
+        spec = json_format.MessageToDict(response.model_spec, **names)
+        signatures = json_format.MessageToDict(signatures, **names)
+        return {"model_spec": spec, "metadata": {"signature_def": signatures}}
+
     def _predict(self):
-        length = int(self.headers["Content-Length"])
+        with parsing():
+            length = int(self.headers["Content-Length"])
         if length > self.server.max_bytes:
             # Read, or the client may lose the response while it still sends.
             for start in range(0, length, 2**16):
                 self.rfile.read(min(2**16, length - start))
             message = f"body larger than {self.server.max_bytes}"
             raise RequestError("RESOURCE_EXHAUSTED", message)
-        request = json.loads(self.rfile.read(length))
-        name, version = _PATH.fullmatch(self.path).groups()
-        _, model = self.server.models.find(
-            urllib.parse.unquote(name), int(version) if version else None
-        )
-        signature = request.get("signature_name") or "serving_default"
-        if signature not in model.session.signatures:
+        body = self.rfile.read(max(length, 0))
+        _, model = self.server.models.find(*self._named(_PREDICT))
+        with parsing():
+            request = json.loads(body)
+            signature = request.get("signature_name") or "serving_default"
+            in_columns = "inputs" in request
+            images = _decoded(request["inputs" if in_columns else "instances"])
+            missing = signature not in model.session.signatures
+        if missing:
             message = (
                 f'Serving signature name: "{signature}" not found in '
                 "signature def"
             )
             raise RequestError("INVALID_ARGUMENT", message)
-        if "inputs" in request:
-            images = _decoded(request["inputs"])
-            return {"outputs": _encoded(model.predict(signature, images))}
-        images = _decoded(request["instances"])
         outputs = _encoded(model.predict(signature, images))
+        if in_columns:
+            return {"outputs": outputs}
         rows = zip(*outputs.values(), strict=True)
         rows = [dict(zip(outputs, row, strict=True)) for row in rows]
         return {"predictions": rows}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -379,6 +380,118 @@ def test_double_follows_the_documented_rest_api(served, images):
     assert set(columns["outputs"]) == set(RESPONSE)
     for name, values in columns["outputs"].items():
         assert [row[name] for row in rows["predictions"]] == values
+
+
+def read_json(url: str, data: bytes | None = None):
+    """Returns the status and the value of a response."""
+    try:
+        with urllib.request.urlopen(url, data) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_metadata_is_in_the_form_of_tensorflow_serving(served):
+    """The form in its documentation; numbers of 64 bits are text in it."""
+    url = f"http://{served.targets['rest']}/v1/models/scenes"
+    status, metadata = read_json(f"{url}/versions/1/metadata")
+    assert status == 200
+    assert metadata["model_spec"] == {
+        "name": "scenes",
+        "signature_name": "",
+        "version": "1",
+    }
+    signatures = metadata["metadata"]["signature_def"]["signature_def"]
+    assert set(signatures) >= {"serving_default", "n_best", "encode"}
+    best = signatures["serving_default"]
+    assert best["method_name"] == "tensorflow/serving/predict"
+    assert best["inputs"]["images"] == {
+        "name": "serving_default_images:0",
+        "dtype": "DT_STRING",
+        "tensor_shape": {
+            "dim": [{"size": "-1", "name": ""}],
+            "unknown_rank": False,
+        },
+    }
+    assert set(best["outputs"]) == set(RESPONSE)
+    assert best["outputs"]["caption"]["dtype"] == "DT_STRING"
+    _, newest = read_json(f"{url}/metadata")
+    assert newest["model_spec"]["version"] == "3"
+    assert newest["metadata"] == metadata["metadata"]
+    status = {"error_code": "OK", "error_message": ""}
+    version = {"version": "3", "state": "AVAILABLE", "status": status}
+    assert read_json(f"{url}/versions/3") == (
+        200,
+        {"model_version_status": [version]},
+    )
+
+
+def test_metadata_is_the_same_by_grpc(served):
+    import grpc
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        prediction_service_pb2_grpc,
+    )
+
+    request = get_model_metadata_pb2.GetModelMetadataRequest()
+    request.model_spec.name = "scenes"
+    with grpc.insecure_channel(served.targets["grpc"]) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        with pytest.raises(grpc.RpcError, match="not supported"):
+            stub.GetModelMetadata(request, timeout=20)
+        request.metadata_field.append("signature_def")
+        response = stub.GetModelMetadata(request, timeout=20)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    assert response.model_spec.version.value == 3
+    images = signatures.signature_def["serving_default"].inputs["images"]
+    assert images.dtype == 7  # DT_STRING
+
+
+def test_malformed_requests_get_an_error_and_harm_no_other(served, images):
+    rest = f"http://{served.targets['rest']}"
+    url = f"{rest}/v1/models/scenes:predict"
+    good = json.dumps(
+        {"instances": [{"b64": base64.b64encode(images[0]).decode()}]}
+    ).encode()
+    _, expected = read_json(url, good)
+    for body in (
+        b"", b"[]", b"null", b"{", b"\xff", b"[" * 10**5, b"{}",
+        b'{"instances": 1}', b'{"instances": [{}]}',
+        b'{"instances": [{"b64": 1}]}', b'{"instances": [{"b64": "a"}]}',
+        b'{"inputs": {"other": []}}', b'{"instances": [[{"b64": ""}]]}',
+        b'{"instances": [], "signature_name": ["n_best"]}',
+        b'{"instances": [], "signature_name": "none"}',
+    ):  # fmt: skip
+        status, value = read_json(url, body)
+        assert status == 400 and set(value) == {"error"}, body[:50]
+    for path in ("/", "/v1/models/scenes", "/v1/models/scenes:classify"):
+        assert read_json(rest + path, good)[0] == 400
+    assert read_json(f"{rest}/v2")[0] == 400
+    for path in ("other/metadata", "scenes/versions/2/metadata"):
+        assert read_json(f"{rest}/v1/models/{path}")[0] == 404
+    assert read_json(url, good) == (200, expected)
+
+
+def test_tensors_of_other_types_get_an_error(served):
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import (
+        predict_pb2,
+        prediction_service_pb2_grpc,
+    )
+
+    with grpc.insecure_channel(served.targets["grpc"]) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        for tensor in (None, [1.0], b"", [[b""]]):
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = "scenes"
+            if tensor is not None:
+                proto = tf.make_tensor_proto(tensor)
+                request.inputs["images"].CopyFrom(proto)
+            with pytest.raises(grpc.RpcError) as raised:
+                stub.Predict(request, timeout=20)
+            assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_too_large_requests_are_refused(session, photos):
