@@ -153,7 +153,7 @@ def _load(file, threads):
 
 def _timed(signature, photo):
     (captioner,) = _captioners
-    image = captioner.image_of(photo)
+    image = captioner.prepare(photo)
     before = time.perf_counter()
     outputs = captioner.run(signature, image=image)
     milliseconds = 1000 * (time.perf_counter() - before)

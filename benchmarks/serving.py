@@ -125,8 +125,8 @@ class Load:
             image = image[: len(image) // 3] if bad else image
             start = time.perf_counter()
             try:
-                (caption,) = client.stream([image])
-                failed = (caption is None) != bad
+                (caption,) = client.captions_or_errors([image])
+                failed = isinstance(caption, Exception) != bad
             except UserError as error:
                 print(error, file=sys.stderr)
                 caption, failed = None, True

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Iterable
 
+from pipelines.printing import printable
+
 
 @dataclasses.dataclass(frozen=True)
 class CaptionedImage:
@@ -59,7 +61,8 @@ def summarize_skipped(skipped: Iterable[Skipped], limit: int = 5) -> str:
     """
     names = {}
     for item in skipped:
-        names.setdefault(item.reason, []).append(item.name)
+        reason, name = printable(item.reason), printable(item.name)
+        names.setdefault(reason, []).append(name)
     if not names:
         return ""
     total = sum(len(group) for group in names.values())

@@ -68,13 +68,15 @@ def exit_code_of(command: Callable[[], object], resumable: bool):
         _give_up(sys.stdout)
         if unread:
             return _BROKEN_PIPE
-        message = _message(error, resumable)
-        if message is None:
-            raise
         code = 1
         if isinstance(error, KeyboardInterrupt):
             code = getattr(error, "exit_code", 128 + signal.SIGINT)
-        report(message)
+            goes_on = "; the same command goes on" if resumable else ""
+            report(f"stopped{goes_on}")
+        elif describe_error(error) is None:
+            raise
+        else:
+            report_error(error)
     finally:
         _give_up(sys.stderr)
     return code
@@ -86,12 +88,50 @@ def report(message: object) -> None:
         print(printable(str(message)), file=sys.stderr, flush=True)
 
 
-def report_error(error: object) -> None:
-    """Prints an error as one line to stderr."""
-    report(f"error: {error}")
+def report_error(error: object, name: str = "") -> None:
+    """Prints an error as one line to stderr.
+
+    Args:
+        error: An exception, or text.
+        name: Of what failed, such as a photo, if the error does not say.
+    """
+    is_raised = isinstance(error, Exception)
+    message = reason_of(error) if is_raised else str(error)
+    if name not in message:
+        message = f"{name}: {message}"
+    report(f"error: {message}")
 
 
-def describe_os_error(error: OSError) -> str:
+def reason_of(error: Exception) -> str:
+    """Returns why something failed, for which others go on."""
+    return describe_error(error) or f"{type(error).__name__}: {error}"
+
+
+def describe_error(error: Exception) -> str | None:
+    """Describes an error of the user or the system; `None` for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _describe_os_error(error)
+    if isinstance(error, MemoryError):
+        return (
+            "there is not enough memory. Give less at a time, such as with "
+            "--batch_size, or end other programs."
+        )
+    # TensorFlow's own of a full disk, memory, and a path without permission.
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow and isinstance(
+        error,
+        (
+            tensorflow.errors.ResourceExhaustedError,
+            tensorflow.errors.PermissionDeniedError,
+        ),
+    ):
+        return error.message.strip().splitlines()[0]
+    return None
+
+
+def _describe_os_error(error: OSError) -> str:
     """Returns what the system refused, where, and what mends it."""
     reason = error.strerror or str(error) or type(error).__name__
     names = [
@@ -104,32 +144,6 @@ def describe_os_error(error: OSError) -> str:
     number = int(inside[1]) if inside else error.errno
     parts = [": ".join([reason.rstrip("."), *names]), _ADVICE.get(number)]
     return ". ".join(filter(None, parts))
-
-
-def _message(error: BaseException, resumable: bool) -> str | None:
-    """Returns the line for an error of the user or the system."""
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped; the same command goes on" if resumable else "stopped"
-    if isinstance(error, UserError):
-        return f"error: {error}"
-    if isinstance(error, OSError):
-        return f"error: {describe_os_error(error)}"
-    if isinstance(error, MemoryError):
-        return (
-            "error: there is not enough memory. Give less at a time, such as "
-            "with --batch_size, or end other programs."
-        )
-    # TensorFlow's own of a full disk, memory, and a path without permission.
-    tensorflow = sys.modules.get("tensorflow")
-    if tensorflow and isinstance(
-        error,
-        (
-            tensorflow.errors.ResourceExhaustedError,
-            tensorflow.errors.PermissionDeniedError,
-        ),
-    ):
-        return f"error: {error.message.strip().splitlines()[0]}"
-    return None
 
 
 @contextlib.contextmanager

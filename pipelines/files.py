@@ -186,7 +186,7 @@ def parse_json(text: str, path: str, line: int = 1) -> Any:
 @contextlib.contextmanager
 def locked(directory: str, message: str) -> Iterator[None]:
     """Locks an existing folder for this process, or raises with the message."""
-    with open(os.path.join(directory, LOCK_NAME), "w") as lock:
+    with open(os.path.join(directory, LOCK_NAME), "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

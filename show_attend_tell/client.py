@@ -2,25 +2,30 @@
 
     python -m show_attend_tell.client --target=HOST:PORT PHOTO...
 
-sends photos to a TensorFlow Serving with a model that `export` wrote, by gRPC
-or, with --protocol=rest, by REST (on another port), and prints a line for each
-photo. --attention=FILE.png renders the attention of each word. Photos that the
-server does not decode are converted first.
+sends photos, or folders of them, to a TensorFlow Serving with a model that
+`export` wrote, by gRPC or, with --protocol=rest, by REST (on another port), and
+prints a line for each photo. --attention=FILE.png renders the attention of each
+word. Photos that the server does not decode are converted first.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from absl import flags
+from PIL import Image
 
 from pipelines.commands import run
+from pipelines.ending import report, report_error
 from pipelines.errors import UserError
+from pipelines.images.given_photos import given_photos
+from pipelines.outputs import check_output_file
 from show_attend_tell.inference.attention_figure import (
+    PNG_MARK,
     contact_sheet,
     save_picture,
 )
+from show_attend_tell.inference.caption import Caption
 from show_attend_tell.serving.client import PROTOCOLS, ServingClient
-from show_attend_tell.serving.photos import servable_image
 
 _CLIENT_FLAGS = (
     flags.DEFINE_string(
@@ -60,31 +65,44 @@ _MAX_FIGURES = 100  # More of them in one sheet take too much memory.
 
 def main(arguments: Sequence[str]) -> None:
     """Captions every photo that can be read, and names the others."""
-    if not arguments:
-        raise UserError("Expected photos. Received: none")
-    _check_attention(len(arguments))
-    sent, captioned, figures = [], 0, []
+    photos, failed = given_photos(arguments)
+    count = len(photos) + failed
+    paths = [photo.path for photo in photos]
+    _check_attention(paths)
+    figures = []
     settings = {flag.name: flag.value for flag in _CLIENT_FLAGS}
-    with ServingClient(**settings) as client:
-        captions = client.stream(_images(arguments, sent))
-        for number, caption in enumerate(captions):
-            path = sent[number]
-            if caption is None:
-                _print_error(f"the server cannot decode {path}")
-                continue
-            captioned += 1
-            print(caption.format(path), flush=True)
-            if _ATTENTION.value and caption.words:
-                figures.append(caption.draw())
-    if figures:
-        save_picture(contact_sheet(figures), _ATTENTION.value)
-    failed = len(arguments) - captioned
+    try:
+        with ServingClient(**settings) as client:
+            outcomes = client.captions_or_errors(paths)
+            for path, outcome in zip(paths, outcomes, strict=True):
+                failed += not _deliver(path, outcome, figures)
+    finally:  # Also where a signal or the server stops it.
+        if figures:
+            save_picture(contact_sheet(figures), _ATTENTION.value)
+            report(f"{len(figures)} figures of attention: {_ATTENTION.value}")
     if failed:
-        print(f"{failed} of {len(arguments)} not captioned", file=sys.stderr)
+        report(f"{failed} of {count} not captioned")
         sys.exit(1)
 
 
-def _check_attention(photos: int) -> None:
+def _deliver(
+    path: str, outcome: Caption | Exception, figures: list[Image.Image]
+) -> bool:
+    """Prints a caption and draws its figure; returns whether all went."""
+    if isinstance(outcome, Exception):
+        report_error(outcome, path)
+        return False
+    print(outcome.format(path), flush=True)
+    if _ATTENTION.value and outcome.words:
+        try:
+            figures.append(outcome.draw())
+        except Exception as error:  # One photo's; the others go on.
+            report_error(error, path)
+            return False
+    return True
+
+
+def _check_attention(photos: Sequence[str]) -> None:
     if not _ATTENTION.value:
         return
     if not _ATTENTION.value.lower().endswith(".png"):
@@ -92,27 +110,12 @@ def _check_attention(photos: int) -> None:
             "Expected --attention to end in .png. "
             f"Received: {_ATTENTION.value!r}"
         )
-    if photos > _MAX_FIGURES:
+    if len(photos) > _MAX_FIGURES:
         raise UserError(
             f"Expected at most {_MAX_FIGURES} photos with --attention. "
-            f"Received: {photos}"
+            f"Received: {len(photos)}"
         )
-
-
-def _images(paths: Sequence[str], sent: list[str]) -> Iterator[bytes]:
-    """Yields the photos that can be read, and appends their paths to `sent`."""
-    for path in paths:
-        try:
-            image = servable_image(path)
-        except UserError as error:
-            _print_error(error)
-        else:
-            sent.append(path)
-            yield image
-
-
-def _print_error(error) -> None:
-    print(f"error: {error}", file=sys.stderr)
+    check_output_file(_ATTENTION.value, "--attention", PNG_MARK, photos)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipelines.captions import CaptionedImage
-from pipelines.errors import UserError
+from pipelines.ending import reason_of
 from pipelines.images.decoding import decode_image, fit_image, read_image_file
 
 # From so many images on, rendering them is worth processes.
@@ -33,9 +33,9 @@ def prepare(
         else:
             name, data = image.id, image.read()
         return fit_image(decode_image(data, name), size, resize_mode)
-    except (UserError, OSError) as error:
+    except Exception as error:  # Whatever it is, the others go on.
         # A path may hold bytes that are no Unicode.
-        return str(error).encode(errors="replace").decode()
+        return reason_of(error).encode(errors="replace").decode()
 
 
 def prepared_ahead(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.captions import CaptionedImage
+from pipelines.ending import reason_of
 from pipelines.errors import UserError
 from pipelines.images.decoding import decode_image
 from pipelines.sharded.files import (
@@ -142,8 +143,8 @@ def pixels_of(image: ListedImage) -> np.ndarray | str:
         return decode_image(read_image(image.path), image.path)
     except UnicodeEncodeError:
         return "Expected a name in Unicode. Rename the file."
-    except (UserError, OSError) as error:
-        return _unicode(str(error))
+    except Exception as error:  # Whatever it is, the others go on.
+        return _unicode(reason_of(error))
 
 
 def _line(image: ListedImage) -> bytes:

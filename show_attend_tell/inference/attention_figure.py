@@ -7,13 +7,17 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
 from pipelines.images.decoding import resized_shape
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+
+_SOFTWARE = "show-attend-tell"
+# How the files of `save_picture` begin.
+PNG_MARK = rb"\x89PNG\r\n.{0,1000}tEXtSoftware\0" + _SOFTWARE.encode()
 
 _BACKGROUND = (250, 250, 249)
 _INK = (32, 33, 36)
@@ -161,7 +165,7 @@ def contact_sheet(
 
 
 def save_picture(picture: Image.Image, path: str) -> None:
-    """Writes a PNG file atomically; a missing folder is made.
+    """Writes a PNG file atomically, with our mark; a missing folder is made.
 
     Raises:
         UserError: The name does not end in `.png`.
@@ -172,7 +176,9 @@ def save_picture(picture: Image.Image, path: str) -> None:
             f"Received: path={str(path)!r}"
         )
     file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text("Software", _SOFTWARE)
+    picture.save(file, "PNG", optimize=True, pnginfo=mark)
     write_atomically(path, file.getvalue())
 
 

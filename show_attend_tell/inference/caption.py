@@ -1,13 +1,16 @@
 """A caption with its attention, and the interface of all captioners."""
 
 import dataclasses
+import functools
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
+from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, load_image
+from pipelines.printing import printable
 from pipelines.words import join_words
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.attention_figure import draw_attention
@@ -55,13 +58,14 @@ class Caption:
     def format(self, name: str) -> str:
         """Formats the caption of a named photo as a line.
 
-        With alternatives, a line for each, with its log-probability.
+        With alternatives, a line for each, with its log-probability. Nothing
+        in it controls a terminal, see `pipelines.printing`.
         """
         if not self.alternatives:
-            return f"{name}: {self.text}"
+            return printable(f"{name}: {self.text}")
         captions = (self, *self.alternatives)
         lines = [f"  {c.log_probability:8.3f}  {c.text}" for c in captions]
-        return "\n".join([f"{name}:", *lines])
+        return "\n".join(map(printable, [f"{name}:", *lines]))
 
     def draw(self, photo: Photo | None = None, **style) -> Image.Image:
         """Draws the photo, and once more for each word with its attention.
@@ -94,26 +98,33 @@ class Caption:
         )
 
 
+class CaptionerError(UserError):
+    """A captioner that fails whatever the photo, such as an absent server."""
+
+
 class PhotoCaptioner:
     """Captions photos, whichever runtime its model runs in.
 
     Attributes:
         decoding: The settings that hold where a call gives no others.
+        batch_size: How many photos go through the networks together, where a
+            call gives no other number.
     """
 
     decoding: Decoding
+    batch_size: int = 8
 
     @typing.overload
     def caption(
-        self, photos: Photo, batch_size: int = 8, **decoding
+        self, photos: Photo, batch_size: int | None = None, **decoding
     ) -> Caption: ...
 
     @typing.overload
     def caption(
-        self, photos: Sequence[Photo], batch_size: int = 8, **decoding
+        self, photos: Sequence[Photo], batch_size: int | None = None, **decoding
     ) -> list[Caption]: ...
 
-    def caption(self, photos, batch_size=8, **decoding):
+    def caption(self, photos, batch_size=None, **decoding):
         """Captions a photo, or several.
 
         Args:
@@ -134,14 +145,122 @@ class PhotoCaptioner:
         if isinstance(photos, Photo) or not isinstance(photos, Iterable):
             return self.caption([photos], 1, **decoding)[0]
         photos = list(photos)
-        batch_size = min(batch_size, max(len(photos), 1))
+        batch_size = min(batch_size or self.batch_size, max(len(photos), 1))
         return list(self.stream(photos, batch_size, **decoding))
 
     def stream(
-        self, photos: Iterable[Photo], batch_size: int = 8, **decoding
+        self,
+        photos: Iterable[Photo],
+        batch_size: int | None = None,
+        **decoding,
     ) -> Iterator[Caption]:
         """Yields the captions of photos in order, reading a batch at a time.
 
         Args and errors are those of `caption`; `photos` may be endless.
         """
+        for one in self.captions_or_errors(photos, batch_size, **decoding):
+            if isinstance(one, Exception):
+                raise one
+            yield one
+
+    def captions_or_errors(
+        self,
+        photos: Iterable[Photo],
+        batch_size: int | None = None,
+        **decoding,
+    ) -> Iterator[Caption | Exception]:
+        """Yields for each photo, in order, its caption or why there is none.
+
+        One photo that fails, for whatever reason, leaves the others as they
+        are. Args are those of `caption`.
+
+        Raises:
+            UserError: A setting is unknown, out of range or fixed.
+            CaptionerError: The captioner fails whatever the photo.
+        """
+        size = batch_size or self.batch_size
+        settings = self.decoding_of(**decoding)
+        generate = functools.partial(
+            self.generate, batch_size=size, decoding=settings
+        )
+        number, batch = 0, []  # of photos, each as prepared or with its error
+        for photo in photos:
+            batch.append((photo, _attempt(self.prepare, photo)))
+            good = [one for _, one in batch if not isinstance(one, Exception)]
+            if not good or self.is_full(good, size):
+                yield from _captioned(batch, good, generate, number)
+                number, batch = number + len(good), []
+        good = [one for _, one in batch if not isinstance(one, Exception)]
+        yield from _captioned(batch, good, generate, number)
+
+    def decoding_of(self, **changes) -> Decoding:
+        """Returns the settings of a call, or raises UserError."""
         raise NotImplementedError
+
+    def prepare(self, photo: Photo) -> typing.Any:
+        """Returns a photo as the model takes it.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        raise NotImplementedError
+
+    def is_full(self, photos: Sequence, batch_size: int) -> bool:
+        """Whether prepared photos are to be captioned without waiting."""
+        return len(photos) == batch_size
+
+    def generate(
+        self, photos: Sequence, first: int, batch_size: int, decoding: Decoding
+    ) -> Sequence[Caption | Exception]:
+        """Captions at most `batch_size` prepared photos.
+
+        Args:
+            photos: What `prepare` returned.
+            first: The number of the first of them, from 0 on; samples follow
+                from a photo's number and the seed.
+            batch_size: Of the call.
+            decoding: Its settings.
+        """
+        raise NotImplementedError
+
+
+def _captioned(
+    batch: Sequence[tuple], good: Sequence, generate: Callable, number: int
+) -> Iterator[Caption | Exception]:
+    """Yields captions and errors of a batch in the order of its photos."""
+    captions = iter(_generate_each(generate, good, number))
+    for photo, one in batch:
+        if not isinstance(one, Exception):
+            one = next(captions)
+        if isinstance(one, Caption):
+            one = dataclasses.replace(one, photo=photo)
+        yield one
+
+
+def _generate_each(
+    generate: Callable, photos: Sequence, first: int
+) -> Sequence[Caption | Exception]:
+    """Captions photos together, or where that fails one by one."""
+    if not photos:
+        return []
+    captions = _attempt(generate, photos, first)
+    if not isinstance(captions, Exception):
+        return captions
+    if len(photos) == 1:
+        return [captions]
+    return [
+        _generate_each(generate, [photo], first + n)[0]
+        for n, photo in enumerate(photos)
+    ]
+
+
+def _attempt(function: Callable, *arguments):
+    """Returns what a function returns, or the exception that it raises."""
+    try:
+        return function(*arguments)
+    except CaptionerError:
+        raise
+    except MemoryError as error:
+        return error.with_traceback(None)  # Which holds what took the memory.
+    except Exception as error:
+        return error

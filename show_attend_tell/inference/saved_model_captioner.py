@@ -1,10 +1,7 @@
 """Captions photos with an exported SavedModel."""
 
-import dataclasses
 import io
-import itertools
 import os
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -63,24 +60,35 @@ class SavedModelCaptioner(PhotoCaptioner):
                 f"{error}. Export it again."
             ) from error
 
-    def stream(
-        self, photos: Iterable[Photo], batch_size: int = 8, **decoding
-    ) -> Iterator[Caption]:
-        """See `PhotoCaptioner.stream`."""
-        keep_decoding(self.decoding, decoding)
-        photos = iter(photos)
-        while batch := list(itertools.islice(photos, batch_size)):
-            images = [_encode_bmp(photo) for photo in batch]
-            answer = self.session(ALL_CAPTIONS, images=images)
-            for n, photo in enumerate(batch):
-                if not answer["valid"][n]:
-                    raise UserError(
-                        f"Expected an image of at most {MAX_PIXELS} pixels. "
-                        f"Received: {load_image(photo).shape[:2]}. Make it "
-                        "smaller first."
-                    )
-                caption = parse_answer(answer, n, self.grid, self.resize_mode)
-                yield dataclasses.replace(caption, photo=photo)
+    def decoding_of(self, **changes) -> Decoding:
+        """See `PhotoCaptioner`."""
+        return keep_decoding(self.decoding, changes)
+
+    def prepare(self, photo: Photo) -> bytes:
+        """Encodes a photo without loss, in a format that the model decodes."""
+        pixels = np.ascontiguousarray(load_image(photo))
+        height, width = pixels.shape[:2]
+        if height * width > MAX_PIXELS:
+            raise UserError(
+                f"Expected an image of at most {MAX_PIXELS} pixels for an "
+                f"exported model. Received: {width} x {height}. Make it "
+                "smaller first."
+            )
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "BMP")
+        return file.getvalue()
+
+    def generate(
+        self, photos, first, batch_size, decoding
+    ) -> list[Caption | Exception]:
+        """See `PhotoCaptioner`."""
+        answer = self.session(ALL_CAPTIONS, images=photos)
+        return [
+            parse_answer(answer, n, self.grid, self.resize_mode)
+            if answer["valid"][n]
+            else UserError("The model cannot decode this photo.")
+            for n in range(len(photos))
+        ]
 
 
 def parse_answer(
@@ -101,11 +109,3 @@ def parse_answer(
         return split_joined(answer["caption"][n, h].decode(), length)[:length]
 
     return image_caption(decoded, n, words, grid, resize_mode)
-
-
-def _encode_bmp(photo: Photo) -> bytes:
-    """Encodes a photo without loss, in a format that the model decodes."""
-    file = io.BytesIO()
-    pixels = np.ascontiguousarray(load_image(photo))
-    Image.fromarray(pixels).save(file, "BMP")
-    return file.getvalue()

@@ -11,7 +11,6 @@ Numbers are rounded to five decimals.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ import numpy as np
 
 from pipelines.cache.metadata import ids_digest
 from pipelines.captions import Skipped
+from pipelines.ending import reason_of
 from pipelines.errors import UserError
 from pipelines.sharded.files import join, local_copy, read_file, write_file
 from pipelines.sharded.images import ListedImage, Shard, Span, begin, pixels_of
@@ -145,16 +145,13 @@ class ShardedCaptioning(ShardWork):
         """Returns for each image its caption, or why there is none."""
         decoded = [pixels_of(image) for image in batch]
         pixels = [one for one in decoded if not isinstance(one, str)]
-        stream = functools.partial(
-            captioner.stream, batch_size=self.batch_size, **self.decoding
+        outcomes = captioner.captions_or_errors(
+            pixels, self.batch_size, **self.decoding
         )
-        try:
-            captions = list(stream(pixels))
-        except UserError:
-            # An exported model limits the pixels of an image, and its error
-            # does not tell which image has too many.
-            captions = [_caption_or_error(stream, one) for one in pixels]
-        remaining = iter(captions)
+        remaining = (
+            one if isinstance(one, Caption) else reason_of(one)
+            for one in outcomes
+        )
         return [x if isinstance(x, str) else next(remaining) for x in decoded]
 
 
@@ -182,14 +179,6 @@ def _digest(folder: str) -> str:
             f"wrote. Received: {folder!r} ({error})"
         ) from error
     return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _caption_or_error(stream, pixels: np.ndarray) -> Caption | str:
-    try:
-        (caption,) = stream([pixels])
-    except UserError as error:
-        return str(error)
-    return caption
 
 
 def _entry(caption: Caption, attention: bool) -> dict:

@@ -1,13 +1,12 @@
 """Captions photos with a TFLite file; needs no TensorFlow and no Keras."""
 
-import dataclasses
 import os
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, fit_image, load_image
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.inference.fixed_decoding import keep_decoding
 from show_attend_tell.inference.tflite_file import (
@@ -51,19 +50,15 @@ class TFLiteCaptioner(PhotoCaptioner):
         self.interpreter = load_interpreter(content, self.path, threads)
         self._check()
 
-    def stream(
-        self, photos: Iterable[Photo], batch_size: int = 8, **decoding
-    ) -> Iterator[Caption]:
-        """See `PhotoCaptioner.stream`; `method` may be chosen per call."""
-        asked = keep_decoding(self.decoding, decoding, free=["method"])
+    def decoding_of(self, **changes) -> Decoding:
+        """See `PhotoCaptioner`; `method` may be chosen per call."""
+        asked = keep_decoding(self.decoding, changes, free=["method"])
         if asked.method not in (GREEDY, BEAM):
             raise UserError(
                 "Expected --method=beam or greedy of a captioner for devices. "
                 f"Received: method={asked.method}"
             )
-        for photo in photos:
-            outputs = self.run(asked.method, image=self.image_of(photo))
-            yield dataclasses.replace(self.parse(outputs), photo=photo)
+        return asked
 
     def run(
         self, signature: str, **inputs: np.ndarray
@@ -81,10 +76,19 @@ class TFLiteCaptioner(PhotoCaptioner):
                 "Export it again."
             ) from error
 
-    def image_of(self, photo: Photo) -> np.ndarray:
+    def prepare(self, photo: Photo) -> np.ndarray:
         """Returns a photo as the model takes it, uint8 `(1, S, S, 3)`."""
         size, resize_mode = self.settings.image_size, self.settings.resize_mode
         return fit_image(load_image(photo), size, resize_mode)[None]
+
+    def is_full(self, photos, batch_size: int) -> bool:
+        """The model takes one photo at a time, so no other waits for it."""
+        return True
+
+    def generate(self, photos, first, batch_size, decoding) -> list[Caption]:
+        """See `PhotoCaptioner`."""
+        method = decoding.method
+        return [self.parse(self.run(method, image=one)) for one in photos]
 
     def parse(self, outputs: dict[str, np.ndarray]) -> Caption:
         """Returns the caption in the outputs of `greedy` or `beam`.

@@ -1,9 +1,7 @@
 """Captions photos with the encoder and the captioner of a training run."""
 
-import dataclasses
 import functools
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -72,25 +70,28 @@ class WorkdirCaptioner(PhotoCaptioner):
         )
         return cls(encoder, caption_generator, config.decoding)
 
-    def stream(
-        self, photos: Iterable[Photo], batch_size: int = 8, **decoding
-    ) -> Iterator[Caption]:
-        """See `PhotoCaptioner.stream`."""
-        settings = self.decoding.replace(**decoding)
-        size = self.encoder.image_size
+    def decoding_of(self, **changes) -> Decoding:
+        """See `PhotoCaptioner`."""
+        decoding = self.decoding.replace(**changes)
+        # What is missing in the run concerns no photo.
+        self.caption_generator.prepare(decoding)
+        return decoding
+
+    def prepare(self, photo: Photo) -> np.ndarray:
+        """Returns the square that the encoder sees, uint8 `(S, S, 3)`."""
         resize_mode = self.caption_generator.resize_mode
-        photos, first = iter(photos), 0
-        while batch := list(itertools.islice(photos, batch_size)):
-            # One shape for every batch: networks are compiled once.
-            squares = np.zeros((batch_size, size, size, 3), np.uint8)
-            for square, photo in zip(squares, batch, strict=False):
-                square[:] = fit_image(load_image(photo), size, resize_mode)
-            captions = self.caption_generator.captions(
-                self.encoder.model.predict_on_batch(squares), settings, first
-            )
-            for caption, photo in zip(captions, batch, strict=False):
-                yield dataclasses.replace(caption, photo=photo)
-            first += len(batch)
+        return fit_image(
+            load_image(photo), self.encoder.image_size, resize_mode
+        )
+
+    def generate(self, photos, first, batch_size, decoding) -> list[Caption]:
+        """See `PhotoCaptioner`."""
+        # One shape for every batch: networks are compiled once.
+        squares = np.zeros((batch_size, *photos[0].shape), np.uint8)
+        squares[: len(photos)] = photos
+        annotations = self.encoder.model.predict_on_batch(squares)
+        captions = self.caption_generator.captions(annotations, decoding, first)
+        return captions[: len(photos)]
 
 
 def encoder_of(trained_on: Metadata, weights: str, workdir: str) -> Encoder:

@@ -3,12 +3,13 @@
 import random
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo
-from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.serving.endpoint import Endpoint, Unavailable
+from show_attend_tell.serving.photos import MAX_BYTES as MAX_IMAGE_BYTES
 from show_attend_tell.serving.photos import servable_image
 from show_attend_tell.serving.responses import parse_response
 from show_attend_tell.serving.rest import RestPredictor
@@ -22,11 +23,11 @@ MAX_RESPONSE_BYTES = 64 * 2**20
 _MIN_WAIT, _MAX_WAIT = 0.5, 8.0  # seconds
 
 
-class ServingClient:
+class ServingClient(PhotoCaptioner):
     """Sends photos to a server, and returns their captions.
 
         with ServingClient("localhost:8501", "rest", "scenes") as client:
-            caption = client.caption("photo.jpg")
+            caption = client.caption("photo.jpg")  # as any captioner
         caption.draw().save("attention.png")
 
     Photos are neither kept nor logged.
@@ -78,29 +79,33 @@ class ServingClient:
         )
         self._predictor = predictor(self._endpoint)
 
-    def caption(self, photo: Photo) -> Caption:
-        """Captions a path, bytes, a Pillow image, or a uint8 `(H, W, 3)`.
+    def decoding_of(self, **changes) -> None:
+        """Refuses all settings: the server's model has its own."""
+        if changes:
+            raise UserError(
+                "The decoding was chosen at export. Received: "
+                + ", ".join(f"{name}={changes[name]}" for name in changes)
+            )
 
-        Raises:
-            UserError: The photo cannot be read, or the server does not answer
-                as it should.
-        """
-        (caption,) = self.stream([servable_image(photo)])
-        if caption is None:
-            raise UserError("The server cannot decode this photo.")
-        return caption
+    def prepare(self, photo: Photo) -> bytes:
+        """See `servable_image`."""
+        return servable_image(photo)
 
-    def stream(self, images: Iterable[bytes]) -> Iterator[Caption | None]:
-        """Captions images from `servable_image` batch by batch, lazily.
+    def is_full(self, photos: Sequence[bytes], batch_size: int) -> bool:
+        """See `PhotoCaptioner`; a request has a limit of bytes, too."""
+        size = sum(map(len, photos))
+        return len(photos) == batch_size or size > (
+            MAX_REQUEST_BYTES - MAX_IMAGE_BYTES
+        )
 
-        Yields captions, in order; `None` for an image that the server cannot
-        decode.
-
-        Raises:
-            UserError: The server does not answer as it should.
-        """
-        for batch in self._batches(images):
-            yield from parse_response(self._predict(batch), batch)
+    def generate(
+        self, photos, first, batch_size, decoding
+    ) -> list[Caption | Exception]:
+        """Sends a request; see `PhotoCaptioner`."""
+        return [
+            caption or UserError("The server cannot decode this photo.")
+            for caption in parse_response(self._predict(photos), photos)
+        ]
 
     def close(self) -> None:
         """Closes the connection."""
@@ -111,20 +116,6 @@ class ServingClient:
 
     def __exit__(self, *_):
         self.close()
-
-    def _batches(self, images: Iterable[bytes]) -> Iterator[list[bytes]]:
-        batch, size = [], 0
-        for image in images:
-            size += len(image)
-            if batch and size > MAX_REQUEST_BYTES:
-                yield batch
-                batch, size = [], len(image)
-            batch.append(image)
-            if len(batch) == self.batch_size:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
 
     def _predict(self, batch: list[bytes]):
         """Sends a request, and again where it may help and time is left."""

@@ -4,6 +4,7 @@ import dataclasses
 
 from pipelines.errors import UserError
 from pipelines.printing import printable
+from show_attend_tell.inference.caption import CaptionerError
 
 _MAX_REASON = 300  # characters of a server's message
 
@@ -33,23 +34,27 @@ class Endpoint:
         """HOST:PORT."""
         return f"{self.host}:{self.port}"
 
-    def unreachable(self, reason) -> UserError:
+    def unreachable(self, reason) -> CaptionerError:
         """Returns the error of a server that does not use the protocol."""
-        return UserError(
+        return CaptionerError(
             f"Expected a server that answers at {self.target}, its "
             f"{self.port_name} by default. Received: {_shortened(reason)}. "
             "Start it, or say where it is with --target=HOST:PORT"
         )
 
-    def timed_out(self, seconds: float) -> UserError:
+    def timed_out(self, seconds: float) -> CaptionerError:
         """Returns the error of a response that did not come in time."""
-        return UserError(
+        return CaptionerError(
             f"{self.target} did not answer within {seconds:.3g} seconds. Give "
             "it longer with --timeout, or less with --batch_size"
         )
 
     def refused(self, reason) -> UserError:
-        """Returns the error of a request that the server rejects."""
+        """Returns the error of a request that the server rejects.
+
+        It may concern one of the photos, unless the reason is one of those
+        that all requests meet.
+        """
         reason = _shortened(reason)
         hint = ""
         if "ervable" in reason:
@@ -58,11 +63,12 @@ class Endpoint:
             hint = ". Say which signature with --signature=NAME"
         elif "larger than" in reason:
             hint = ". Give less with --batch_size"
-        return UserError(f"{self.target} refused the request: {reason}{hint}")
+        kind = CaptionerError if hint else UserError
+        return kind(f"{self.target} refused the request: {reason}{hint}")
 
-    def too_large(self) -> UserError:
+    def too_large(self) -> CaptionerError:
         """Returns the error of a response above `max_bytes`."""
-        return UserError(
+        return CaptionerError(
             f"Expected a response of at most {self.max_bytes} bytes from "
             f"{self.target}. Received: a larger one. Give less with "
             "--batch_size"

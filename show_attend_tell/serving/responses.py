@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipelines.errors import UserError
 from pipelines.images.decoding import RESIZE_MODES
 from pipelines.printing import printable
 from pipelines.words import split_joined
-from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.caption import Caption, CaptionerError
 
 # What the signatures `serving_default` and `n_best` return.
 OUTPUTS = {
@@ -40,7 +39,7 @@ def parse_response(response: Mapping, images: Sequence[bytes]) -> list:
     with H captions of each image.
 
     Raises:
-        UserError: The response is not that of an exported captioner.
+        CaptionerError: The response is not that of an exported captioner.
     """
     arrays = {name: _array(response, name) for name in OUTPUTS}
     if arrays["caption"].ndim == 1:
@@ -143,8 +142,8 @@ def _text(value) -> str:
     return printable(value)
 
 
-def _malformed(reason: str) -> UserError:
-    return UserError(
+def _malformed(reason: str) -> CaptionerError:
+    return CaptionerError(
         "Expected the response of a captioner that `export` wrote, from its "
         f"signature serving_default or n_best. Received: {reason}"
     )

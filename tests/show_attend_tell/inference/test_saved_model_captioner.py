@@ -70,6 +70,13 @@ def test_what_is_no_photo_is_refused(loaded):
         loaded.caption(Image.new("L", (8000, 7000)))
 
 
+def test_a_photo_that_is_too_large_leaves_the_others(loaded):
+    good, large = np.zeros((20, 20, 3), np.uint8), Image.new("L", (8000, 7000))
+    first, error, last = loaded.captions_or_errors([good, large, good])
+    assert "Received: 8000 x 7000" in str(error)
+    assert first.words == last.words == loaded.caption(good).words
+
+
 def test_what_is_no_export_is_refused(exported, tmp_path):
     with pytest.raises(UserError, match="Train one"):
         show_attend_tell.load(str(tmp_path))

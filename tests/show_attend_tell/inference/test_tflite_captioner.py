@@ -322,5 +322,5 @@ def test_pixels_are_within_a_grey_level_of_tensorflow(
         with Image.open(photos / name) as photo:
             actual = host.pixels(photo)
         assert np.abs(actual - wanted).max() <= 1
-        same = device.image_of(str(photos / name))[0]
+        same = device.prepare(str(photos / name))[0]
         np.testing.assert_array_equal(actual, same)

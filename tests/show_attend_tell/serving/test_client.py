@@ -139,10 +139,11 @@ def test_undecodable_image_does_not_affect_others(
 ):
     truncated = images[0][: len(images[0]) // 2]
     with ServingClient(served.targets[protocol], protocol) as client:
-        first, none, last = client.stream([images[0], truncated, images[0]])
+        photos = [images[0], truncated, images[0]]
+        first, error, last = client.captions_or_errors(photos)
         with pytest.raises(UserError, match="cannot decode"):
             client.caption(truncated)
-    assert none is None
+    assert isinstance(error, UserError)
     for caption in (first, last):
         assert_same(caption, expected[0])
 
@@ -164,7 +165,8 @@ def test_command_prints_captions_and_errors(served, photos, tmp_path):
     assert done.returncode == 1
     lines = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert set(lines) == {str(photos[0]), str(photos[1])}
-    assert f"the server cannot decode {truncated}" in done.stderr
+    assert f"{truncated}: The server cannot decode" in done.stderr
+    assert f"2 figures of attention: {figure}" in done.stderr
     assert "words.jpg" in done.stderr
     assert "2 of 4 not captioned" in done.stderr
     assert "Traceback" not in done.stderr
@@ -330,10 +332,39 @@ def test_large_responses_are_not_read(served, photos, monkeypatch):
 
 def test_batches_have_limits_of_images_and_bytes(monkeypatch):
     client = ServingClient("localhost:1", "rest", batch_size=3)
-    monkeypatch.setattr(client_module, "MAX_REQUEST_BYTES", 10)
-    images = [b"1234", b"1234", b"1234", b"123456789012", b"1", b"2", b"3"]
-    assert [len(batch) for batch in client._batches(images)] == [2, 1, 1, 3]
-    assert sum(client._batches(images), []) == images
+    monkeypatch.setattr(client_module, "MAX_REQUEST_BYTES", 20)
+    monkeypatch.setattr(client_module, "MAX_IMAGE_BYTES", 12)
+    monkeypatch.setattr(client_module, "servable_image", lambda photo: photo)
+    sent = []
+
+    def predict(batch, seconds):
+        sent.append(batch)
+        return {
+            name: np.repeat(np.asarray(value, object)[:1], len(batch), 0)
+            for name, value in RESPONSE.items()
+        }
+
+    monkeypatch.setattr(client._predictor, "predict", predict)
+    images = [b"1234", b"12345", b"1234", b"123456789012", b"1", b"2", b"3"]
+    assert len(list(client.stream(images))) == len(images)
+    assert [len(batch) for batch in sent] == [2, 2, 3]
+    assert sum(sent, []) == images
+
+
+def test_a_refused_photo_leaves_the_others(images, monkeypatch):
+    client = ServingClient("localhost:1", "rest")
+    one = {name: value[:1] for name, value in RESPONSE.items()}
+
+    def predict(batch, seconds):
+        if len(batch) > 1 or batch[0] == images[1]:
+            raise client._endpoint.refused("out of memory")
+        return one
+
+    monkeypatch.setattr(client._predictor, "predict", predict)
+    first, error, last = client.captions_or_errors(images[:3])
+    assert first.text == last.text == "a dog"
+    assert first.photo == images[0] and last.photo == images[2]
+    assert "refused the request: out of memory" in str(error)
 
 
 def test_concurrent_requests_are_batched_without_changing_captions(
@@ -348,7 +379,7 @@ def test_concurrent_requests_are_batched_without_changing_captions(
 
         def send(image):
             ready.wait()
-            (caption,) = client.stream([image])
+            (caption,) = client.captions_or_errors([image])
             return caption
 
         with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
@@ -357,7 +388,7 @@ def test_concurrent_requests_are_batched_without_changing_captions(
         with pytest.raises(UserError, match="larger than maximum"):
             list(client.stream(images))
     assert set(sizes) <= {2, 4} and sizes[4] >= 2
-    assert all(caption is None for caption in captions[1::2])
+    assert all(isinstance(one, UserError) for one in captions[1::2])
     for caption, other in zip(captions[::2], expected, strict=True):
         assert_same(caption, other)
 

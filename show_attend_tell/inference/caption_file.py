@@ -1,0 +1,66 @@
+"""A file of captions: CSV with every caption, or JSON in COCO's form."""
+
+import csv
+import io
+import json
+
+from pipelines.errors import UserError
+from pipelines.images.given_photos import GivenPhoto
+from pipelines.outputs import check_output_file, is_stream, write_output
+from pipelines.printing import csv_cell, printable
+from show_attend_tell.inference.caption import Caption
+
+_COLUMNS = ("file", "rank", "caption", "log_probability", "score")
+# How the files begin, in this very layout.
+CSV_MARK = ",".join(_COLUMNS).encode() + rb"\r\n"
+JSON_MARK = rb'\[\]\n$|\[\n  \{\n    "image_id": [^\n]+,\n    "caption": "'
+
+
+class CaptionFile:
+    """Collects captions of photos, and writes them all at once.
+
+    Args:
+        path: The file, whose name ends in `.csv` or `.json`; anything else is
+            CSV for a pipe or a device.
+        flag: Which chooses another, for messages.
+
+    Raises:
+        UserError: The file cannot be written, or another one is there.
+    """
+
+    def __init__(self, path: str, flag: str = "--output"):
+        self.path = path
+        self.captions: list[tuple[GivenPhoto, Caption]] = []
+        self._is_json = path.endswith(".json")
+        if not (path.endswith((".csv", ".json")) or is_stream(path)):
+            raise UserError(
+                f"Expected {flag} to end in .csv or .json. Received: {path!r}"
+            )
+        check_output_file(path, flag, JSON_MARK if self._is_json else CSV_MARK)
+
+    def write(self) -> None:
+        """Writes what there is, complete or not at all."""
+        text = self._json() if self._is_json else self._csv()
+        write_output(self.path, text.encode())
+
+    def _json(self) -> str:
+        """The best caption of each photo; of one that came twice, the last."""
+        best = {photo.id: caption.text for photo, caption in self.captions}
+        entries = [
+            {"image_id": id, "caption": printable(text)}
+            for id, text in best.items()
+        ]
+        return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+
+    def _csv(self) -> str:
+        file = io.StringIO()
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for photo, caption in self.captions:
+            ranked = (caption, *caption.alternatives)
+            for rank, one in enumerate(ranked, 1):
+                text = csv_cell(printable(one.text))
+                numbers = f"{one.log_probability:.6f}", f"{one.score:.6f}"
+                name = csv_cell(printable(photo.path))
+                writer.writerow((name, rank, text, *numbers))
+        return file.getvalue()
