@@ -5,14 +5,16 @@ import os
 import types
 from collections.abc import Iterator
 
+from pipelines.checksums import write_json
 from pipelines.errors import UserError
-from pipelines.files import read_json, write_json
+from pipelines.files import read_json
 from pipelines.options import flag_name
 from show_attend_tell.configs.data import DataConfig
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.encoder import EncoderConfig
 from show_attend_tell.configs.model import ModelConfig
 from show_attend_tell.configs.objective import ObjectiveConfig
+from show_attend_tell.configs.run_files import check_run
 from show_attend_tell.configs.training import TrainingConfig
 
 FILE_NAME = "config.json"
@@ -68,14 +70,15 @@ class RunConfig:
 
     def save(self, workdir: str) -> None:
         """Writes `config.json`."""
-        write_json(os.path.join(workdir, FILE_NAME), dataclasses.asdict(self))
+        write_json(workdir, FILE_NAME, dataclasses.asdict(self))
 
     @classmethod
     def load(cls, workdir: str) -> "RunConfig":
         """Reads `config.json`.
 
         Raises:
-            UserError: There is none, or it is not one of this version.
+            UserError: There is none, it is not the one that was written, or
+                not one of this version.
         """
         path = os.path.join(workdir, FILE_NAME)
         if not os.path.exists(path):
@@ -84,6 +87,7 @@ class RunConfig:
                 f"Received: {workdir!r}. Train one: "
                 f"python -m show_attend_tell.train --workdir={workdir}"
             )
+        check_run(workdir, FILE_NAME)
         return cls.from_dict(read_json(path), path)
 
     @classmethod

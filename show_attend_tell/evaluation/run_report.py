@@ -3,16 +3,13 @@
 import dataclasses
 import os
 
-from pipelines.files import read_json
 from pipelines.sources.scenes import scene_of
 from pipelines.sources.scenes.grammar import check_caption
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
+from show_attend_tell.evaluation.history import read_history
 from show_attend_tell.evaluation.report import write_report
-from show_attend_tell.evaluation.split_evaluation import (
-    HISTORY_FILE,
-    SplitEvaluation,
-)
+from show_attend_tell.evaluation.split_evaluation import SplitEvaluation
 
 
 def report_run(
@@ -29,7 +26,6 @@ def report_run(
         run += f", an ensemble of {len(members)} models"
     data = f"{config.data.dataset}, {evaluation.split}"
     references = evaluation.figures["references"]
-    history = os.path.join(workdir, HISTORY_FILE)
     pairs = zip(evaluation.images, evaluation.captions, strict=True)
     return write_report(
         directory,
@@ -46,7 +42,7 @@ def report_run(
         notes=[_false_statements(image, caption) for image, caption in pairs]
         if config.data.dataset == "scenes"
         else None,
-        history=read_json(history) if os.path.exists(history) else (),
+        history=read_history(workdir, "BLEU-4"),
     )
 
 

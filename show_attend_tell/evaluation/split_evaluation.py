@@ -9,6 +9,7 @@ from pipelines.boxes import PhotoBoxes, load_boxes
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
+from pipelines.checksums import file_digest
 from pipelines.errors import UserError
 from pipelines.files import write_json
 from pipelines.words import words_of
@@ -22,7 +23,6 @@ from show_attend_tell.evaluation.split_data import (
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.caption_generator import CaptionGenerator
 from show_attend_tell.inference.model_files import (
-    file_digest,
     load_ensemble,
     load_metadata,
     member_files,
@@ -50,7 +50,6 @@ from show_attend_tell.metrics.score_table import (
 )
 
 SCORES_FILE = "scores.json"
-HISTORY_FILE = "history.json"
 # Shares and means over nothing.
 UNDEFINED = "undefined, because no caption has what it counts"
 

@@ -1,6 +1,5 @@
 """The model files of a run: loading them, and checking that they belong."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from pipelines.cache.metadata import Metadata
 from pipelines.errors import UserError
 from pipelines.files import read_json
 from pipelines.vocabulary import Vocabulary
+from show_attend_tell.configs.run_files import check_run
 from show_attend_tell.decoding.ensemble import Ensemble
 from show_attend_tell.model import Captioner
 
@@ -24,6 +24,7 @@ def load_captioner(workdir: str) -> tuple[Captioner, Vocabulary]:
     Raises:
         UserError: One is missing, or they do not belong together.
     """
+    check_run(workdir, VOCABULARY_FILE, MODEL_FILE)
     path = os.path.join(workdir, MODEL_FILE)
     vocabulary = Vocabulary.load(os.path.join(workdir, VOCABULARY_FILE))
     captioner = load_model(path)
@@ -48,9 +49,11 @@ def load_ensemble(
     captioner, vocabulary = load_captioner(workdir)
     if not others:
         return captioner, vocabulary
-    trained_on = _metadata_of(os.path.join(workdir, MODEL_FILE))
+    trained_on = load_metadata(workdir)
     members = [captioner]
     for path in member_files(workdir, others)[1:]:
+        run = _run_of(path)
+        check_run(run, os.path.relpath(path, run))
         member = load_model(path)
         if member.vocabulary_digest != vocabulary.digest:
             raise UserError(
@@ -58,7 +61,7 @@ def load_ensemble(
                 f"{path}, which was trained with other words. Let it start "
                 f"from that run's with --warm_start, or leave it out."
             )
-        differences = trained_on.differences(_metadata_of(path))
+        differences = trained_on.differences(load_metadata(run))
         if differences:
             raise UserError(
                 f"Expected models that were trained on the annotations of "
@@ -78,16 +81,26 @@ def member_files(workdir: str, others: Sequence[str]) -> list[str]:
 
 
 def load_metadata(workdir: str) -> Metadata:
-    """Reads what the model of a run was trained on."""
-    return Metadata.from_dict(read_json(os.path.join(workdir, METADATA_FILE)))
+    """Reads what the model of a run was trained on.
+
+    Raises:
+        UserError: The file is missing, or not the one of that run.
+    """
+    check_run(workdir, METADATA_FILE)
+    path = os.path.join(workdir, METADATA_FILE)
+    values = read_json(path)
+    try:
+        return Metadata.from_dict(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
-def _metadata_of(path: str) -> Metadata:
-    """Reads what a model was trained on, next to its file or one above."""
+def _run_of(path: str) -> str:
+    """Returns the folder of a model's run: that of its file, or one above."""
     folder = os.path.dirname(os.path.abspath(path))
     for parent in (folder, os.path.dirname(folder)):
         if os.path.exists(os.path.join(parent, METADATA_FILE)):
-            return load_metadata(parent)
+            return parent
     raise UserError(
         f"Expected a model in the folder of its run, with {METADATA_FILE}. "
         f"Received: {path}"
@@ -129,9 +142,3 @@ def check_vocabulary(
             f"{VOCABULARY_FILE} does not hold the words that {path} was "
             "trained with. Put the file of that training back."
         )
-
-
-def file_digest(path: str) -> str:
-    """Returns the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

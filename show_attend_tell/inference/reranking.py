@@ -18,9 +18,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipelines.cache.metadata import Metadata
+from pipelines.checksums import write_bytes, write_json
 from pipelines.errors import UserError
-from pipelines.files import read_json, write_atomically, write_json
+from pipelines.files import read_json
 from pipelines.words import words_of
+from show_attend_tell.configs.run_files import check_run
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.metrics.cider import cider_d
 from show_attend_tell.metrics.ngrams import ReferenceNgrams, padded
@@ -237,13 +239,13 @@ class ConsensusReranker:
         """
         both = self.descriptors, self.weights
         raw = b"".join(each.astype("<f2").tobytes() for each in both)
-        write_atomically(os.path.join(directory, NUMBERS_FILE), raw)
+        write_bytes(directory, NUMBERS_FILE, raw)
         content = {
             "annotations": metadata.to_dict(),
             "numbers": hashlib.sha256(raw).hexdigest(),
             "captions": self.captions,
         }
-        write_json(os.path.join(directory, CAPTIONS_FILE), content)
+        write_json(directory, CAPTIONS_FILE, content)
 
     @classmethod
     def load(cls, directory: str, metadata: Metadata) -> "ConsensusReranker":
@@ -282,6 +284,7 @@ def has_similar_photos(directory: str) -> bool:
 
 def _read(directory, metadata):
     """Returns descriptors, captions and weights; ValueError if damaged."""
+    check_run(directory, CAPTIONS_FILE, NUMBERS_FILE)
     content = read_json(os.path.join(directory, CAPTIONS_FILE))
     captions = content.get("captions") if type(content) is dict else None
     if not _are_captions(captions):

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines import checksums
 from pipelines.cache.metadata import ids_digest
 from pipelines.captions import Skipped
 from pipelines.ending import reason_of
@@ -31,7 +32,6 @@ from show_attend_tell.inference.model_files import (
     METADATA_FILE,
     MODEL_FILE,
     VOCABULARY_FILE,
-    file_digest,
 )
 from show_attend_tell.inference.reranking import CAPTIONS_FILE, NUMBERS_FILE
 from show_attend_tell.inference.saved_model_captioner import (
@@ -45,6 +45,7 @@ MANIFEST_FILE = "captions.json"
 _RUN_FILES = (MODEL_FILE, VOCABULARY_FILE, METADATA_FILE)
 # The files of a run that a worker reads; those of similar photos are optional.
 _READ_FILES = (CONFIG_FILE, *_RUN_FILES, CAPTIONS_FILE, NUMBERS_FILE)
+_READ_FILES += (checksums.FILE_NAME,)
 _DECIMALS = 5
 
 
@@ -91,7 +92,7 @@ class ShardedCaptioning(ShardWork):
 
     def load(self) -> PhotoCaptioner:
         """Loads the captioner, and checks its files against the digest."""
-        with local_copy(self.model, _READ_FILES) as folder:
+        with _local_copy(self.model) as folder:
             if _digest(folder) != self.digest:
                 raise UserError(
                     f"The model {self.model!r} is another one on this worker."
@@ -157,8 +158,14 @@ class ShardedCaptioning(ShardWork):
 
 def model_digest(model: str) -> str:
     """Returns the SHA-256 of the files that determine a model's captions."""
-    with local_copy(model, _READ_FILES) as folder:
+    with _local_copy(model) as folder:
         return _digest(folder)
+
+
+def _local_copy(model: str):
+    """Copies what a worker reads of a run, or all of an exported version."""
+    is_run = read_file(join(model, CONFIG_FILE), length=0) is not None
+    return local_copy(model, _READ_FILES if is_run else ())
 
 
 def _digest(folder: str) -> str:
@@ -172,7 +179,9 @@ def _digest(folder: str) -> str:
             for name in files
         )
     try:
-        digests = [file_digest(os.path.join(folder, name)) for name in names]
+        digests = [
+            checksums.file_digest(os.path.join(folder, name)) for name in names
+        ]
     except OSError as error:
         raise UserError(
             "Expected a folder that train wrote, or a version that export "

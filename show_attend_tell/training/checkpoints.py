@@ -8,15 +8,22 @@ import os
 
 import keras
 
-from pipelines.files import replacing
+from pipelines.checksums import remove, replacing
+from show_attend_tell.inference.model_files import MODEL_FILE
 
 CHECKPOINT_FILE = "last.keras"
 EPOCHS_FOLDER = "epochs"
 
 
-def save_model(model: keras.Model, *path: str) -> None:
-    """Writes a `.keras` file, or leaves the one that is there."""
-    with replacing(os.path.join(*path)) as temporary:
+def is_begun(workdir: str) -> bool:
+    """Whether a run has a model, and so must keep its configuration."""
+    names = CHECKPOINT_FILE, MODEL_FILE
+    return any(os.path.exists(os.path.join(workdir, name)) for name in names)
+
+
+def save_model(model: keras.Model, workdir: str, name: str) -> None:
+    """Writes a `.keras` file of a run, or leaves the one that is there."""
+    with replacing(workdir, name) as temporary:
         model.save(temporary)
 
 
@@ -24,10 +31,6 @@ def keep_epoch(model: keras.Model, workdir: str, epoch: int, keep: int) -> None:
     """Writes `epochs/NN.keras` and removes all but the last `keep` of them."""
     if not keep:
         return
-    folder = os.path.join(workdir, EPOCHS_FOLDER)
-    os.makedirs(folder, exist_ok=True)
-    save_model(model, folder, f"{epoch:02d}.keras")
+    save_model(model, workdir, f"{EPOCHS_FOLDER}/{epoch:02d}.keras")
     for older in range(epoch + 1 - keep):
-        path = os.path.join(folder, f"{older:02d}.keras")
-        if os.path.exists(path):
-            os.remove(path)
+        remove(workdir, f"{EPOCHS_FOLDER}/{older:02d}.keras")

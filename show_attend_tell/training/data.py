@@ -9,11 +9,11 @@ from pipelines.batches import CaptionedAnnotation, TrainingBatches
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
+from pipelines.checksums import write_bytes, write_json
 from pipelines.encoders.encoder import PIXELS
 from pipelines.encoders.fine_tuning import CutEncoder, cut_encoder
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
-from pipelines.files import write_json
 from pipelines.images.augmentation import Augmentation, can_mirror
 from pipelines.vocabulary import SPECIAL, Vocabulary, count_words
 from show_attend_tell.configs.run_config import RunConfig
@@ -27,7 +27,9 @@ from show_attend_tell.evaluation.split_data import (
 from show_attend_tell.inference.model_files import (
     METADATA_FILE,
     VOCABULARY_FILE,
+    load_metadata,
 )
+from show_attend_tell.training.checkpoints import is_begun
 from show_attend_tell.training.warm_start import (
     check_annotations,
     starting_vocabulary,
@@ -74,11 +76,32 @@ def prepare_data(config: RunConfig, workdir: str) -> Data:
     if cached["train"] != splits["train"]:
         vocabulary = _build_vocabulary(config, workdir, cached["train"])
     splits = cached
-    vocabulary.save(os.path.join(workdir, VOCABULARY_FILE))
-    write_json(os.path.join(workdir, METADATA_FILE), cache.metadata.to_dict())
+    _keep(workdir, vocabulary, cache.metadata)
     counts = [f"{len(split)} {name}" for name, split in splits.items()]
     print(f"{', '.join(counts)} images; {len(vocabulary)} words")
     return Data(splits, cache, vocabulary, encoder.live)
+
+
+def _keep(workdir: str, vocabulary: Vocabulary, metadata: Metadata) -> None:
+    """Writes what a model will belong to, or checks that it is the same."""
+    if not is_begun(workdir):
+        write_bytes(workdir, VOCABULARY_FILE, vocabulary.text.encode())
+        write_json(workdir, METADATA_FILE, metadata.to_dict())
+        return
+    before = Vocabulary.load(os.path.join(workdir, VOCABULARY_FILE))
+    if before.digest != vocabulary.digest:
+        raise UserError(
+            f"Expected the captions that the run {workdir} began with, of "
+            f"{len(before)} words. Received: {len(vocabulary)} words, not the "
+            "same. Put the captions back, or choose another --workdir"
+        )
+    differences = load_metadata(workdir).differences(metadata)
+    if differences:
+        raise UserError(
+            f"Expected the annotations that the run {workdir} began with. "
+            f"Received: {'; '.join(differences)}. Put the files of the "
+            "encoder back, or choose another --workdir"
+        )
 
 
 def _load_splits(config: RunConfig) -> dict[str, tuple[CaptionedImage, ...]]:
@@ -149,8 +172,7 @@ def _prepare_cache(config, workdir, images, encoder) -> AnnotationCache:
     frozen = encoder.frozen
     what = "annotations" if encoder.live is None else frozen.layer
     print(f"{what} of {len(images)} images: {directory}")
-    begun = os.path.exists(os.path.join(workdir, METADATA_FILE))
-    if config.training.warm_start and not begun:
+    if config.training.warm_start and not is_begun(workdir):
         # Unless its encoder was fine-tuned, the uncut encoder's.
         start = RunConfig.load(config.training.warm_start)
         other = frozen if start.encoder.finetune else encoder.uncut

@@ -7,18 +7,15 @@ holds all else (weights, optimizer).
 """
 
 import os
-import platform
 import resource
 import sys
 import time
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from pipelines.errors import UserError
-from pipelines.files import locked, read_json, write_json
-from show_attend_tell.configs.run_config import FILE_NAME, RunConfig
+from pipelines.checksums import write_json
+from pipelines.files import locked, read_json
+from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.split_evaluation import (
     SplitEvaluation,
     evaluate_run,
@@ -49,8 +46,11 @@ from show_attend_tell.training.distribution import (
 from show_attend_tell.training.train_step import CaptionerTrainer
 from show_attend_tell.training.validation import Validation, render
 from show_attend_tell.training.warm_start import check_start, start_from
-
-VERSIONS_FILE = "versions.json"
+from show_attend_tell.training.workdir import (
+    VERSIONS_FILE,
+    check_workdir,
+    claim,
+)
 
 
 def train(config: RunConfig, workdir: str) -> dict:
@@ -77,9 +77,10 @@ def train(config: RunConfig, workdir: str) -> dict:
         "choose another --workdir."
     )
     with locked(workdir, busy):
-        _claim(workdir, config)
+        check_workdir(workdir, config)
         keras.utils.set_random_seed(config.training.seed)
         data = prepare_data(config, workdir)
+        claim(workdir, config)
         Run(config, workdir, data).train()
         scores = _final_scores(config, workdir)
     minutes = (time.monotonic() - started) / 60
@@ -116,10 +117,11 @@ class Run:
         captioner, start = trainer.captioner, self.config.training.warm_start
         if start:
             digest = start_from(start, captioner, self.data.vocabulary)
-            versions = os.path.join(self.workdir, VERSIONS_FILE)
-            write_json(versions, {**read_json(versions), "warm_start": digest})
+            versions = read_json(os.path.join(self.workdir, VERSIONS_FILE))
+            versions["warm_start"] = digest
+            write_json(self.workdir, VERSIONS_FILE, versions)
             # From here on nothing depends on the folder of that model.
-            save_model(trainer, path)
+            save_model(trainer, self.workdir, CHECKPOINT_FILE)
         elif not self.config.model.annotation_scale:
             fit_annotation_scale(captioner, self.data)
         return trainer
@@ -178,30 +180,6 @@ class Run:
             keep_epoch(captioner, self.workdir, epoch, keep)
         step = self.trainer.steps_taken()
         self.validation.report(epoch, step, scores, captions)
-
-
-def _claim(workdir: str, config: RunConfig) -> None:
-    """Writes the configuration, or checks that it is the one there."""
-    if os.path.exists(os.path.join(workdir, FILE_NAME)):
-        changed = RunConfig.load(workdir).differences(config)
-        if changed:
-            raise UserError(
-                f"{workdir} holds a run with other settings: "
-                f"{', '.join(changed.values())}. Give the same flags to go "
-                "on with it, or another --workdir."
-            )
-        return
-    config.save(workdir)
-    versions = {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cores": str(os.cpu_count()),
-    }
-    write_json(os.path.join(workdir, VERSIONS_FILE), versions)
 
 
 def _final_scores(config: RunConfig, workdir: str) -> dict:

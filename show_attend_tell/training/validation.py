@@ -5,13 +5,14 @@ import os
 from PIL import Image
 
 from pipelines.captions import CaptionedImage
-from pipelines.files import read_json, write_atomically, write_json
+from pipelines.checksums import write_json
+from pipelines.files import write_atomically
 from pipelines.images.decoding import decode_image
 from pipelines.words import words_of
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.curves import draw_curves, has_curves
+from show_attend_tell.evaluation.history import HISTORY_FILE, read_history
 from show_attend_tell.evaluation.split_evaluation import (
-    HISTORY_FILE,
     caption_split,
     quick_scores,
 )
@@ -70,8 +71,7 @@ class Validation:
                 "caption alone"
             )
         self._summaries = Summaries(os.path.join(workdir, "tensorboard"))
-        self._path = os.path.join(workdir, HISTORY_FILE)
-        history = read_json(self._path) if os.path.exists(self._path) else []
+        history = read_history(workdir, self._measure)
         self._history = [e for e in history if e["epoch"] <= epochs_done]
 
     @property
@@ -122,7 +122,7 @@ class Validation:
     def report(self, epoch: int, step: int, scores, captions) -> None:
         """Writes and prints the scores, also for TensorBoard."""
         self._history.append({"epoch": epoch, **scores})
-        write_json(self._path, self._history)
+        write_json(self._workdir, HISTORY_FILE, self._history)
         if has_curves(self._history):
             write_atomically(
                 os.path.join(self._workdir, "curves.svg"),

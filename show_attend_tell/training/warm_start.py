@@ -11,17 +11,19 @@ import keras
 import numpy as np
 
 from pipelines.cache.metadata import Metadata
+from pipelines.checksums import file_digest
 from pipelines.errors import UserError
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.run_config import RUN_OPTIONS, RunConfig
+from show_attend_tell.configs.run_files import check_run
 from show_attend_tell.inference.model_files import (
     MODEL_FILE,
     VOCABULARY_FILE,
-    file_digest,
     load_captioner,
     load_metadata,
 )
 from show_attend_tell.model import Captioner
+from show_attend_tell.training.checkpoints import is_begun
 
 
 def check_start(config: RunConfig, workdir: str) -> None:
@@ -80,10 +82,9 @@ def check_annotations(config: RunConfig, annotations: Metadata) -> None:
 
 def starting_vocabulary(config: RunConfig, workdir: str) -> Vocabulary:
     """Returns the words to which the new run adds those of its data."""
-    path = os.path.join(workdir, VOCABULARY_FILE)
-    if not os.path.exists(path):  # The run has not begun yet.
-        path = os.path.join(config.training.warm_start, VOCABULARY_FILE)
-    return Vocabulary.load(path)
+    run = workdir if is_begun(workdir) else config.training.warm_start
+    check_run(run, VOCABULARY_FILE)
+    return Vocabulary.load(os.path.join(run, VOCABULARY_FILE))
 
 
 def start_from(start: str, captioner: Captioner, vocabulary: Vocabulary) -> str:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import show_attend_tell
+from pipelines.checksums import list_files
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
 from show_attend_tell.configs.model import ModelConfig
@@ -200,11 +201,16 @@ def test_models_that_do_not_belong_together_are_named(trained, tmp_path):
     other = tmp_path / "encoder.json"
     other.write_text(json.dumps({**values, "resize_mode": "crop"}))
     shutil.copy(trained / "best.keras", tmp_path / "other.keras")
+    assert "(cd " in error_of(tmp_path / "other.keras")
+    list_files(tmp_path, ["encoder.json", "other.keras"])
     assert "resize_mode" in error_of(tmp_path / "other.keras")
     shutil.copy(trained / "encoder.json", other)
+    assert "is of another folder" in error_of(tmp_path / "other.keras")
+    list_files(tmp_path, ["encoder.json", "other.keras"])
     load_ensemble(str(trained), [str(tmp_path / "other.keras")])
     small = Captioner(ModelConfig(2, 2, 2), 9, "0" * 64)
     small.build({"annotations": (None, 4, 3), "tokens": (None, None, None)})
     small.save(tmp_path / "small.keras")
+    list_files(tmp_path, ["encoder.json", "small.keras"])
     assert "other words" in error_of(tmp_path / "small.keras")
-    assert "cannot be loaded" in error_of(tmp_path / "nothing.keras")
+    assert "Expected the file" in error_of(tmp_path / "nothing.keras")
