@@ -29,6 +29,7 @@ from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from tests.show_attend_tell.decoding import plain
 from tests.show_attend_tell.exporting import small
 from tests.show_attend_tell.tiny import SMALL, D, L, V
+from tests.tflite_files import model_of
 
 pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
 
@@ -287,7 +288,7 @@ def test_existing_files_stay(tmp_path, monkeypatch):
 def test_what_fails_its_check_leaves_nothing(
     device_file, tmp_path, monkeypatch
 ):
-    model = device_file.read_bytes()
+    model = model_of(device_file)
     monkeypatch.setattr(tflite, "_convert", lambda *_: model)
     # A captioner that is not the one in the file.
     other = small.captioner(seed=12)
