@@ -7,7 +7,10 @@ import sys
 
 from absl.flags import FLAGS
 
+from pipelines.printing import printable
 from tests.faults.campaign import Fault
+
+_LONGEST = 3000  # Characters of a message.
 
 
 def call(module: str, *arguments: str) -> tuple[int, str, str]:
@@ -45,11 +48,20 @@ class _Stream(io.TextIOWrapper):
         return self.buffer.getvalue().decode()
 
 
-def check_message(message: str, *names: str) -> None:
-    """Checks that an error is a line that names what is at fault."""
-    if not message.strip() or "\n" in message.strip():
-        raise Fault("message", f"not a line: {message!r}"[:400])
-    if any(not character.isprintable() for character in message.strip()):
-        raise Fault("message", f"control characters: {message!r}"[:400])
+def check_error(error: Exception, *names: str) -> None:
+    """Checks that an error is short and names what is at fault.
+
+    Whoever prints it makes one line of it, see `check_lines`.
+    """
+    message = str(error)
+    if not message.strip() or len(message) > _LONGEST:
+        raise Fault("message", f"{len(message)} characters: {message[:300]!r}")
     if names and not any(name in message for name in names):
-        raise Fault("message", f"names none of {names}: {message}"[:400])
+        raise Fault("message", f"names none of {names}: {message[:600]}")
+
+
+def check_lines(printed: str) -> None:
+    """Checks that nothing printed controls a terminal, or is too long."""
+    for line in printed.split("\n"):
+        if printable(line) != line or len(line) > _LONGEST:
+            raise Fault("message", f"no line to print: {line[:300]!r}")

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tests.faults.campaign import Case, Fault, Limits
-from tests.faults.commands import call, check_message
+from tests.faults.commands import call, check_error, check_lines
 from tests.faults.crafted_images import crafted_images
 from tests.faults.image_files import encode, image_files, photos, picture
 from tests.faults.image_mutations import is_legal_png, mutate_image
@@ -119,7 +119,7 @@ def try_pixels(case, data, plain) -> bool:
         with case.measured():
             pixels = decode_image(data, "mutated.bin")
     except UserError as error:
-        check_message(str(error), "mutated.bin")
+        check_error(error, "mutated.bin")
         check_refusal(data, plain(), str(error))
         return False
     expected = plain()
@@ -146,7 +146,7 @@ def try_servable(case, data, plain) -> None:
         with case.measured():
             sent = servable_image(data)
     except UserError as error:
-        check_message(str(error))
+        check_error(error)
         check_refusal(data, plain(), str(error))
         return
     if sent == data or plain() is None:
@@ -216,5 +216,7 @@ def try_folder(case, data, good, model, single) -> None:
         raise Fault("lost good result", f"{written}, {errors[-300:]}")
     if code not in (0, 1) or (code == 0) != ("b" in written):
         raise Fault("exit code", f"{code}: {written}, {errors[-300:]}")
+    check_lines(printed)
+    check_lines(errors)
     if code and "b.jpg" not in errors:
         raise Fault("message", f"does not name the image: {errors[-300:]}")
