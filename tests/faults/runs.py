@@ -150,7 +150,7 @@ def contents_of_cache(run: pathlib.Path) -> dict:
 
 
 def report_of(run: pathlib.Path) -> dict:
-    """Returns the scores of a run, which the same training prints again."""
+    """Returns the scores of a run, for which the same training goes on."""
     from pipelines.errors import UserError
 
     code, printed, errors = call("train", f"--workdir={run}", *_TRAINING)
@@ -159,4 +159,7 @@ def report_of(run: pathlib.Path) -> dict:
         raise UserError(errors.strip().removeprefix("error:"))
     if code:
         raise Fault("exit code", f"{code}: {errors[-300:]}")
-    return {"scores": (run / "scores.json").read_text(encoding="utf-8")}
+    return {
+        name: (run / name).read_text(encoding="utf-8")
+        for name in ("scores.json", "history.json")
+    }
