@@ -9,6 +9,7 @@ row of the table in docs/results/faults.md. It exits with 1 if there were any.
 
 import argparse
 import importlib.util
+import os
 import sys
 
 from tests.faults import campaign
@@ -32,7 +33,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="first case")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--corpus", help="folder to keep what is made once in")
+    parser.add_argument("--phase", help="of a run, that kills are tried in")
     options = parser.parse_args()
+    if options.phase:
+        os.environ[campaign.PHASE] = options.phase
     result = campaign.run(
         options.campaign, options.count, options.seed, options.first,
         options.workers, options.corpus,

@@ -31,6 +31,9 @@ import numpy as np
 
 MIB = 2**20
 
+# An environment variable: the phase of a run that kills are tried in.
+PHASE = "FAULTS_PHASE"
+
 # Beyond its limit of time, a case has so many times as long, because other
 # work may be on the machine; then its worker is killed.
 _PATIENCE = 8
@@ -132,6 +135,8 @@ class Result:
     def command(self, first: int = 0, count: int | None = None) -> str:
         count = len(self.outcomes) if count is None else count
         start = f" --first={first}" if first else ""
+        if phase := os.environ.get(PHASE):
+            start += f" --phase={phase}"
         return (
             f"python -m tests.faults {self.name} --count={count} "
             f"--seed={self.seed}{start}"

@@ -16,7 +16,7 @@ _ODD = (
 _MARK = "@odd@"
 
 
-def _places(value: Any, parent=None, key=None):
+def _slots(value: Any, parent=None, key=None):
     """Yields the container and key of every value in another."""
     if parent is not None:
         yield parent, key
@@ -26,17 +26,17 @@ def _places(value: Any, parent=None, key=None):
     elif isinstance(value, list):
         items = enumerate(value)
     for inner, child in items:
-        yield from _places(child, value, inner)
+        yield from _slots(child, value, inner)
 
 
 def mutate_json(content: Any, rng: np.random.Generator) -> tuple[str, str]:
     """Returns the name of a mutation, and the text of the mutated value."""
     content, odd, name = copy.deepcopy(content), "", ""
     for _ in range(rng.integers(1, 4)):
-        places = list(_places(content))
-        if not places:
+        slots = list(_slots(content))
+        if not slots:
             break
-        parent, key = places[rng.integers(len(places))]
+        parent, key = slots[rng.integers(len(slots))]
         operation = rng.integers(5)
         if operation < 2:
             name = "JSON value"
@@ -55,11 +55,11 @@ def mutate_json(content: Any, rng: np.random.Generator) -> tuple[str, str]:
             parent[f"{key}_"] = parent.pop(key)
         else:
             name = "JSON swap"
-            other, place = places[rng.integers(len(places))]
+            other, slot = slots[rng.integers(len(slots))]
             # A value that holds the other would hold itself.
             try:
-                parent[key], other[place] = (
-                    copy.deepcopy(other[place]), copy.deepcopy(parent[key])
+                parent[key], other[slot] = (
+                    copy.deepcopy(other[slot]), copy.deepcopy(parent[key])
                 )  # fmt: skip
             except (KeyError, IndexError):
                 continue
