@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from pipelines import checksums
 from pipelines.cache.metadata import (
+    FILE_NAME,
     Manifest,
     Metadata,
     check_equal,
@@ -25,6 +27,7 @@ from pipelines.cache.records import (
     decode_annotations_batch,
     max_record_bytes,
 )
+from pipelines.cache.shard_list import read_shard_list
 from pipelines.cache.shards import ShardReader, shard_path
 from pipelines.errors import UserError
 from pipelines.files import TEMPORARY, PathLike
@@ -84,34 +87,18 @@ class AnnotationCache:
                 annotations; the message names the command that mends it.
         """
         manifest = Manifest.read(directory)
+        again = (
+            "Run the extraction again, with the same flags for the images; it "
+            "keeps what is right and does what is missing or damaged: "
+        )
+        # An extraction that has not ended has no list.
+        if os.path.lexists(os.path.join(directory, checksums.FILE_NAME)):
+            mend = again + extract_command(directory)
+            checksums.check(directory, [FILE_NAME], mend)
         if expected is not None:
             check_equal(directory, expected, manifest.metadata)
-        ending = f"-of-{manifest.shards:05d}.array_record"
-        missing = manifest.shards - sum(
-            name.endswith(ending) and not name.startswith(TEMPORARY)
-            for name in os.listdir(directory)
-        )
-        command = extract_command(directory, manifest.metadata)
-        if missing > 0:
-            raise UserError(
-                f"The annotations in {os.fspath(directory)!r} are not "
-                f"complete: {missing} of {manifest.shards} shards are "
-                "missing. Run the extraction again, with the same flags for "
-                f"the images; it goes on where it stopped: {command}"
-            )
-        try:
-            shards = [
-                ShardReader(shard_path(directory, shard, manifest.shards))
-                for shard in range(manifest.shards)
-            ]
-            ids = [id for shard in shards for id in shard.image_ids]
-            if ids_digest(ids) != manifest.ids_digest:
-                raise UserError("The shards are not all of the same images.")
-        except UserError as error:
-            raise UserError(
-                f"{error} Run the extraction again; it redoes what is "
-                f"damaged: {command}"
-            ) from error
+        mend = again + extract_command(directory, manifest.metadata)
+        shards = _open_shards(directory, manifest, mend)
         return cls(directory, manifest.metadata, shards)
 
     def __len__(self) -> int:
@@ -172,3 +159,39 @@ class AnnotationCache:
                 f"damaged: {extract_command(self.directory, self.metadata)}"
             ) from error
         return record
+
+
+def _open_shards(
+    directory: PathLike, manifest: Manifest, mend: str
+) -> list[ShardReader]:
+    """Opens all shards, and checks that they belong to each other."""
+    ending = f"-of-{manifest.shards:05d}.array_record"
+    missing = manifest.shards - sum(
+        name.endswith(ending) and not name.startswith(TEMPORARY)
+        for name in os.listdir(directory)
+    )
+    if missing > 0:
+        raise UserError(
+            f"The annotations in {os.fspath(directory)!r} are not complete: "
+            f"{missing} of {manifest.shards} shards are missing. {mend}"
+        )
+    listed = read_shard_list(directory, mend)
+    shards = []
+    for number in range(manifest.shards):
+        path = shard_path(directory, number, manifest.shards)
+        try:
+            shards.append(ShardReader(path))
+        except UserError as error:
+            raise UserError(f"{error} {mend}") from error
+        if listed[number : number + 1] != (shards[-1].digest,):
+            raise UserError(
+                f"The shard {path} is not the one that was extracted with the "
+                f"others; it is of another cache. {mend}"
+            )
+    ids = [id for shard in shards for id in shard.image_ids]
+    if ids_digest(ids) != manifest.ids_digest:
+        raise UserError(
+            f"The shards in {os.fspath(directory)!r} are of other images. "
+            f"{mend}"
+        )
+    return shards

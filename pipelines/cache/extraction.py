@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import keras
 import numpy as np
 
+from pipelines import checksums
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.metadata import (
     FILE_NAME,
@@ -18,6 +19,7 @@ from pipelines.cache.metadata import (
     ids_digest,
 )
 from pipelines.cache.records import encode_annotations
+from pipelines.cache.shard_list import list_shards, read_shard_list
 from pipelines.cache.shards import ShardReader, new_shard, shard_path
 from pipelines.captions import CaptionedImage, Skipped
 from pipelines.encoders.encoder import Encoder
@@ -43,6 +45,7 @@ def extract_annotations(
     shard_size: int = 1024,
     workers: int = 2,
     max_skipped: float = 0.02,
+    restart: bool = False,
     verbose: bool = True,
 ) -> AnnotationCache:
     """Extracts the annotations of images into a folder.
@@ -62,6 +65,8 @@ def extract_annotations(
         shard_size: Images a shard. No batch crosses its border.
         workers: Threads that read images, or processes that render them.
         max_skipped: The part of the images that may be unreadable.
+        restart: Whether what an unfinished call for something else has left
+            is made anew, and no error.
         verbose: Whether a progress bar is shown.
 
     Returns:
@@ -83,8 +88,10 @@ def extract_annotations(
     try:
         os.makedirs(directory, exist_ok=True)
         with locked(directory, being_written):
-            _begin(directory, manifest)
+            _begin(directory, manifest, restart)
             _extract(images, encoder, directory, manifest, *settings)
+            paths = shard_paths(directory, manifest)
+            list_shards(directory, [ShardReader(p).digest for p in paths])
     except OSError as error:
         raise UserError(
             f"The annotations cannot be written to {os.fspath(directory)!r}: "
@@ -94,14 +101,24 @@ def extract_annotations(
     return AnnotationCache.open(directory, metadata)
 
 
-def read_finished(path: str, ids: Sequence[str]) -> ShardReader | None:
-    """Returns a shard of these images, if it is there and not damaged."""
+def read_finished(
+    path: str, ids: Sequence[str], metadata: Metadata, listed: str | None = None
+) -> ShardReader | None:
+    """Returns a shard of these images, if it is there and not damaged.
+
+    One of an earlier version, without digests, gets them. `listed` is the
+    digest of its index, where the shards are listed already.
+    """
     try:
         shard = ShardReader(path)
         shard.verify()
     except UserError:
         return None
-    return shard if shard.image_ids == tuple(ids) else None
+    if shard.image_ids != tuple(ids) or listed not in (None, shard.digest):
+        return None
+    if shard.metadata is None:
+        return shard.bind(metadata.binding)
+    return shard if shard.metadata == metadata.binding else None
 
 
 def write_shard(
@@ -120,7 +137,7 @@ def write_shard(
     """
     side = encoder.image_size
     skipped = []
-    with new_shard(path) as writer:
+    with new_shard(path, metadata.binding) as writer:
         for first in range(0, len(ids), batch_size):
             batch = ids[first : first + batch_size]
             squares = [next(pixels) for _ in batch]
@@ -165,11 +182,11 @@ def _manifest(
     return Manifest(metadata, len(ids), shard_size, ids_digest(ids))
 
 
-def _begin(directory: PathLike, manifest: Manifest) -> None:
+def _begin(directory: PathLike, manifest: Manifest, restart: bool) -> None:
     """Makes the folder one of this extraction, or checks that it is."""
-    remove_leftovers(directory)
     path = os.path.join(directory, FILE_NAME)
     if not os.path.exists(path):
+        remove_leftovers(directory, FILE_NAME)
         others = sorted(set(os.listdir(directory)) - {LOCK_NAME})
         if others:
             raise UserError(
@@ -179,17 +196,47 @@ def _begin(directory: PathLike, manifest: Manifest) -> None:
             )
         write_json(path, manifest.to_dict())
         return
+    remove_leftovers(directory)
     existing = Manifest.read(directory)
+    if os.path.lexists(os.path.join(directory, checksums.FILE_NAME)):
+        mend = (
+            "Put the file back; or, where it is right as it is, delete "
+            f"{checksums.FILE_NAME} there, and run the extraction again"
+        )
+        checksums.check(directory, [FILE_NAME], mend)
+    elif restart and _is_unfinished(directory, existing):
+        if existing.comparable != manifest.comparable:
+            print(f"{directory}: begun for other images or settings, made anew")
+            for name in _shards(directory):
+                os.remove(os.path.join(directory, name))
+            write_json(path, manifest.to_dict())
+            return
     check_equal(directory, manifest.metadata, existing.metadata)
-    for name in ("images", "shard_size", "ids_digest"):
-        if getattr(existing, name) != getattr(manifest, name):
+    for name, expected in manifest.comparable.items():
+        if existing.comparable[name] != expected:
             raise UserError(
                 f"The annotations in {os.fspath(directory)!r} are of other "
-                f"images: expected {name} {getattr(manifest, name)}, found "
-                f"{getattr(existing, name)}. Delete that folder, or choose "
+                f"images: expected {name} {expected}, found "
+                f"{existing.comparable[name]}. Delete that folder, or choose "
                 "another: "
                 f"{extract_command('OTHER_DIR', manifest.metadata)}"
             )
+
+
+def shard_paths(directory: PathLike, manifest: Manifest) -> list[str]:
+    """Returns the paths of the shards that there are in the end."""
+    return [
+        shard_path(directory, number, manifest.shards)
+        for number in range(manifest.shards)
+    ]
+
+
+def _is_unfinished(directory: PathLike, manifest: Manifest) -> bool:
+    return len(_shards(directory)) < manifest.shards
+
+
+def _shards(directory: PathLike) -> list[str]:
+    return [n for n in os.listdir(directory) if n.endswith(".array_record")]
 
 
 def _extract(
@@ -231,13 +278,17 @@ def _pending(
 
     A shard is also redone if an image that it skipped can be read by now.
     """
-    fit = manifest.metadata.image_size, manifest.metadata.resize_mode
+    metadata = manifest.metadata
+    fit, listed = (metadata.image_size, metadata.resize_mode), {}
+    with contextlib.suppress(UserError):  # It has not ended yet.
+        listed = dict(enumerate(read_shard_list(directory, "")))
     pending, skipped = {}, []
     for number in range(manifest.shards):
         first = number * manifest.shard_size
         chosen = images[first : first + manifest.shard_size]
         path = shard_path(directory, number, manifest.shards)
-        shard = read_finished(path, [image.id for image in chosen])
+        ids = [image.id for image in chosen]
+        shard = read_finished(path, ids, metadata, listed.get(number))
         unreadable = {one.name for one in shard.skipped} if shard else set()
         retried = (image for image in chosen if image.id in unreadable)
         mended = any(not isinstance(prepare(x, *fit), str) for x in retried)

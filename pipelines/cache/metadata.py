@@ -94,6 +94,12 @@ class Metadata:
         """Returns what `from_dict` and JSON take."""
         return {**dataclasses.asdict(self), "grid": list(self.grid)}
 
+    @property
+    def binding(self) -> str:
+        """SHA-256 of all fields, by which a shard names its metadata."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     @classmethod
     def from_dict(cls, values: object) -> "Metadata":
         """Reads what `to_dict` gave."""
@@ -139,6 +145,12 @@ class Manifest:
     def shards(self) -> int:
         """The number of shards."""
         return -(-self.images // self.shard_size)
+
+    @property
+    def comparable(self) -> dict[str, object]:
+        """What must be equal for an extraction to go on."""
+        names = ("metadata", "images", "shard_size", "ids_digest")
+        return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict:
         """Returns what is written to the file."""

@@ -1,12 +1,13 @@
 """Shards of a cache: ArrayRecord files, each complete or not there at all.
 
 A shard has a record for each of its images and, as the last one, its index:
-which images these are and which were skipped, as deflated JSON. Records are
-stored without further compression; ArrayRecord keeps a hash of each and
-checks it at every read.
+which images these are and which were skipped, and the digests of the metadata
+and of all records, as deflated JSON. Records are stored without further
+compression; ArrayRecord keeps a hash of each and checks it at every read.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -45,6 +46,8 @@ class ShardReader:
     """A finished shard; any number of threads may read it at once.
 
     `image_ids` are all its images in order, `ids` those with a record.
+    `digest` is the SHA-256 of its index, and `metadata` that of the metadata;
+    earlier versions wrote none, which is `None`.
     """
 
     def __init__(self, path: str) -> None:
@@ -56,8 +59,11 @@ class ShardReader:
             options = self._reader.writer_options_string() or ""
             if not records or not _WRITTEN_BY_US.match(options):
                 raise ValueError("it was not written by this program")
-            index = self.read(records - 1)
-            index = json.loads(inflate(index, _MAX_INDEX_BYTES))
+            data = self.read(records - 1)
+            self.digest = hashlib.sha256(data).hexdigest()
+            index = json.loads(inflate(data, _MAX_INDEX_BYTES))
+            self.metadata = index.get("metadata")
+            self._records_digest = index.get("records")
             ids, reasons = index["ids"], index["skipped"]
             texts = [*ids, *reasons.values()]
             if not all(isinstance(text, str) for text in texts):
@@ -84,16 +90,34 @@ class ShardReader:
             ) from error
 
     def verify(self) -> None:
-        """Reads every record, which checks its hash."""
+        """Reads every record, and checks their hashes and their digest."""
+        digest = hashlib.sha256()
         for row in range(len(self.ids)):
-            self.read(row)
+            digest.update(self.read(row))
+        if self._records_digest not in (None, digest.hexdigest()):
+            raise UserError(f"The records of the shard {self.path} are others.")
+
+    def bind(self, metadata: str) -> "ShardReader":
+        """Writes a shard of an earlier version anew, with its digests."""
+        reasons = {one.name: one.reason for one in self.skipped}
+        rows = iter(range(len(self.ids)))
+        with new_shard(self.path, metadata) as writer:
+            for id in self.image_ids:
+                if id in reasons:
+                    writer.skip(id, reasons[id])
+                else:
+                    writer.add(id, self.read(next(rows)))
+        return ShardReader(self.path)
 
 
 @contextlib.contextmanager
-def new_shard(path: str) -> Iterator["ShardWriter"]:
-    """Gives what writes a shard, which is kept if no error leaves the block."""
+def new_shard(path: str, metadata: str) -> Iterator["ShardWriter"]:
+    """Gives what writes a shard, which is kept if no error leaves the block.
+
+    `metadata` is the digest of the metadata, see `Metadata.binding`.
+    """
     with replacing(path) as temporary:
-        writer = ShardWriter(temporary)
+        writer = ShardWriter(temporary, metadata)
         try:
             yield writer
             writer.add_index()
@@ -104,14 +128,16 @@ def new_shard(path: str) -> Iterator["ShardWriter"]:
 class ShardWriter:
     """Writes a file for `new_shard`; errors come at the first write."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, metadata: str) -> None:
         self._writer = ArrayRecordWriter(path, _WRITER_OPTIONS)
+        self._metadata, self._records = metadata, hashlib.sha256()
         self._ids: list[str] = []
         self._skipped: dict[str, str] = {}
 
     def add(self, id: str, record: bytes) -> None:
         """Appends the record of an image."""
         self._write(record)
+        self._records.update(record)
         self._ids.append(id)
 
     def skip(self, id: str, reason: str) -> None:
@@ -121,7 +147,12 @@ class ShardWriter:
 
     def add_index(self) -> None:
         """Appends the last record."""
-        index = {"ids": self._ids, "skipped": self._skipped}
+        index = {
+            "ids": self._ids,
+            "skipped": self._skipped,
+            "metadata": self._metadata,
+            "records": self._records.hexdigest(),
+        }
         self._write(deflate(json.dumps(index).encode()))
 
     def close(self) -> None:

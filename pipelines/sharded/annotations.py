@@ -6,13 +6,21 @@ import tempfile
 
 import numpy as np
 
-from pipelines.cache.extraction import read_finished, write_shard
+from pipelines import checksums
+from pipelines.cache import shard_list
+from pipelines.cache.extraction import (
+    read_finished,
+    shard_paths,
+    write_shard,
+)
 from pipelines.cache.metadata import FILE_NAME, Manifest, Metadata, ids_digest
-from pipelines.cache.shards import shard_path
+from pipelines.cache.shard_list import list_shards
+from pipelines.cache.shards import ShardReader, shard_path
 from pipelines.captions import Skipped
 from pipelines.encoders.encoder import Encoder
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
+from pipelines.files import write_atomically
 from pipelines.images.decoding import fit_image
 from pipelines.sharded.files import join, local_copy, read_file, write_file
 from pipelines.sharded.images import ListedImage, Shard, Span, begin, pixels_of
@@ -62,7 +70,8 @@ class ShardedExtraction(ShardWork):
             return None
         with local_copy(self.directory, [name]) as folder:
             ids = [image.id for image in shard.images]
-            written = read_finished(os.path.join(folder, name), ids)
+            path = os.path.join(folder, name)
+            written = read_finished(path, ids, self.metadata)
         if written is None or (written.skipped and self.retry_errors):
             return None
         return list(written.skipped)
@@ -81,6 +90,21 @@ class ShardedExtraction(ShardWork):
                 name = os.path.basename(path)
                 write_file(join(self.directory, name), file.read())
         return skipped
+
+    def end(self) -> None:
+        """Lists the shards, which binds them to each other."""
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = read_file(join(self.directory, FILE_NAME))
+            write_atomically(os.path.join(folder, FILE_NAME), manifest)
+            digests = []
+            for name in shard_paths("", Manifest.read(folder)):
+                with local_copy(self.directory, [name]) as copy:
+                    path = os.path.join(copy, name)
+                    digests.append(ShardReader(path).digest)
+            list_shards(folder, digests)
+            for name in (shard_list.FILE_NAME, checksums.FILE_NAME):
+                with open(os.path.join(folder, name), "rb") as file:
+                    write_file(join(self.directory, name), file.read())
 
     def _square(self, image: ListedImage) -> np.ndarray | str:
         pixels = pixels_of(image)

@@ -57,6 +57,10 @@ class ShardWork(abc.ABC):
     def run(self, tools: Any, shard: Shard) -> list[Skipped]:
         """Does a shard and writes it; returns the images that it skipped."""
 
+    def end(self) -> None:
+        """Is called when all shards are finished, where the run began."""
+        return
+
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
@@ -110,6 +114,7 @@ def run_pipeline(
             | "Gather" >> beam.combiners.ToList()
             | "Summarize" >> beam.Map(_summarize, work.directory)
         )
+    work.end()
     return Summary(**json.loads(read_file(join(work.directory, SUMMARY_FILE))))
 
 

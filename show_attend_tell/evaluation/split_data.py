@@ -81,10 +81,13 @@ def extract(
     encoder: Encoder,
     config: RunConfig,
     folder: str,
+    restart: bool = False,
 ) -> AnnotationCache:
     """Extracts annotations, and prints which images were skipped."""
     mode, precision = config.encoder.resize_mode, config.encoder.precision
-    cache = extract_annotations(images, encoder, mode, folder, precision)
+    cache = extract_annotations(
+        images, encoder, mode, folder, precision, restart=restart
+    )
     _print_skipped(cache.skipped)
     return cache
 

@@ -177,8 +177,10 @@ def _prepare_cache(config, workdir, images, encoder) -> AnnotationCache:
         start = RunConfig.load(config.training.warm_start)
         other = frozen if start.encoder.finetune else encoder.uncut
         check_annotations(config, _describe(other, config))
+    # Of a start that was refused, in a folder that is the run's.
+    restart = not (is_begun(workdir) or config.encoder.annotations)
     return open_cache(directory, _describe(frozen, config), images) or extract(
-        images, frozen, config, directory
+        images, frozen, config, directory, restart
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import functools
 import io
+import json
 import multiprocessing
 import os
 import pathlib
@@ -18,13 +19,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
+from pipelines import checksums
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.extraction import extract_annotations
 from pipelines.cache.metadata import Manifest, Metadata, ids_digest
-from pipelines.cache.records import decode_annotations, encode_annotations
-from pipelines.cache.shards import new_shard
+from pipelines.cache.records import (
+    decode_annotations,
+    deflate,
+    encode_annotations,
+)
+from pipelines.cache.shard_list import list_shards
+from pipelines.cache.shards import ShardReader, new_shard
 from pipelines.captions import CaptionedImage
 from pipelines.encoders.registry import build_encoder
 from pipelines.errors import UserError
@@ -85,7 +93,7 @@ def contents(directory):
     return {
         path.name: path.read_bytes()
         for path in sorted(pathlib.Path(directory).iterdir())
-        if path.name != ".lock"
+        if not path.name.endswith(".lock")
     }
 
 
@@ -295,6 +303,7 @@ def test_a_stop_between_any_two_files(tmp_path, encoder):
         assert contents(tmp_path) == complete
 
     # While the shard was being written.
+    listed = tmp_path / "SHA256SUMS", tmp_path / "shards.json"
     middle.rename(tmp_path / f"{LEFT}-{middle.name}")
     mended()
     # The disk lost a part of it.
@@ -303,9 +312,16 @@ def test_a_stop_between_any_two_files(tmp_path, encoder):
         mended()
     # Before anything was there.
     (tmp_path / "metadata.json").rename(tmp_path / f"{LEFT}-metadata.json")
-    for path in tmp_path.glob("annotations*"):
+    lock = tmp_path / ".SHA256SUMS.lock"
+    for path in (*tmp_path.glob("annotations*"), *listed, lock):
         path.unlink()
     mended()
+    # While the shards were listed.
+    for path in listed:
+        path.unlink()
+        with pytest.raises(UserError, match="extraction again"):
+            AnnotationCache.open(tmp_path)
+        mended()
 
 
 def test_nothing_is_done_twice(tmp_path, encoder):
@@ -461,22 +477,23 @@ def test_damaged_and_malformed_caches(tmp_path, encoder):
     # Of other images, with as many of them.
     extract(pictures(19)[9:], encoder, tmp_path / "other")
     path.write_bytes((tmp_path / "other" / path.name).read_bytes())
-    with pytest.raises(UserError, match="the same images.*extract_features"):
+    with pytest.raises(UserError, match="another cache.*extract_features"):
         AnnotationCache.open(tmp_path)
     path.write_bytes(good)
     for name, value in (("ids_digest", "0" * 64), ("images", 2**31)):
         values = Manifest(cache.metadata, 10, SHARD, "1" * 64).to_dict()
-        write_json(tmp_path / "metadata.json", {**values, name: value})
+        checksums.write_json(tmp_path, "metadata.json", {**values, name: value})
         with pytest.raises(UserError, match="extract_features"):
             AnnotationCache.open(tmp_path)
     # Bombs: a short one decompresses to a little, a long one is not begun.
     (tmp_path / "bombs").mkdir()
     path = tmp_path / "bombs" / "annotations-00000-of-00001.array_record"
-    with new_shard(str(path)) as writer:
+    with new_shard(str(path), cache.metadata.binding) as writer:
         writer.add("short", zlib.compress(bytes(2**24), 9))
         writer.add("long", zlib.compress(bytes(2**27), 1))
     manifest = Manifest(cache.metadata, 2, SHARD, ids_digest(["short", "long"]))
     write_json(path.with_name("metadata.json"), manifest.to_dict())
+    list_shards(path.parent, [ShardReader(str(path)).digest])
     cache = AnnotationCache.open(path.parent)
     with pytest.raises(UserError, match="at most .* bytes"):
         cache.read([0])
@@ -484,6 +501,86 @@ def test_damaged_and_malformed_caches(tmp_path, encoder):
         cache.decode(tf.constant(np.array(cache.records([0]), object)))
     with pytest.raises(UserError, match="'long' are damaged"):
         cache.records([1])
+
+
+def test_changed_files_and_shards_of_others_are_named(tmp_path, encoder):
+    images, other = pictures(10), pictures(10, lambda i: picture(i + 50))
+    extract(images, encoder, tmp_path / "one")
+    extract(other, encoder, tmp_path / "other")
+    before = contents(tmp_path / "one")
+    metadata = tmp_path / "one" / "metadata.json"
+    text = before["metadata.json"]
+    for old, new in ((b"crop", b"squash"), (b'images": 10', b'images": 11')):
+        metadata.write_bytes(text.replace(old, new))
+        for run in (
+            lambda: AnnotationCache.open(tmp_path / "one"),
+            lambda: extract(images, encoder, tmp_path / "one"),
+        ):
+            with pytest.raises(UserError, match="metadata.json with the SHA"):
+                run()
+    metadata.write_bytes(text)
+    # The same ids, encoder and settings; other photos.
+    name = "annotations-00001-of-00002.array_record"
+    shard = (tmp_path / "other" / name).read_bytes()
+    assert shard != before[name]
+    (tmp_path / "one" / name).write_bytes(shard)
+    with pytest.raises(UserError, match=f"{name} is not the one.*again"):
+        AnnotationCache.open(tmp_path / "one")
+    extract(images, encoder, tmp_path / "one")
+    assert contents(tmp_path / "one") == before
+    # Nor with other settings, before the shards are listed.
+    extract(images, encoder, tmp_path / "squashed", "squash")
+    shard = (tmp_path / "squashed" / name).read_bytes()
+    (tmp_path / "one" / name).write_bytes(shard)
+    (tmp_path / "one" / "SHA256SUMS").unlink()
+    (tmp_path / "one" / "shards.json").unlink()
+    extract(images, encoder, tmp_path / "one")
+    assert contents(tmp_path / "one") == before
+
+
+def test_a_cache_of_an_earlier_version_is_not_extracted_again(
+    tmp_path, encoder
+):
+    images = truncated_pictures(60, {5})
+    extract(images, encoder, tmp_path)
+    complete = contents(tmp_path)
+    for name in ("SHA256SUMS", "shards.json"):
+        (tmp_path / name).unlink()
+    for path in tmp_path.glob("*.array_record"):
+        shard = ShardReader(str(path))
+        index = {
+            "ids": shard.image_ids,
+            "skipped": {one.name: one.reason for one in shard.skipped},
+        }
+        records = [shard.read(row) for row in range(len(shard.ids))]
+        records.append(deflate(json.dumps(index).encode()))
+        writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
+        for record in records:
+            writer.write(record)
+        writer.close()
+    with pytest.raises(UserError, match="earlier versions.*again"):
+        AnnotationCache.open(tmp_path)
+
+    class Never(keras.Model):
+        def predict_on_batch(self, x):
+            raise AssertionError
+
+    extract(images, dataclasses.replace(encoder, model=Never()), tmp_path)
+    assert contents(tmp_path) == complete
+
+
+def test_what_an_unfinished_extraction_left_is_made_anew(tmp_path, encoder):
+    images = truncated_pictures(19, {17, 18})
+    with pytest.raises(UserError, match="at most 0 of 19"):
+        extract(images, encoder, tmp_path)
+    (tmp_path / "annotations-00002-of-00003.array_record").unlink()
+    good = images[:17]
+    with pytest.raises(UserError, match="of other images"):
+        extract(good, encoder, tmp_path)
+    assert len(extract(good, encoder, tmp_path, restart=True)) == 17
+    # What is complete stays.
+    with pytest.raises(UserError, match="of other images"):
+        extract(good[:9], encoder, tmp_path, restart=True)
 
 
 @pytest.mark.proof

@@ -17,13 +17,14 @@ from pipelines.cache.shards import (
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
 
+METADATA = "0" * 64
 RECORDS = [np.random.default_rng(i).bytes(3000 + i) for i in range(4)]
 
 
 @pytest.fixture
 def path(tmp_path):
     path = shard_path(tmp_path, 0, 1)
-    with new_shard(path) as writer:
+    with new_shard(path, METADATA) as writer:
         for number, record in enumerate(RECORDS):
             writer.add(f"image {number}", record)
             if number == 1:
@@ -47,14 +48,14 @@ def test_a_shard_has_its_records_and_their_ids(path, tmp_path):
 def test_a_shard_is_there_complete_or_not_at_all(tmp_path):
     with (
         pytest.raises(KeyboardInterrupt),
-        new_shard(shard_path(tmp_path, 0, 1)) as writer,
+        new_shard(shard_path(tmp_path, 0, 1), METADATA) as writer,
     ):
         writer.add("a", b"record")
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
     with (
         pytest.raises(OSError, match="No such file"),
-        new_shard(shard_path(tmp_path / "none", 0, 1)) as writer,
+        new_shard(shard_path(tmp_path / "none", 0, 1), METADATA) as writer,
     ):
         writer.add("a", b"record")
 
