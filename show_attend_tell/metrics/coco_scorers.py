@@ -22,7 +22,10 @@ from show_attend_tell.metrics.external_programs import (
 def rouge_l(
     candidates: Sequence[str], references: Sequence[Sequence[str]]
 ) -> Sums:
-    """Computes ROUGE-L of tokenized captions; the corpus has the mean."""
+    """Computes ROUGE-L of tokenized captions; the corpus has the mean.
+
+    An empty caption matches nothing, an empty reference either.
+    """
     pycocoevalcap_folder("rouge")
     from pycocoevalcap.rouge.rouge import Rouge
 
@@ -30,7 +33,7 @@ def rouge_l(
         {i: list(texts) for i, texts in enumerate(references)},
         {i: [text] for i, text in enumerate(candidates)},
     )
-    return mean_of("ROUGE-L", scores)
+    return mean_of("ROUGE-L", scores * np.array([*map(bool, candidates)]))
 
 
 def spice(

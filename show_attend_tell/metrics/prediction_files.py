@@ -2,7 +2,7 @@
 
     [{"image_id": 42, "caption": "a dog runs on the grass"}, ...]
 
-An image is named by an integer or by text, once.
+An image is named by an integer or by text, once. A caption may be empty.
 """
 
 from collections.abc import Sequence
@@ -75,8 +75,6 @@ def _image_id(entry: Any, where: str) -> int | str:
 def _caption(text: Any, where: str) -> str:
     if not isinstance(text, str):
         problem = f"caption={_short(text)}"
-    elif not text.strip():
-        problem = f"an empty caption, {_short(text)}"
     elif len(text) > MAX_CAPTION_CHARACTERS:
         problem = f"{len(text)} characters"
     elif not is_encodable(text):

@@ -85,8 +85,8 @@ def left_out_lines(evaluation: Evaluation) -> list[str]:
     captions, references = evaluation.wordless
     if captions or references:
         lines.append(
-            f"{captions} captions and {references} references have no words; "
-            "they match nothing"
+            f"{captions} of {len(evaluation.ids)} captions have no words, and "
+            f"{references} references; they match nothing"
         )
     return lines
 

@@ -106,10 +106,6 @@ def test_references_of_every_format(files, name):
         (("--predictions=captions.json",), "references=None"),
         (("--predictions=no.json", "--references=truth.json"), "'no.json'"),
         (
-            ("--predictions=empty.json", "--references=truth.json"),
-            "empty.json[1] (image_id 2). Received: an empty caption",
-        ),
-        (
             ("--predictions=truth.json", "--references=captions.json"),
             "Received: list",
         ),
@@ -137,6 +133,22 @@ def test_mistakes(files, arguments, message):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_matches_nothing_and_what_is_undefined_is_stated(files):
+    done = call_command(
+        "evaluate",
+        "--predictions=empty.json",
+        "--references=truth.json",
+        "--output=out",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "note: 1 of 2 captions have no words, and 0 ref" in done.stderr
+    reason = "undefined, because no caption has 3 words"
+    assert f"\nBLEU-3, BLEU-3_no_penalty: {reason}" in done.stdout
+    scores = json.loads((files / "out" / "scores.json").read_text())
+    assert scores["BLEU-3"] is None and scores["BLEU-2"] >= 0
+    assert scores["wordless"] == {"captions": 1, "references": 0}
 
 
 def test_without_pycocoevalcap_and_tensorflow(files):
