@@ -4,8 +4,9 @@ r"""Captions a split with a trained captioner, and scores the captions.
 
 prints BLEU, METEOR, ROUGE-L, CIDEr and SPICE, each with its 95 % interval,
 and writes scores.json and captions_SPLIT.json (COCO's results form) into the
-workdir, or into --output=DIR. --report=DIR writes a web page. Captions of any
-model are scored by
+workdir (of other data, an ensemble or another decoding into its folder
+evaluated), or into --output=DIR. --report=DIR writes a web page. Captions of
+any model are scored by
 
     python -m show_attend_tell.evaluate --predictions=captions.json \
         --references=captions_val2014.json
@@ -25,10 +26,19 @@ from pipelines.captions import summarize_skipped
 from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.files import write_json
+from pipelines.outputs import check_output_file
 from pipelines.sources import SOURCES
 from pipelines.sources.gathering import canonical_split
+from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.flags import define_decoding_flags
 from show_attend_tell.configs.run_config import RunConfig
+from show_attend_tell.evaluation.score_files import (
+    DEFAULT_SPLITS,
+    SCORES_FILE,
+    check_score_files,
+    read_scores,
+    write_evaluation,
+)
 from show_attend_tell.metrics.caption_scores import (
     Evaluation,
     check_same_images,
@@ -90,6 +100,9 @@ _OUTPUT = flags.DEFINE_string(
 )
 _DECODING = define_decoding_flags()
 
+# Of a workdir, for scores of other data, of an ensemble or another decoding.
+_OTHER_SETTINGS = "evaluated"
+
 
 def main(arguments: Sequence[str]) -> None:
     """Scores a run, or predictions in a file."""
@@ -111,16 +124,23 @@ def main(arguments: Sequence[str]) -> None:
 def _score_run(workdir: str) -> None:
     config = _config(workdir)
     # Here, because they bring TensorFlow, which files need not wait for.
+    from show_attend_tell.evaluation import report
     from show_attend_tell.evaluation.run_report import report_run
     from show_attend_tell.evaluation.split_evaluation import (
         evaluate_run,
         format_evaluation,
-        write_evaluation,
     )
 
     decoding = config.decoding.replace(**_DECODING())
     names = filter(None, (_SPLIT.value or "").split(","))
     splits = [canonical_split(name) or name for name in names]
+    output = _OUTPUT.value or _default_output(workdir, decoding)
+    check_score_files(output, splits or DEFAULT_SPLITS)
+    if _REPORT.value:
+        page = os.path.join(_REPORT.value, report.FILE_NAME)
+        check_output_file(page, "--report", report.MARK)
+    # Scores of the run's other splits, as it was trained, stay.
+    earlier = read_scores(workdir) if output == workdir else {}
     others = read_predictions(_COMPARE.value) if _COMPARE.value else None
     evaluated = evaluate_run(
         config, workdir, splits, decoding, _BOXES.value, _ENSEMBLE.value
@@ -129,11 +149,23 @@ def _score_run(workdir: str) -> None:
         print(f"\n{format_evaluation(evaluation)}")
     if others:
         _compare_with(others, evaluated[0])
-    output = _OUTPUT.value or workdir
-    write_evaluation(output, evaluated, decoding)
-    print(f"\n{os.path.join(output, 'scores.json')}")
+    write_evaluation(output, evaluated, decoding, earlier)
+    print(f"\n{os.path.join(output, SCORES_FILE)}")
     if _REPORT.value:
         print(report_run(_REPORT.value, workdir, evaluated[0], decoding))
+
+
+def _default_output(workdir: str, decoding: Decoding) -> str:
+    """Keeps the scores of a training apart from those of other settings."""
+    trained = RunConfig.load(workdir)
+    dataset = _DATASET.value or trained.data.dataset
+    if (
+        decoding == trained.decoding
+        and dataset == trained.data.dataset
+        and not _ENSEMBLE.value
+    ):
+        return workdir
+    return os.path.join(workdir, _OTHER_SETTINGS)
 
 
 def _config(workdir: str) -> RunConfig:
@@ -167,6 +199,8 @@ def _compare_with(others: dict, evaluation) -> None:
 
 
 def _score_predictions() -> None:
+    if _OUTPUT.value:
+        check_score_files(_OUTPUT.value)
     references = read_references(_REFERENCES.value, _SPLIT.value)
     # Everything is read before anything is scored.
     paired = _paired(_PREDICTIONS.value, references)
@@ -188,7 +222,7 @@ def _score_predictions() -> None:
     )
     print(score_table(evaluation, other, differences))
     if _OUTPUT.value:
-        path = os.path.join(_OUTPUT.value, "scores.json")
+        path = os.path.join(_OUTPUT.value, SCORES_FILE)
         content = as_json(evaluation, differences)
         content["references"] = count
         content["images_without_prediction"] = paired.unpredicted

@@ -22,6 +22,7 @@ from absl import flags, logging
 from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.images.photo_folders import photos_in
+from pipelines.outputs import check_output_file, check_output_folder
 from show_attend_tell.configs.flags import define_decoding_flags
 from show_attend_tell.inference.tflite_file import PRECISIONS
 
@@ -76,6 +77,10 @@ def main(arguments: Sequence[str]) -> None:
     no_arguments(arguments)
     logging.set_verbosity(logging.WARNING)
     batch_sizes = _batch_sizes()
+    if _FORMAT.value == "tflite":
+        check_output_file(_OUTPUT.value, "--output")
+    else:
+        check_output_folder(_OUTPUT.value, "--output")
     photos = photos_in(_PHOTOS.value)[0] if _PHOTOS.value else []
     captioner = WorkdirCaptioner.load(
         _WORKDIR.value, _WEIGHTS.value, _ENSEMBLE.value

@@ -23,8 +23,10 @@ from pipelines.encoders.scenes_network import (
     fold_normalization,
     scenes_network,
 )
+from pipelines.errors import UserError
 from pipelines.files import replacing
 from pipelines.images.decoding import decode_image, fit_image
+from pipelines.outputs import check_output_file
 from pipelines.sources.scenes import load_scenes
 from pipelines.vocabulary import PADDING, Vocabulary
 from show_attend_tell.configs.model import ModelConfig
@@ -45,6 +47,8 @@ _CAPTIONS = flags.DEFINE_integer(
 _RATE = flags.DEFINE_float("learning_rate", 1.5e-3, "peak learning rate")
 _SEED = flags.DEFINE_integer("seed", 1000, "of scenes and training")
 _PENALTY = flags.DEFINE_float("regularizer_weight", 0.02, "lambda")
+
+_ENDING = ".weights.h5"
 
 
 def _render(image):
@@ -98,6 +102,12 @@ def _batches(pixels, tokens, seed):
 def main(arguments):
     """Renders scenes, trains, writes."""
     no_arguments(arguments)
+    if not _OUTPUT.value.endswith(_ENDING):
+        raise UserError(
+            f"Expected --output to end in {_ENDING}. Received: "
+            f"{_OUTPUT.value!r}"
+        )
+    check_output_file(_OUTPUT.value, "--output")
     keras.utils.set_random_seed(_SEED.value)
     source = load_scenes(
         train=_SCENES.value, validation=1, test=1, novel=1, seed=_SEED.value

@@ -22,6 +22,7 @@ from pipelines.encoders.efficientnet_lite0_checkpoint import (
     save_compressed,
 )
 from pipelines.errors import UserError
+from pipelines.outputs import check_output_file
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "the .pth file with PyTorch's weights", required=True
@@ -39,15 +40,10 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(
             f"Expected --output to end in .weights.h5. Received: {path!r}"
         )
+    check_output_file(path, "--output")
     network = efficientnet_lite0()
     assign_checkpoint(network, read_checkpoint(_CHECKPOINT.value))
-    try:
-        save_compressed(network, path)
-    except OSError as error:
-        raise UserError(
-            f"The weights cannot be written: {error}. Choose another file "
-            "with --output=FILE."
-        ) from error
+    save_compressed(network, path)
     print(f"{path}: {os.path.getsize(path)} bytes")
 
 

@@ -39,6 +39,8 @@ from show_attend_tell.metrics.score_table import (
 )
 
 FILE_NAME = "index.html"
+# How a page begins.
+MARK = rb'<!doctype html>.*<meta name="generator" content="show-attend-tell">'
 
 _METRICS = (
     *("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"),

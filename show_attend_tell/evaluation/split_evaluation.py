@@ -1,7 +1,6 @@
-"""Captions and scores the splits of a run, and writes captions and scores."""
+"""Captions and scores the splits of a run."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 
 from pipelines.batches import evaluation_batches
@@ -11,7 +10,6 @@ from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
 from pipelines.checksums import file_digest
 from pipelines.errors import UserError
-from pipelines.files import write_json
 from pipelines.words import words_of
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
@@ -41,7 +39,6 @@ from show_attend_tell.metrics.grounding import (
     attention_change,
     measure_grounding,
 )
-from show_attend_tell.metrics.prediction_files import write_predictions
 from show_attend_tell.metrics.scene_truth import measure_scene_truth
 from show_attend_tell.metrics.score_table import (
     as_json,
@@ -49,7 +46,6 @@ from show_attend_tell.metrics.score_table import (
     score_table,
 )
 
-SCORES_FILE = "scores.json"
 # Shares and means over nothing.
 UNDEFINED = "undefined, because no caption has what it counts"
 
@@ -253,30 +249,6 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
         lines.append(f"{name:10s} {', '.join(cells)}")
     lines += [f"note: {line}" for line in left_out_lines(scores)]
     return "\n".join(lines)
-
-
-def write_evaluation(
-    directory: str, evaluations: Sequence[SplitEvaluation], decoding: Decoding
-) -> dict:
-    """Writes `scores.json`, and the captions of each split in COCO's form.
-
-    The scores of the first split are at the top level of `scores.json`, whose
-    content is returned; those of others are under their names.
-    """
-    for evaluation in evaluations:
-        write_predictions(
-            os.path.join(directory, f"captions_{evaluation.split}.json"),
-            [image.id for image in evaluation.images],
-            [caption.text for caption in evaluation.captions],
-        )
-    first, *others = evaluations
-    content = {
-        **first.figures,
-        **{other.split: other.figures for other in others},
-        "decoding": dataclasses.asdict(decoding),
-    }
-    write_json(os.path.join(directory, SCORES_FILE), content)
-    return content
 
 
 def quick_scores(

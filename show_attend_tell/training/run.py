@@ -16,11 +16,11 @@ import keras
 from pipelines.checksums import write_json
 from pipelines.files import locked, read_json
 from show_attend_tell.configs.run_config import RunConfig
+from show_attend_tell.evaluation.score_files import write_evaluation
 from show_attend_tell.evaluation.split_evaluation import (
     SplitEvaluation,
     evaluate_run,
     format_evaluation,
-    write_evaluation,
 )
 from show_attend_tell.inference.attention_figure import (
     contact_sheet,

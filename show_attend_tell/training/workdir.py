@@ -15,7 +15,7 @@ from pipelines import checksums
 from pipelines.errors import UserError
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.configs.run_files import check_run, files_of_run
-from show_attend_tell.evaluation.split_evaluation import SCORES_FILE
+from show_attend_tell.evaluation.score_files import SCORES_FILE
 from show_attend_tell.training.checkpoints import is_begun
 
 VERSIONS_FILE = "versions.json"

@@ -84,12 +84,26 @@ def test_annotations_that_are_missing_are_extracted(trained, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (copy / "annotations_test").is_dir()
-    scores = json.loads((copy / "scores.json").read_text())
+    scores = json.loads((copy / "evaluated" / "scores.json").read_text())
     assert scores["decoding"]["method"] == "greedy"
+    before = (trained / "scores.json").read_text()
+    assert (copy / "scores.json").read_text() == before
 
 
 def test_mistakes(trained, tmp_path):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "index.html").write_text("<!doctype html> my page")
+    (tmp_path / "scores.json").write_text('{"Tom": 3}')
     for arguments, message in (
+        (
+            [f"--workdir={trained}", f"--report={tmp_path / 'page'}"]
+            + [f"--output={tmp_path / 'new'}"],
+            "index.html' is there",
+        ),
+        (
+            [f"--workdir={trained}", f"--output={tmp_path}"],
+            "scores.json' is there",
+        ),
         ([f"--workdir={trained}", "--split=train2"], "Expected --split"),
         ([f"--workdir={tmp_path}"], "show_attend_tell.train"),
         ([], "Expected --workdir=DIR, or --predictions=FILE"),

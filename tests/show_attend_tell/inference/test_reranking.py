@@ -302,10 +302,8 @@ DECODING = Decoding(method="sample", consensus=6)
 def run(trained, tmp_path_factory):
     """A small run on scenes, with the photos that captions are chosen by."""
     from show_attend_tell.configs.run_config import RunConfig
-    from show_attend_tell.evaluation.split_evaluation import (
-        evaluate_run,
-        write_evaluation,
-    )
+    from show_attend_tell.evaluation.score_files import write_evaluation
+    from show_attend_tell.evaluation.split_evaluation import evaluate_run
 
     folder = str(tmp_path_factory.mktemp("consensus") / "run")
     shutil.copytree(trained, folder)
