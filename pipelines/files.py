@@ -22,6 +22,9 @@ _TEMPORARY_NAME = re.compile(
     rf"{re.escape(TEMPORARY)}(?P<process>\d+)-(?P<name>.+)", re.DOTALL
 )
 
+# Of a file's name, to which `TEMPORARY` and a process are added; of 255.
+_MAX_NAME_BYTES = 200
+
 # Karpathy's JSON for COCO, the largest in use, has 144 MB.
 MAX_FILE_BYTES = 2**30
 
@@ -40,6 +43,8 @@ def replacing(path: PathLike, keep: bool = False) -> Iterator[str]:
         keep: Whether something that is there by then stays: FileExistsError.
     """
     folder, name = os.path.split(os.path.abspath(path))
+    while len(os.fsencode(name)) > _MAX_NAME_BYTES:
+        name = name[1:]  # Its end tells the kind.
     remove_leftovers(folder, name)
     temporary = os.path.join(folder, f"{TEMPORARY}{os.getpid()}-{name}")
     try:

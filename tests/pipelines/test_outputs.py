@@ -31,6 +31,14 @@ def test_new_files_empty_ones_and_ours_are_written(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["empty", "new", "ours"]
 
 
+def test_the_longest_names_are_written(tmp_path):
+    for name in ("n" * 255, "\u72ac" * 85):
+        check(tmp_path / name)
+        write_output(tmp_path / name, b"ours\n")
+        assert os.listdir(tmp_path) == [name]
+        (tmp_path / name).unlink()
+
+
 def test_files_of_others_stay(tmp_path):
     (tmp_path / "theirs").write_bytes(b"not ours\n")
     (tmp_path / "link").symlink_to(tmp_path / "theirs")
