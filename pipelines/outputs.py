@@ -14,6 +14,10 @@ from pipelines.errors import UserError
 from pipelines.files import PathLike, write_atomically
 
 _HEAD_BYTES = 4096
+# What pictures of attention hold, and how they begin.
+SOFTWARE = "show-attend-tell"
+PICTURE_MARK = rb"\x89PNG\r\n.{0,1000}tEXtSoftware\0" + SOFTWARE.encode()
+
 # Here names stand for streams that are open already.
 _STREAM_FOLDERS = ("/dev", "/dev/fd", "/proc/self/fd")
 
@@ -82,8 +86,11 @@ def may_write(path: PathLike, mark: bytes | None) -> bool:
         size = os.stat(path).st_size
     except FileNotFoundError:
         return True
-    if size == 0 or mark is None:
-        return size == 0
+    return size == 0 or (mark is not None and has_mark(path, mark))
+
+
+def has_mark(path: PathLike, mark: bytes) -> bool:
+    """Whether a file begins as a regular expression describes."""
     with open(path, "rb") as file:
         return re.match(mark, file.read(_HEAD_BYTES), re.DOTALL) is not None
 

@@ -18,9 +18,8 @@ from pipelines.commands import run
 from pipelines.ending import report, report_error
 from pipelines.errors import UserError
 from pipelines.images.given_photos import given_photos
-from pipelines.outputs import check_output_file
+from pipelines.outputs import PICTURE_MARK, check_output_file
 from show_attend_tell.inference.attention_figure import (
-    PNG_MARK,
     contact_sheet,
     save_picture,
 )
@@ -115,7 +114,7 @@ def _check_attention(photos: Sequence[str]) -> None:
             f"Expected at most {_MAX_FIGURES} photos with --attention. "
             f"Received: {len(photos)}"
         )
-    check_output_file(_ATTENTION.value, "--attention", PNG_MARK, photos)
+    check_output_file(_ATTENTION.value, "--attention", PICTURE_MARK, photos)
 
 
 if __name__ == "__main__":

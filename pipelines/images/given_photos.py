@@ -3,14 +3,16 @@
 import collections
 import dataclasses
 import os
-import sys
 from collections.abc import Sequence
 
-from pipelines.captions import summarize_skipped
-from pipelines.ending import report_error
+from pipelines.captions import Skipped, summarize_skipped
+from pipelines.ending import report, report_error
 from pipelines.errors import UserError
 from pipelines.images.photo_folders import photos_in
+from pipelines.outputs import PICTURE_MARK, has_mark
 from pipelines.printing import printable
+
+PICTURE = "a picture of attention, which is captioned where it is named itself"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +49,26 @@ def given_photos(arguments: Sequence[str]) -> tuple[list[GivenPhoto], int]:
             report_error(error)
             failed += 1
             continue
-        folder = given if os.path.isdir(given) else os.path.dirname(given)
+        folder = os.path.dirname(given)
+        if os.path.isdir(given):
+            folder = given
+            ours = {path for path in photos if _is_picture(path)}
+            others = (*others, *(Skipped(path, PICTURE) for path in ours))
+            photos = [path for path in photos if path not in ours]
         names += [os.path.relpath(path, folder or ".") for path in photos]
         paths += photos
         left_out += others
-    if left_out:
-        print(summarize_skipped(left_out), file=sys.stderr)
+    for line in summarize_skipped(left_out).splitlines():
+        report(line)
     ids = _unique(paths, names)
     return [GivenPhoto(p, i) for p, i in zip(paths, ids, strict=True)], failed
+
+
+def _is_picture(path: str) -> bool:
+    try:
+        return os.path.isfile(path) and has_mark(path, PICTURE_MARK)
+    except OSError:
+        return False  # Reading it as a photo tells why.
 
 
 def _unique(paths: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -12,12 +12,9 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
 from pipelines.images.decoding import resized_shape
+from pipelines.outputs import SOFTWARE
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-
-_SOFTWARE = "show-attend-tell"
-# How the files of `save_picture` begin.
-PNG_MARK = rb"\x89PNG\r\n.{0,1000}tEXtSoftware\0" + _SOFTWARE.encode()
 
 _BACKGROUND = (250, 250, 249)
 _INK = (32, 33, 36)
@@ -177,7 +174,7 @@ def save_picture(picture: Image.Image, path: str) -> None:
         )
     file = io.BytesIO()
     mark = PngImagePlugin.PngInfo()
-    mark.add_text("Software", _SOFTWARE)
+    mark.add_text("Software", SOFTWARE)
     picture.save(file, "PNG", optimize=True, pnginfo=mark)
     write_atomically(path, file.getvalue())
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from PIL import Image
 
 from pipelines.outputs import (
+    PICTURE_MARK,
     check_output_file,
     check_output_folder,
     identity,
@@ -16,7 +17,7 @@ from pipelines.outputs import (
     write_output,
 )
 from pipelines.printing import csv_cell, printable
-from show_attend_tell.inference.attention_figure import PNG_MARK, save_picture
+from show_attend_tell.inference.attention_figure import save_picture
 
 NAMES_FILE = "pictures.csv"
 _COLUMNS = ("file", "picture")
@@ -86,7 +87,7 @@ class PictureFolder:
             return False
         if os.path.islink(path) or os.path.isdir(path):
             return False
-        return may_write(path, PNG_MARK)
+        return may_write(path, PICTURE_MARK)
 
 
 def _folded(name: str) -> str:

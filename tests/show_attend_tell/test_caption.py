@@ -192,6 +192,10 @@ def test_pictures_replace_no_photo_and_no_file(album):
     # Its own pictures it replaces, unless they are the photos.
     assert caption("--attention=album/b", *photos).returncode == 0
     assert len(contents(album)) == len(before) + 6
+    # In a folder they are no photos.
+    done = caption("album/b")
+    assert len(done.stdout.splitlines()) == 2
+    assert "a picture of attention" in done.stderr and "(4):" in done.stderr
     picture = "album/b/link.png"
     assert caption("--attention=album/b", picture).returncode == 0
     assert (folder / "link-2.png").exists()
