@@ -28,6 +28,8 @@ _MAX_NAME_BYTES = 200
 # Karpathy's JSON for COCO, the largest in use, has 144 MB.
 MAX_FILE_BYTES = 2**30
 
+_BLANK = re.compile(r"\s*")
+
 
 @contextlib.contextmanager
 def replacing(path: PathLike, keep: bool = False) -> Iterator[str]:
@@ -127,11 +129,19 @@ def write_json(path: str, value) -> None:
 
 
 def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
-    """Reads UTF-8 text, with or without a byte-order mark.
+    """Reads text of UTF-8, or of UTF-16 or UTF-32 where that is certain.
 
-    `mend` says in messages what to do where the file is missing; by default it
-    has at most a gigabyte.
+    It is where a byte-order mark says so, or where every other byte of the
+    first characters is zero. `mend` says in messages what to do where the file
+    is missing; by default it has at most a gigabyte.
     """
+    return decode_text(read_bytes(path, mend, max_bytes), path)
+
+
+def read_bytes(
+    path: str, mend: str = "", max_bytes: int | None = None
+) -> bytes:
+    """Reads a regular file of a limited size, as `read_text` does."""
     path, max_bytes = os.fspath(path), max_bytes or MAX_FILE_BYTES
     if not os.path.isfile(path):
         raise UserError(
@@ -141,22 +151,24 @@ def read_text(path: str, mend: str = "", max_bytes: int | None = None) -> str:
     try:
         check_size(path, max_bytes)
         with open(path, "rb") as file:
-            data = file.read()
+            return file.read()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
-        raise UserError(
-            f"Expected UTF-8 in {path}. Received: UTF-16 or UTF-32; save the "
-            "file as UTF-8"
-        )
+
+
+def decode_text(data: bytes, path: str) -> str:
+    """Decodes the bytes of a file, as `read_text` does."""
+    encoding = json.detect_encoding(data)
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        name = encoding.removesuffix("-sig").upper()
         raise UserError(
-            f"Expected UTF-8 in {path}, line {line}; save the file as UTF-8. "
+            f"Expected {name} in {path}, line {line}; save the file as UTF-8. "
             f"Received: byte 0x{data[error.start]:02x}"
         ) from error
+    return text.removeprefix("\ufeff")
 
 
 def check_size(path: str, max_bytes: int) -> None:
@@ -176,8 +188,23 @@ def read_json(path: str, mend: str = "") -> Any:
 
 def parse_json(text: str, path: str, line: int = 1) -> Any:
     """Returns the value of JSON text, which begins at a line of a file."""
-    try:
+    with _json_errors(path, line):
         return json.loads(text)
+
+
+def parse_first_json(text: str, path: str) -> tuple[Any, bool]:
+    """Returns the first value of JSON text, and whether more comes after."""
+    with _json_errors(path):
+        start = _BLANK.match(text).end()
+        value, end = json.JSONDecoder().raw_decode(text, start)
+    return value, _BLANK.match(text, end).end() < len(text)
+
+
+@contextlib.contextmanager
+def _json_errors(path: str, line: int = 1) -> Iterator[None]:
+    try:
+        yield
+        return
     except json.JSONDecodeError as error:
         line, column = line + error.lineno - 1, error.colno
         where, problem = f"line {line}, column {column}", error.msg

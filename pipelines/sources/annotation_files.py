@@ -1,10 +1,9 @@
-"""Reads annotations that others wrote: lines, CSV, JSON Lines, large JSON.
+"""Reads annotations that others wrote: text, lines, JSON Lines, large JSON.
 
 Files may be damaged or malicious: sizes and depths are limited, and errors
 name the file and the line or record.
 """
 
-import csv
 import io
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
@@ -12,7 +11,8 @@ from typing import Any, BinaryIO
 import ijson
 
 from pipelines.errors import UserError
-from pipelines.files import check_size, parse_json, read_text
+from pipelines.files import check_size, decode_text, parse_json, read_bytes
+from pipelines.sources.western_text import decode_western
 
 MEND = "name it with --captions=FILE, or its folder with --data_dir=FOLDER"
 
@@ -21,15 +21,40 @@ _MAX_VALUE_BYTES = 2**22  # of one record
 _MAX_DEPTH = 100
 
 
+def read_annotations(path: str, mend: str = MEND) -> tuple[str, str]:
+    """Returns the text of a file, and a note on its encoding, mostly empty.
+
+    Text is Unicode, see `pipelines.files.read_text`, or Windows-1252 where
+    that is certain.
+    """
+    data = read_bytes(path, mend)
+    try:
+        return decode_text(data, path), ""
+    except UserError:
+        text = decode_western(data)
+        if text is None:
+            raise
+    return text, "read as Windows-1252; save it as UTF-8 if letters are wrong"
+
+
+def split_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yields the number, from 1, and the text of each line."""
+    # Of the characters that end lines for Python, only the newline does here;
+    # old Macs end all lines by a carriage return.
+    newline = "\n" if "\n" in text else "\r"
+    yield from enumerate(io.StringIO(text, newline=newline), start=1)
+
+
 def read_lines(path: str) -> Iterator[tuple[int, str]]:
-    """Yields the number, from 1, and the text of each line of a UTF-8 file."""
-    # Of the characters that end lines for Python, only the newline does here.
-    yield from enumerate(io.StringIO(read_text(path, MEND)), start=1)
+    """Yields the number, from 1, and the text of each line of a file."""
+    yield from split_lines(read_annotations(path)[0])
 
 
-def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def split_json_lines(
+    text: str, path: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the number and the object of each line that is not blank."""
-    for number, line in read_lines(path):
+    for number, line in split_lines(text):
         if not line.strip():
             continue
         record = parse_json(line.rstrip(), path, number)
@@ -39,25 +64,6 @@ def read_json_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 f"Received: {line.strip()[:80]!r}"
             )
         yield number, record
-
-
-def read_csv(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the line number and the fields of each row of a CSV file.
-
-    Fields beyond the header are under the key `None`.
-    """
-    lines = (line for _, line in read_lines(path))
-    rows = csv.DictReader(lines, strict=True)
-    try:
-        header = rows.fieldnames or ()
-        rows.fieldnames = [name.strip().lower() for name in header]
-        for row in rows:
-            yield rows.reader.line_num, row
-    except csv.Error as error:
-        raise UserError(
-            f"Expected CSV with double quotes around fields that hold commas "
-            f"in {path}, line {rows.reader.line_num}: {error}"
-        ) from error
 
 
 def read_json_records(

@@ -9,61 +9,150 @@ r"""The formats of caption files, read for training and for scoring alike.
     CSV           file,caption,split
                   cats/9.jpg,"A cat, asleep.",train
     JSON Lines    {"file": "9.jpg", "captions": ["A dog."], "split": "train"}
+    JSON          [{"file": "9.jpg", "caption": "A dog."}, ...]
+                  {"9.jpg": ["A dog."], ...}
 
-In CSV and JSON Lines `file_name`, `filename` and `image` serve as `file`
-does, and `split` may be left out. Without splits, 90 % of the images are for
-training, 5 % for validation and 5 % for test, by the SHA-256 of the file
-name, so that an image stays where it is when others are added.
+The content tells which it is, not the name of the file. For the columns of
+tables see `pipelines.sources.caption_tables`. Without splits, those of
+`pipelines.sources.hashed_splits` are given.
 """
 
-import dataclasses
-import hashlib
-import json
+import collections
 import os
-import posixpath
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipelines.errors import UserError
-from pipelines.files import parse_json, read_text
+from pipelines.files import parse_first_json, parse_json
 from pipelines.sources.annotation_files import (
-    read_csv,
-    read_json_lines,
-    read_lines,
+    MEND,
+    read_annotations,
+    split_json_lines,
+    split_lines,
+)
+from pipelines.sources.caption_tables import (
+    CaptionRow,
+    Columns,
+    csv_rows,
+    record_rows,
 )
 from pipelines.sources.gathering import Gathering, canonical_split
 from pipelines.sources.image_folder import ImageFolder
 
-_FILE_COLUMNS = ("file", "file_name", "filename", "image")
+COCO = "COCO's caption annotations"
+KARPATHY = "Karpathy's split JSON"
+TOKENS = "a token file"
+TABLE = "a table of file names and captions"
+
+_TOKEN_LINE = re.compile(r"[^\t\r\n]+#\d+\t")
 
 
-def add_captions(gathering: Gathering, path: str) -> None:
-    """Adds a file of whichever format for scoring, without images."""
-    text = read_text(path, "name it with --references=FILE")
-    first = text.lstrip().partition("\n")[0]
-    if first.startswith(("{", "[")) and not _is_record(first):
-        content = parse_json(text, path)
-        if isinstance(content, dict) and "annotations" in content:
-            add_coco(gathering, content, path)
-        else:
-            add_karpathy(gathering, content, path)
-    elif "\t" in first:
-        for name, caption, where in token_captions(gathering, path):
-            if name in gathering or gathering.add_image(name, None, None):
-                gathering.add_caption(name, caption, where)
+def read_captions(
+    gathering: Gathering, path: str, mend: str = MEND
+) -> tuple[str, Any]:
+    """Returns the form of a file of captions, and its content.
+
+    That is the JSON of `COCO`, the list of images of `KARPATHY`, or the
+    `CaptionRow`s of `TOKENS` and `TABLE`. `mend` says in messages what to do
+    where the file is missing.
+
+    Raises:
+        UserError: The file cannot be read, or is of no such form.
+    """
+    text, note = read_annotations(path, mend)
+    if note:
+        gathering.note(os.path.basename(path), note)
+    start = re.match(r"\s*", text).end()
+    if text[start : start + 1] in ("{", "["):
+        value, more = parse_first_json(text, path)
+        if more and isinstance(value, dict):
+            return TABLE, record_rows(_json_lines(text, path))
+        if more:
+            parse_json(text, path)  # Tells where the first value ends.
+        return _json_form(value, path)
+    if _TOKEN_LINE.match(text, start):
+        return TOKENS, _token_rows(text, path)
+    return TABLE, csv_rows(text, path)
+
+
+def read_form(gathering: Gathering, path: str, form: str, example: str) -> Any:
+    """Returns the content of a file that must be of one form."""
+    received, content = read_captions(gathering, path)
+    if received != form:
+        dataset = {COCO: "coco", KARPATHY: "karpathy"}.get(received, "folder")
+        raise UserError(
+            f"Expected {form}, {example}, in {path}; give another file with "
+            f"--captions=FILE, or read this one with --dataset={dataset}. "
+            f"Received: {received}"
+        )
+    return content
+
+
+def _json_lines(text, path):
+    for number, record in split_json_lines(text, path):
+        yield f"{os.path.basename(path)} line {number}", record
+
+
+def _json_form(value, path):
+    records = value if isinstance(value, list) else None
+    if isinstance(value, dict):
+        images, annotations = value.get("images"), value.get("annotations")
+        if "annotations" in value and not _is_table(annotations):
+            return COCO, value
+        if isinstance(images, list) and not _is_table(images):
+            return KARPATHY, images
+        if Columns.of(tuple(value)).complete:
+            records = [value]
+        elif "annotations" in value or "images" in value:
+            records = annotations or images
+        elif all(isinstance(one, str | list) for one in value.values()):
+            named = value.items()
+            records = [{"file": k, "captions": texts} for k, texts in named]
+    if _is_karpathy(_first(records)):
+        return KARPATHY, records
+    if records == [] or _is_table(records):
+        file, rows = os.path.basename(path), enumerate(records)
+        return TABLE, record_rows((f"{file}[{k}]", row) for k, row in rows)
+    first = value if records is None else _first(records)
+    shown = list(first)[:10] if isinstance(first, dict) else first
+    raise UserError(
+        "Expected COCO's annotations, Karpathy's split JSON, a token file, "
+        "CSV, JSON Lines or JSON records, with file names and captions, in "
+        f"{path}. Received: {type(value).__name__} of {shown!r:.200}"
+    )
+
+
+def _first(records):
+    return records[0] if isinstance(records, list) and records else None
+
+
+def _is_karpathy(record):
+    sentences = isinstance(record, dict) and record.get("sentences")
+    return isinstance(_first(sentences), dict)
+
+
+def _is_table(records):
+    """Whether the first of records has fields of a table."""
+    first = _first(records)
+    fields = Columns.of(tuple(first)) if isinstance(first, dict) else None
+    return bool(fields and fields.complete and not _is_karpathy(first))
+
+
+def add_captions(
+    gathering: Gathering,
+    path: str,
+    folder: ImageFolder | None = None,
+    mend: str = MEND,
+) -> None:
+    """Adds a file of whichever format; for scoring, without images."""
+    form, content = read_captions(gathering, path, mend)
+    if form == COCO:
+        add_coco(gathering, content, path, None, folder)
+    elif form == KARPATHY:
+        add_karpathy(gathering, content, folder)
     else:
-        add_table(gathering, path)
-
-
-def _is_record(line: str) -> bool:
-    """Whether a line is a record of JSON Lines, and no complete file."""
-    if len(line) > 2**16:
-        return False
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return any(name in record for name in _FILE_COLUMNS)
+        add_rows(gathering, content, folder, hash_splits=form == TABLE)
 
 
 def add_coco(
@@ -76,24 +165,18 @@ def add_coco(
     """Adds COCO's caption annotations: `content`, of the file `path`.
 
     For scoring, without `folder`, images may have no file name, and the list
-    of images may be left out.
+    of images may be left out. A number is the same id as its text.
     """
-    parts = content if isinstance(content, dict) else {}
-    images, annotations = parts.get("images"), parts.get("annotations")
+    images, annotations = content.get("images"), content.get("annotations")
     file = os.path.basename(path)
     if images is None and folder is None and isinstance(annotations, list):
-        keys = dict.fromkeys(_number(each, "image_id") for each in annotations)
+        keys = dict.fromkeys(_identifier(a, "image_id") for a in annotations)
         images = [{"id": key} for key in keys if key is not None]
-    if not isinstance(images, list) or not isinstance(annotations, list):
-        raise UserError(
-            f'Expected {{"images": [...], "annotations": [...]}} in {path}; '
-            "give COCO's caption annotations with --captions=FILE. Received: "
-            f"{sorted(map(str, parts))[:10] or type(content).__name__}"
-        )
-    names = {}
+    _check_coco(images, annotations, path)
+    names, unpadded = {}, None
     for number, image in enumerate(images):
-        key = _number(image, "id")
-        if key is None or key in names:
+        key = _identifier(image, "id")
+        if key is None or _number(key) in names:
             where = f"{file} images[{number}]"
             gathering.doubt("image", where, "no id of its own")
             continue
@@ -101,58 +184,92 @@ def add_coco(
         if name is None and folder is None:
             name = str(key)
         usable = gathering.add_image(name, split, folder, numbers={"id": key})
-        names[key] = name if usable else None
+        names[_number(key)] = name if usable else None
     for number, annotation in enumerate(annotations):
-        key = _number(annotation, "image_id")
-        where = f"{file} annotations[{number}]"
-        if key not in names:
+        key = _number(_identifier(annotation, "image_id"))
+        if key is not None and key not in names:
+            unpadded = _unpadded(names) if unpadded is None else unpadded
+            key = unpadded.get(str(key).lstrip("0"))
+        if key is None:
+            where = f"{file} annotations[{number}]"
             gathering.doubt("caption", where, "of an image that is not named")
         elif names[key] is not None:
             gathering.add_caption(names[key], annotation.get("caption"))
 
 
-def _number(record: Any, key: str) -> int | str | None:
+def _number(key: int | str | None) -> int | str | None:
+    """Returns the number that text is, written as Python does."""
+    if type(key) is not str or not (key.isascii() and key.isdecimal()):
+        return key
+    return int(key) if key == "0" or len(key) < 20 and key[0] != "0" else key
+
+
+def _unpadded(keys: Iterable[int | str]) -> dict[str, int | str]:
+    """Returns ids by their text without zeros in front, where that is one's."""
+    texts = collections.Counter(str(key).lstrip("0") for key in keys)
+    named = ((str(key).lstrip("0"), key) for key in keys)
+    return {text: key for text, key in named if texts[text] == 1}
+
+
+def _check_coco(images, annotations, path):
+    if not isinstance(images, list) or not isinstance(annotations, list):
+        lists = type(images).__name__, type(annotations).__name__
+        raise UserError(
+            f'Expected {{"images": [...], "annotations": [...]}} in {path}; '
+            "give COCO's caption annotations with --captions=FILE. Received: "
+            f"images of {lists[0]} and annotations of {lists[1]}"
+        )
+    records = [one for one in annotations if isinstance(one, dict)]
+    if records and not any("caption" in one for one in records):
+        raise UserError(
+            f"Expected annotations with captions in {path}; give COCO's "
+            "captions_*.json, not its instances or keypoints. Received: "
+            f"annotations of {', '.join(map(str, records[0]))}"[:500]
+        )
+
+
+def _identifier(record: Any, key: str) -> int | str | None:
     value = record.get(key) if isinstance(record, dict) else None
+    if type(value) is float and value.is_integer():
+        return int(value)
     return value if type(value) in (int, str) else None
 
 
 def add_karpathy(
     gathering: Gathering,
-    content: Any,
-    path: str,
+    images: list[Any],
     folder: ImageFolder | None = None,
 ) -> None:
-    """Adds Karpathy's split JSON: `content`, of the file `path`.
+    """Adds the images of Karpathy's split JSON.
 
-    An image is searched as `filepath/filename`, then as `filename`. For
-    scoring, without `folder`, images may have only a `cocoid` or `imgid`.
+    An image is searched as `filepath/filename`, then, where no other has this
+    name, as `filename`. For scoring, without `folder`, images may have only
+    a `cocoid` or `imgid`.
     """
-    images = content.get("images") if isinstance(content, dict) else None
-    if not isinstance(images, list):
-        raise UserError(
-            f'Expected {{"images": [...]}} in {path}; give Karpathy\'s '
-            f"split JSON with --captions=dataset_coco.json. Received: "
-            f"{type(content).__name__}"
-        )
+    records = [image for image in images if isinstance(image, dict)]
+    names = collections.Counter(str(r.get("filename")) for r in records)
     for number, image in enumerate(images):
         if isinstance(image, dict):
-            _add_karpathy_image(gathering, image, folder)
+            is_unique = names[str(image.get("filename"))] == 1
+            _add_karpathy_image(gathering, image, folder, is_unique)
         else:
             gathering.doubt("image", f"images[{number}]", "not an object")
 
 
-def _add_karpathy_image(gathering, image, folder):
-    keys = {"id": _number(image, "cocoid"), "imgid": _number(image, "imgid")}
-    numbers = {k: value for k, value in keys.items() if value is not None}
+def _add_karpathy_image(gathering, image, folder, is_unique):
+    numbers = {"id": _identifier(image, "cocoid")}
+    numbers["imgid"] = _identifier(image, "imgid")
+    numbers = {k: value for k, value in numbers.items() if value is not None}
     name = image.get("filename")
     if name is None and folder is None:
         name = next(map(str, numbers.values()), None)
+    files = [name]
+    if isinstance(image.get("filepath"), str) and isinstance(name, str):
+        name = f"{image['filepath']}/{name}"
+        files = [name, *files] if is_unique else [name]
     split = canonical_split(image.get("split"))
     if split is None and folder is not None:
         return gathering.doubt("image", name, "no split")
-    files = [name]
-    if isinstance(image.get("filepath"), str) and isinstance(name, str):
-        files.insert(0, f"{image['filepath']}/{name}")
     if gathering.add_image(name, split, folder, *files, numbers=numbers):
         sentences = image.get("sentences")
         for sentence in sentences if isinstance(sentences, list) else ():
@@ -168,99 +285,48 @@ def _sentence(sentence: Any) -> Any:
     return sentence.get("raw")
 
 
-def token_captions(
-    gathering: Gathering, path: str
-) -> Iterator[tuple[str, str, str]]:
-    """Yields the lines of a token file: image, caption, name in messages."""
-    for number, line in read_lines(path):
+def _token_rows(text: str, path: str) -> Iterator[CaptionRow]:
+    """Yields the lines of a token file."""
+    for number, line in split_lines(text):
         if not line.strip():
             continue
         key, tab, caption = line.partition("\t")
         name, _, index = key.rpartition("#")
         if tab and name and index.isdecimal():
-            yield name, caption, key
+            yield CaptionRow(key, name, [caption])
         else:
             where = f"{os.path.basename(path)} line {number}"
-            gathering.doubt("caption", where, "not NAME.jpg#k<TAB>caption")
+            problem = "not NAME.jpg#k<TAB>caption"
+            yield CaptionRow(where, problem=problem)
 
 
-@dataclasses.dataclass
-class TableRow:
-    """A row of CSV or JSON Lines; `problem` says why it cannot be used."""
-
-    where: str
-    id: str = ""
-    captions: Sequence[Any] = ()
-    split: str | None = None
-    problem: str | None = None
-
-
-def table_rows(path: str) -> Iterator[TableRow]:
-    """Yields the rows of a CSV or JSON Lines file."""
-    is_json = path.lower().endswith((".jsonl", ".json", ".ndjson"))
-    first = next((line for _, line in read_lines(path) if line.strip()), "")
-    is_json = is_json or first.lstrip().startswith("{")
-    for number, row in read_json_lines(path) if is_json else read_csv(path):
-        columns = [name for name in _FILE_COLUMNS if name in row]
-        if not is_json and (not columns or "caption" not in row):
-            raise UserError(
-                f"Expected a header such as file,caption in {path}. "
-                f"Received: {', '.join(str(name) for name in row)}"
-            )
-        where = f"{os.path.basename(path)} line {number}"
-        yield _table_row(where, row[columns[0]] if columns else None, row)
-
-
-def _table_row(where, file, row):
-    if None in row:  # where csv.DictReader puts fields beyond the header
-        problem = "more fields than the header; quote what holds a comma"
-        return TableRow(where, problem=problem)
-    if not isinstance(file, str) or not file.strip():
-        return TableRow(where, problem="no file name")
-    captions = row.get("captions", row.get("caption", ""))
-    return TableRow(
-        where,
-        id=posixpath.normpath(file.strip()),
-        captions=captions if isinstance(captions, list) else [captions],
-        split=canonical_split(row.get("split")),
-    )
-
-
-def add_table(
-    gathering: Gathering, path: str, folder: ImageFolder | None = None
+def add_rows(
+    gathering: Gathering,
+    rows: Iterable[CaptionRow],
+    folder: ImageFolder | None = None,
+    hash_splits: bool = True,
 ) -> None:
-    """Adds CSV or JSON Lines; several rows for one image gather."""
-    rows = list(table_rows(path))
+    """Adds the rows of a table or token file; those of one image gather."""
+    rows = list(rows)
     has_splits = any(row.split for row in rows if not row.problem)
+    gathering.hashes_splits |= hash_splits and not has_splits
     for row in rows:
-        split = row.split if has_splits else hash_split(row.id)
-        problem = row.problem or _split_problem(gathering, row.id, split)
+        problem = row.problem
+        if has_splits and not problem:
+            problem = _split_problem(gathering, row.name, row.split)
         if problem:
             gathering.doubt("caption", row.where, problem)
             continue
-        if row.id not in gathering:
-            gathering.add_image(row.id, split, folder)
-        if row.id in gathering:
+        if row.name in gathering or gathering.add_image(
+            row.name, row.split, folder
+        ):
             for text in row.captions:
-                gathering.add_caption(row.id, text, row.where)
+                gathering.add_caption(row.name, text, row.where)
 
 
-def hash_split(id: str) -> str:
-    """Returns the split of a file name that was given none.
-
-    The first eight bytes of its SHA-256, as a number in [0, 1), are below 0.90
-    for `"train"`, below 0.95 for `"validation"`, or else it is `"test"`.
-    """
-    digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest()
-    number = int.from_bytes(digest[:8], "big") / 2**64
-    if number < 0.90:
-        return "train"
-    return "validation" if number < 0.95 else "test"
-
-
-def _split_problem(gathering, id, split):
+def _split_problem(gathering, name, split):
     if split is None:
         return "no split, though others have one"
-    if id in gathering and gathering.split(id) != split:
-        return f"its image is in {gathering.split(id)} already"
+    if name in gathering and gathering.split(name) != split:
+        return f"its image is in {gathering.split(name)} already"
     return None

@@ -4,9 +4,7 @@ import os
 
 from pipelines.captions import Source
 from pipelines.errors import UserError
-from pipelines.files import read_json
-from pipelines.sources.annotation_files import MEND
-from pipelines.sources.caption_files import add_coco
+from pipelines.sources.caption_files import COCO, add_coco, read_form
 from pipelines.sources.gathering import Gathering, canonical_split
 from pipelines.sources.image_folder import (
     ImageFolder,
@@ -47,9 +45,16 @@ def load_coco(
     else:
         check_data_dir(data_dir, _EXPECTED)
         files = _official_files(data_dir, year)
-    gathering = Gathering("coco", f"Complete {data_dir!r} with {_EXPECTED}.")
+    hint = f"Complete {data_dir!r} with {_EXPECTED}."
+    if captions is not None:
+        hint = (
+            "Give the folder of the images with --data_dir. Received: "
+            f"data_dir={data_dir!r}, captions={captions!r}"
+        )
+    gathering = Gathering("coco", hint, *(path for _, path, _ in files))
+    example = '{"images": [...], "annotations": [...]}'
     for named, path, folder in files:
-        content = read_json(path, MEND)
+        content = read_form(gathering, path, COCO, example)
         add_coco(gathering, content, path, named, ImageFolder(folder))
     if captions is None and len(files) == 1:
         gathering.note(os.path.basename(files[0][1]), "the only split here")

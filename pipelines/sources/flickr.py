@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pipelines.captions import Source
 from pipelines.errors import UserError
 from pipelines.sources.annotation_files import read_lines
-from pipelines.sources.caption_files import table_rows, token_captions
+from pipelines.sources.caption_files import TABLE, TOKENS, read_captions
 from pipelines.sources.gathering import Gathering
 from pipelines.sources.image_folder import (
     ImageFolder,
@@ -114,7 +114,7 @@ def _load(layout, data_dir, captions):
 
 def _load_lists(layout, data_dir, lists, captions, folder):
     hint = f"Complete {data_dir!r} with {layout.expected}."
-    gathering = Gathering(layout.name, hint)
+    gathering = Gathering(layout.name, hint, captions)
     images = ImageFolder(folder)
     for split, path in lists.items():
         if path is None:
@@ -138,15 +138,17 @@ def _load_lists(layout, data_dir, lists, captions, folder):
 
 def _captions(path, gathering) -> Iterator[tuple[str, str, str]]:
     """Yields image, caption, and the name of the caption in messages."""
-    _, first = next(read_lines(path), (1, ""))
-    if "\t" in first:
-        yield from token_captions(gathering, path)
-        return
-    for row in table_rows(path):
+    form, rows = read_captions(gathering, path)
+    if form not in (TOKENS, TABLE):
+        raise UserError(
+            f"Expected {TOKENS} or {TABLE} in {path}; read this one with "
+            f"--dataset=karpathy or coco. Received: {form}"
+        )
+    for row in rows:
         if row.problem:
             gathering.doubt("caption", row.where, row.problem)
         else:
-            yield row.id, row.captions[0], row.where
+            yield from ((row.name, text, row.where) for text in row.captions)
 
 
 def _note_unlisted(gathering, names):

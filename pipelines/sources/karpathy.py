@@ -7,9 +7,7 @@ COCO's validation images, counts as train.
 
 from pipelines.captions import Source
 from pipelines.errors import UserError
-from pipelines.files import read_json
-from pipelines.sources.annotation_files import MEND
-from pipelines.sources.caption_files import add_karpathy
+from pipelines.sources.caption_files import KARPATHY, add_karpathy, read_form
 from pipelines.sources.gathering import Gathering
 from pipelines.sources.image_folder import ImageFolder, check_data_dir
 
@@ -28,7 +26,8 @@ def load_karpathy(
         "Give the image folder with --data_dir. Received: "
         f"data_dir={data_dir!r}, captions={captions!r}"
     )
-    gathering = Gathering(name, hint)
-    content = read_json(captions, MEND)
-    add_karpathy(gathering, content, captions, ImageFolder(data_dir))
+    gathering = Gathering(name, hint, captions)
+    example = '{"images": [{"filename": ..., "sentences": [...]}]}'
+    images = read_form(gathering, captions, KARPATHY, example)
+    add_karpathy(gathering, images, ImageFolder(data_dir))
     return gathering.source()

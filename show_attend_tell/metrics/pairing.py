@@ -5,10 +5,14 @@ Results name images by number, file name, or what is left of a file name.
 
 import collections
 import dataclasses
+import posixpath
 import re
 from collections.abc import Mapping
 
 from pipelines.errors import UserError
+from pipelines.images.formats import ENDINGS
+from pipelines.sources.image_folder import canonical_name
+from pipelines.words import words_of
 from show_attend_tell.metrics.reference_files import (
     FILE_NAME,
     ID,
@@ -16,7 +20,6 @@ from show_attend_tell.metrics.reference_files import (
     References,
 )
 
-_ENDING = re.compile(r"\.(jpe?g|png|webp|gif|bmp)$", re.IGNORECASE)
 _NUMBER = re.compile(r"(?:COCO_[A-Za-z0-9]+_)?0*([0-9]+)")
 
 
@@ -41,10 +44,21 @@ class Paired:
     warnings: tuple[str, ...]
 
 
+def _path(name: int | str) -> str:
+    """`"./a\\b.jpg"` and `"a/b.jpg"` are the same."""
+    return canonical_name(str(name))
+
+
 def _stem(name: int | str) -> str:
     """`"val2014/a.jpg"` and `"a"` are the same."""
-    file = str(name).replace("\\", "/").rpartition("/")[2]
-    return _ENDING.sub("", file)
+    file = posixpath.basename(_path(name))
+    stem, ending = posixpath.splitext(file)
+    return stem if ending.lower() in ENDINGS else file
+
+
+def _loose(name: int | str) -> str:
+    """`"val2014/A.JPG"` and `"a.jpg"` are the same."""
+    return _stem(name).casefold()
 
 
 def _number(name: int | str) -> str | None:
@@ -58,11 +72,12 @@ def _number(name: int | str) -> str | None:
 # and half by another. Each has the field and the form of it to compare.
 _WAYS = {
     "id": (ID, str),
-    "file name": (FILE_NAME, str),
+    "file name": (FILE_NAME, _path),
     "file name without folder and ending": (FILE_NAME, _stem),
     "imgid": (POSITION, str),
     "number in the id": (ID, _number),
     "number in the file name": (FILE_NAME, _number),
+    "file name without folder, ending and case": (FILE_NAME, _loose),
 }
 
 
@@ -94,7 +109,7 @@ def pair(
         tuple(image.captions for image in images),
         way,
         len(references.images) - len(images),
-        tuple(_incomplete(images, references)),
+        (*_wordless(predictions), *_incomplete(images, references)),
     )
 
 
@@ -140,6 +155,16 @@ def _check_once(ids, indices, path):
                 f"[{number}] (image_id {ids[number]!r}) is the image of "
                 f"[{before}] (image_id {ids[before]!r})"
             )
+
+
+def _wordless(predictions):
+    """Yields a warning where captions have no word."""
+    names = [id for id, text in predictions.items() if not words_of(text)]
+    if names:
+        yield (
+            f"{len(names)} of {len(predictions)} captions have no word, such "
+            f"as that of {names[0]!r}; they match no reference"
+        )
 
 
 def _incomplete(images, references):

@@ -2,7 +2,8 @@
 
     [{"image_id": 42, "caption": "a dog runs on the grass"}, ...]
 
-An image is named by an integer or by text, once. A caption may be empty.
+An image is named by an integer or by text, once. A caption may be empty. An
+object of captions by image, `{"42": "a dog runs on the grass"}`, is read, too.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,11 @@ def read_predictions(path: str) -> dict[int | str, str]:
         UserError: The file cannot be used; the message names the entry.
     """
     entries = read_json(path)
+    if isinstance(entries, dict) and all(
+        isinstance(text, str) for text in entries.values()
+    ):
+        named = entries.items()
+        entries = [{"image_id": id, "caption": text} for id, text in named]
     if not isinstance(entries, list) or not entries:
         raise UserError(
             'Expected a list [{"image_id": ..., "caption": "..."}, ...] in '
@@ -58,6 +64,8 @@ def _image_id(entry: Any, where: str) -> int | str:
             f"Received: {_short(entry)}"
         )
     id = entry.get("image_id")
+    if isinstance(id, float) and id.is_integer():
+        id = int(id)  # As spreadsheets and pandas write numbers.
     if isinstance(id, str):
         usable = 0 < len(id) <= _MAX_NAME_CHARACTERS and is_encodable(id)
     else:

@@ -64,9 +64,10 @@ def read_references(path: str, split: str | None = None) -> References:
     gathering = Gathering(
         "the references",
         "Give COCO's annotations, Karpathy's split JSON, Flickr's token file, "
-        f"CSV or JSON Lines with --references=FILE. Received: {path!r}",
+        f"CSV or JSON with --references=FILE. Received: {path!r}",
+        path,
     )
-    add_captions(gathering, path)
+    add_captions(gathering, path, mend="name it with --references=FILE")
     source = gathering.source()
     images = [
         ReferenceImage(
