@@ -19,6 +19,7 @@ tables see `pipelines.sources.caption_tables`. Without splits, those of
 
 import collections
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -26,7 +27,6 @@ from typing import Any
 from pipelines.errors import UserError
 from pipelines.files import parse_first_json, parse_json
 from pipelines.sources.annotation_files import (
-    MEND,
     read_annotations,
     split_json_lines,
     split_lines,
@@ -49,18 +49,17 @@ _TOKEN_LINE = re.compile(r"[^\t\r\n]+#\d+\t")
 
 
 def read_captions(
-    gathering: Gathering, path: str, mend: str = MEND
+    gathering: Gathering, path: str, flag: str = "--captions"
 ) -> tuple[str, Any]:
     """Returns the form of a file of captions, and its content.
 
     That is the JSON of `COCO`, the list of images of `KARPATHY`, or the
-    `CaptionRow`s of `TOKENS` and `TABLE`. `mend` says in messages what to do
-    where the file is missing.
+    `CaptionRow`s of `TOKENS` and `TABLE`. `flag` names files, for messages.
 
     Raises:
         UserError: The file cannot be read, or is of no such form.
     """
-    text, note = read_annotations(path, mend)
+    text, note = read_annotations(path, f"name it with {flag}=FILE")
     if note:
         gathering.note(os.path.basename(path), note)
     start = re.match(r"\s*", text).end()
@@ -70,7 +69,7 @@ def read_captions(
             return TABLE, record_rows(_json_lines(text, path))
         if more:
             parse_json(text, path)  # Tells where the first value ends.
-        return _json_form(value, path)
+        return _json_form(value, path, flag)
     if _TOKEN_LINE.match(text, start):
         return TOKENS, _token_rows(text, path)
     return TABLE, csv_rows(text, path)
@@ -94,7 +93,7 @@ def _json_lines(text, path):
         yield f"{os.path.basename(path)} line {number}", record
 
 
-def _json_form(value, path):
+def _json_form(value, path, flag):
     records = value if isinstance(value, list) else None
     if isinstance(value, dict):
         images, annotations = value.get("images"), value.get("annotations")
@@ -114,12 +113,13 @@ def _json_form(value, path):
     if records == [] or _is_table(records):
         file, rows = os.path.basename(path), enumerate(records)
         return TABLE, record_rows((f"{file}[{k}]", row) for k, row in rows)
-    first = value if records is None else _first(records)
+    first = _first(records) if isinstance(records, list) else value
     shown = list(first)[:10] if isinstance(first, dict) else first
     raise UserError(
-        "Expected COCO's annotations, Karpathy's split JSON, a token file, "
-        "CSV, JSON Lines or JSON records, with file names and captions, in "
-        f"{path}. Received: {type(value).__name__} of {shown!r:.200}"
+        'Expected COCO\'s {"images": [...], "annotations": [...]}, Karpathy\'s '
+        '{"images": [{"sentences": [...]}]}, a token file, CSV, JSON Lines or '
+        f"JSON records with file names and captions in {path}; name another "
+        f"with {flag}=FILE. Received: {type(value).__name__} of {shown!r:.200}"
     )
 
 
@@ -143,10 +143,10 @@ def add_captions(
     gathering: Gathering,
     path: str,
     folder: ImageFolder | None = None,
-    mend: str = MEND,
+    flag: str = "--captions",
 ) -> None:
     """Adds a file of whichever format; for scoring, without images."""
-    form, content = read_captions(gathering, path, mend)
+    form, content = read_captions(gathering, path, flag)
     if form == COCO:
         add_coco(gathering, content, path, None, folder)
     elif form == KARPATHY:
@@ -265,7 +265,7 @@ def _add_karpathy_image(gathering, image, folder, is_unique):
         name = next(map(str, numbers.values()), None)
     files = [name]
     if isinstance(image.get("filepath"), str) and isinstance(name, str):
-        name = f"{image['filepath']}/{name}"
+        name = posixpath.join(image["filepath"], name)
         files = [name, *files] if is_unique else [name]
     split = canonical_split(image.get("split"))
     if split is None and folder is not None:

@@ -111,7 +111,7 @@ def _csv_row(where, row, columns, surplus):
     if surplus:
         problem = f"more fields than the header; quote what holds a {surplus}"
         return CaptionRow(where, problem=problem)
-    return _row(where, dict(enumerate(row)), columns)
+    return _row(where, dict(enumerate(map(str.strip, row))), columns)
 
 
 def _header(text, path, separator) -> tuple[list[str], str]:

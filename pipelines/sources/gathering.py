@@ -119,11 +119,12 @@ class Gathering:
             self._add(name, canonical_name(name), _Named(split, True))
             self.numbers[canonical_name(name)] = numbers
             return True
+        reason = ""
         for file in files or (name,):
             try:
                 id = folder.find(file)
             except DoubtfulName as error:
-                reason = str(error)
+                reason = reason or str(error)
                 continue
             if id in self._images:
                 self.doubt("image", name, f"its file is that of {id}, too")
@@ -184,7 +185,7 @@ class Gathering:
         if not images:
             raise UserError(
                 f"Expected images with captions for {self._name}, but the "
-                f"lists name none. {self._hint}"
+                f"lists name none. {self._mend_none()}"
             )
         if self.hashes_splits:
             images, moved = with_hashed_splits(images)
@@ -228,6 +229,11 @@ class Gathering:
             f"{self._mend(doubtful, named)}"
         )
 
+    def _mend_none(self):
+        if not self._files:
+            return self._hint
+        return f"Name images and captions in {', '.join(self._files)}"
+
     def _mend(self, doubtful, named):
         """Says what to do about the most frequent reason."""
         reasons = collections.Counter(item.reason for item in doubtful)
@@ -235,13 +241,13 @@ class Gathering:
         lists = ", ".join(self._files)
         if reason == LEADS_OUT:
             return f"Name files below the image folder in {lists}"
-        if reason != MISSING:
-            return f"Correct that in {lists}" if lists else self._hint
-        if self._advice:
+        if reason == MISSING and self._advice:
             return self._advice
-        if count < named:
+        if not lists or reason == MISSING and count == named:
+            return self._hint
+        if reason == MISSING:
             return f"Add them, or take them out of {lists}"
-        return self._hint
+        return f"Correct that in {lists}"
 
 
 def canonical_split(name: Any) -> str | None:

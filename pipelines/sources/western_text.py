@@ -39,7 +39,7 @@ def decode_western(data: bytes) -> str | None:
     letters = {character.lower() for character in used}
     if not any(letters.issubset(language) for language in _LETTERS):
         return None
-    if _MISPLACED.search(text):
+    if "\0" in text or _MISPLACED.search(text):
         return None
     words = (w for w in _WORD.findall(text) if not w.isascii())
     return text if all(_is_mostly_ascii(word) for word in words) else None

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pipelines.errors import UserError
 from pipelines.images.formats import ENDINGS
 from pipelines.sources.image_folder import canonical_name
-from pipelines.words import words_of
 from show_attend_tell.metrics.reference_files import (
     FILE_NAME,
     ID,
@@ -45,7 +44,7 @@ class Paired:
 
 
 def _path(name: int | str) -> str:
-    """`"./a\\b.jpg"` and `"a/b.jpg"` are the same."""
+    r"""`"./a\b.jpg"` and `"a/b.jpg"` are the same."""
     return canonical_name(str(name))
 
 
@@ -109,7 +108,7 @@ def pair(
         tuple(image.captions for image in images),
         way,
         len(references.images) - len(images),
-        (*_wordless(predictions), *_incomplete(images, references)),
+        tuple(_incomplete(images, references)),
     )
 
 
@@ -155,16 +154,6 @@ def _check_once(ids, indices, path):
                 f"[{number}] (image_id {ids[number]!r}) is the image of "
                 f"[{before}] (image_id {ids[before]!r})"
             )
-
-
-def _wordless(predictions):
-    """Yields a warning where captions have no word."""
-    names = [id for id, text in predictions.items() if not words_of(text)]
-    if names:
-        yield (
-            f"{len(names)} of {len(predictions)} captions have no word, such "
-            f"as that of {names[0]!r}; they match no reference"
-        )
 
 
 def _incomplete(images, references):

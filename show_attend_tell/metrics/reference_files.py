@@ -67,7 +67,7 @@ def read_references(path: str, split: str | None = None) -> References:
         f"CSV or JSON with --references=FILE. Received: {path!r}",
         path,
     )
-    add_captions(gathering, path, mend="name it with --references=FILE")
+    add_captions(gathering, path, flag="--references")
     source = gathering.source()
     images = [
         ReferenceImage(

@@ -107,7 +107,7 @@ def test_each_doubtful_entry_is_named(tmp_path, write_images):
     captions = [(number, "x") for number in range(200)]
     captions += [(0, ""), (999, "of nothing"), (201, "of what is missing")]
     images = {**names, 200: "bare.jpg", 201: "gone.jpg", None: "0.jpg"}
-    _write(path, images, [*captions, ("0", "wrong type")])
+    _write(path, images, [*captions, ("0x", "wrong type")])
     source = load_source("coco", str(tmp_path), captions=str(path))
     assert len(source.images) == 200
     assert source.skipped == (
@@ -133,3 +133,40 @@ def test_a_folder_without_annotations(tmp_path):
         load_source("coco", str(tmp_path))
     with pytest.raises(UserError, match="captions_train2014.json.*--data_dir="):
         load_source("coco")
+
+
+@pytest.mark.parametrize(
+    ("ids", "annotated"),
+    [
+        (("1", "2"), ("1", "2")),
+        ((1, 2), ("1", "2")),
+        (("1", "2"), (1, 2)),
+        ((1, "2"), (1.0, 2)),
+        ((1, 2), ("000001", "02")),
+        (("a", "b"), ("a", "b")),
+        (("01", "1"), ("01", "1")),
+    ],
+)
+def test_ids_as_numbers_and_as_text(tmp_path, write_images, ids, annotated):
+    write_images(tmp_path, "1.jpg", "2.jpg")
+    path = tmp_path / "c.json"
+    images = dict(zip(ids, ("1.jpg", "2.jpg"), strict=True))
+    captions = zip(annotated, ("One .", "Two ."), strict=True)
+    _write(path, images, list(captions))
+    source = load_source("coco", str(tmp_path), captions=str(path))
+    assert [image.captions for image in source.images] == [
+        ("One .",),
+        ("Two .",),
+    ]
+    assert source.skipped == ()
+
+
+def test_other_files_are_named(tmp_path):
+    path = tmp_path / "c.json"
+    content = {"images": [], "annotations": [{"image_id": 1, "bbox": [1]}]}
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="not its instances.*image_id, bbox"):
+        load_source("coco", str(tmp_path), captions=str(path))
+    path.write_text('[{"file": "1.jpg", "caption": "x"}]')
+    with pytest.raises(UserError, match="with --dataset=folder. Received: a t"):
+        load_source("coco", str(tmp_path), captions=str(path))

@@ -7,7 +7,7 @@ import pytest
 from pipelines.captions import Skipped
 from pipelines.errors import UserError
 from pipelines.sources import load_source
-from pipelines.sources.caption_files import hash_split
+from pipelines.sources.hashed_splits import hashed_split
 
 
 @pytest.fixture
@@ -89,15 +89,20 @@ def test_captions_in_the_folder_are_read(photos):
 def test_splits_follow_the_hash_of_the_name(
     load, photos, write_images, name, split
 ):
-    write_images(photos, name)
-    assert hash_split(name) == split
-    source = load("mine.csv", f"file,caption\n{name},x\na.jpg,y\n./{name},z\n")
+    others = "1.jpg", "64.jpg"
+    assert hashed_split(others[0]) == "train"
+    assert hashed_split(others[1]) == "validation"
+    write_images(photos, name, *others)
+    assert hashed_split(name) == split
+    rows = [f"{name},x", *(f"{other},y" for other in others), f"./{name},z"]
+    source = load("mine.csv", "\n".join(["file,caption", *rows]))
     assert source.images[0] == source.split(split)[0]
     assert source.images[0].captions == ("x", "z")
+    assert source.skipped == ()
 
 
 def test_the_shares_of_the_hash_are_90_5_5():
-    splits = [hash_split(f"{number}.jpg") for number in range(10_000)]
+    splits = [hashed_split(f"{number}.jpg") for number in range(10_000)]
     assert abs(splits.count("train") - 9000) < 100
     assert abs(splits.count("validation") - 500) < 70
     assert abs(splits.count("test") - 500) < 70
@@ -121,7 +126,7 @@ def test_each_doubtful_entry_is_named(load, photos, write_images):
     source = load("mine.csv", "\n".join(["file,caption,split", *rows]))
     assert [image.id for image in source.images] == names
     assert source.images[0].captions == ("x",)
-    outside = "the name leads out of the image folder, or has \\"
+    outside = "the name leads out of the image folder"
     assert source.skipped[:3] == (
         Skipped("gone.jpg", "no such image file"),
         Skipped("../secret.jpg", outside),
@@ -143,7 +148,10 @@ def test_each_doubtful_entry_is_named(load, photos, write_images):
         ("mine.csv", "", "name none"),
         ("mine.csv", 'file,caption\na.jpg,"x\n', "mine.csv, line 2"),
         ("mine.jsonl", '{"file": "a.jpg", "caption": "x"}\n{', "l, line 2"),
-        ("mine.jsonl", "[]", "JSON object in .*mine.jsonl, line 1"),
+        ("mine.jsonl", "[]", "name none. Name images and captions in .*jsonl"),
+        ("mine.jsonl", '{"file": "a.jpg"}\n[1]', "object in .*l, line 2"),
+        ("mine.json", '[{"name": "a.jpg", "caption": "x"}]', "'name', 'cap"),
+        ("mine.json", '{"license": 3}', "dict of .*'license'"),
     ],
 )
 def test_what_is_not_of_this_form_is_an_error(load, name, text, message):
@@ -156,3 +164,74 @@ def test_flags_that_are_missing(tmp_path):
         load_source("folder", captions="mine.csv")
     with pytest.raises(UserError, match="captions.csv.*--captions=FILE"):
         load_source("folder", str(tmp_path))
+
+
+PAIRS = [("a.jpg", "A dog."), ("cats/b.png", "A cat."), ("c d.jpg", "A bird.")]
+ROWS = [{"file_name": name, "text": text} for name, text in PAIRS]
+FORMS = {
+    "list": json.dumps(ROWS, indent=1),
+    "Hugging Face": "\n".join(map(json.dumps, ROWS)),
+    "object": json.dumps({name: [text] for name, text in PAIRS}),
+    "in an object": json.dumps({"annotations": ROWS}),
+    "COCO": json.dumps(
+        {
+            "images": [
+                {"id": k, "file_name": name}
+                for k, (name, _) in enumerate(PAIRS)
+            ],
+            "annotations": [
+                {"image_id": str(k), "caption": text}
+                for k, (_, text) in enumerate(PAIRS)
+            ],
+        }
+    ),
+    "tokens": "".join(f"{name}#0\t{text}\n" for name, text in PAIRS),
+    "tabs": "".join(f"{n}\t{t}\r" for n, t in [("file", "caption"), *PAIRS]),
+    "semicolons": "".join(f"{n};{t}\n" for n, t in [("path", "title"), *PAIRS]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_known_by_its_content(load, form):
+    source = load("captions.of_any_name", FORMS[form])
+    assert [(i.id, i.captions) for i in source.images] == [
+        (name, (text,)) for name, text in PAIRS
+    ]
+    assert source.splits == ("train", "validation")
+
+
+@pytest.mark.parametrize("name", ["captions.json", "metadata.jsonl"])
+def test_files_in_the_folder_by_other_names(photos, name):
+    (photos / name).write_text(FORMS["Hugging Face"])
+    assert len(load_source("folder", str(photos)).images) == 3
+
+
+def test_karpathys_json_gives_its_splits(load):
+    images = [
+        {"filename": name, "split": "test", "sentences": [{"raw": text}]}
+        for name, text in PAIRS
+    ]
+    assert load("x.json", json.dumps({"images": images})).splits == ("test",)
+
+
+def test_a_table_of_windows_1252_is_noted(photos):
+    path = photos / "captions.csv"
+    path.write_bytes(
+        "file;caption\r\na.jpg;Ein Hund läuft\r\n".encode("cp1252")
+    )
+    source = load_source("folder", str(photos))
+    assert source.images[0].captions == ("Ein Hund läuft",)
+    (skipped,) = source.skipped
+    assert skipped.reason.startswith("read as Windows-1252")
+
+
+def test_names_that_differ_in_spelling_are_one_image(
+    photos, write_images, load
+):
+    write_images(photos, "Gru\u0308n.jpg")
+    rows = ["Gr\u00fcn.jpg,x", "Gru\u0308n.jpg,y", "cats\\b.png,z"]
+    source = load("mine.csv", "\n".join(["file,caption", *rows]))
+    assert [(i.id, i.captions) for i in source.images] == [
+        ("Gru\u0308n.jpg", ("x", "y")),  # as it is on the disk
+        ("cats/b.png", ("z",)),
+    ]

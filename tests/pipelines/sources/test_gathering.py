@@ -10,7 +10,7 @@ from pipelines.sources.image_folder import ImageFolder
 
 @pytest.fixture
 def folder(tmp_path, write_images):
-    write_images(tmp_path, *(f"{number}.jpg" for number in range(100)))
+    write_images(tmp_path, *(f"{number}.jpg" for number in range(500)))
     return ImageFolder(str(tmp_path))
 
 
@@ -42,6 +42,10 @@ def test_images_come_in_order_with_their_captions(folder, tmp_path):
         (None, "the caption is not text"),
         (7, "the caption is not text"),
         ("half a pair \ud800", "the caption is not text"),
+        ("...", "the caption has no word"),
+        ("\U0001f415\U0001f415 !", "the caption has no word"),
+        ("a dog\0runs", "the caption has control characters"),
+        ("a dog \x1b[2J", "the caption has control characters"),
     ],
 )
 def test_only_the_doubtful_caption_is_dropped(folder, caption, reason):
@@ -101,7 +105,7 @@ def _with_missing(present, missing):
     ],
 )
 def test_a_small_share_may_be_missing(folder, present, missing, accepted):
-    names = [f"{number % 100}.jpg" for number in range(present)]
+    names = [f"{number}.jpg" for number in range(present)]
     gathering = Gathering("mine", "Mend it with --data_dir.")
     for number, name in enumerate(names):
         gathering.add_image(f"{number}", "train", folder, name)
@@ -147,3 +151,38 @@ def test_no_image_at_all_is_an_error():
 )
 def test_split_names(given, expected):
     assert canonical_split(given) == expected
+
+
+def test_captions_of_every_script_and_with_line_breaks_stay(folder):
+    captions = ("狗在跑。", "собака", "कुत्ता", "℃", "a\ndog\truns", "3")
+    source = _gather(folder, {"1.jpg": captions}).source()
+    assert source.images[0].captions == captions
+
+
+@pytest.mark.parametrize(
+    ("names", "captions", "mend"),
+    [
+        (["0.jpg", "missing.jpg"], ["a"], "or take them out of list.csv"),
+        (["missing.jpg"], ["a"], "Mend it with --data_dir."),
+        (["../0.jpg"], ["a"], "Name files below the image folder in list.csv"),
+        (["0.jpg"], ["..."], "Correct that in list.csv"),
+        (["0.jpg"], [], "Correct that in list.csv"),
+    ],
+)
+def test_the_mend_is_that_of_the_cause(folder, names, captions, mend):
+    gathering = Gathering("mine", "Mend it with --data_dir.", "list.csv")
+    for name in names:
+        if gathering.add_image(name, "train", folder):
+            for caption in captions:
+                gathering.add_caption(name, caption)
+    with pytest.raises(UserError) as error:
+        gathering.source()
+    assert str(error.value).endswith(mend)
+
+
+def test_one_file_under_two_names_is_one_image(folder):
+    gathering = _gather(folder, {f"{n}.jpg": ["a"] for n in range(4)})
+    assert not gathering.add_image("0.JPG", "test", folder)
+    assert gathering.source().skipped == (
+        Skipped("0.JPG", "its file is that of 0.jpg, too"),
+    )

@@ -41,9 +41,12 @@ def test_splits_captions_and_paths(tmp_path, write_images, load):
         (image.id, image.split, image.captions, image.path)
         for image in source.images
     ] == [
-        ("1.jpg", "test", ("One .",), str(photos / "val2014" / "1.jpg")),
+        ("val2014/1.jpg", "test", ("One .",), str(photos / "val2014/1.jpg")),
         ("2.jpg", "validation", ("Two .", "2 ."), str(photos / "2.jpg")),
-        ("3.jpg", "train", ("Three .",), str(photos / "train2014" / "3.jpg")),
+        (
+            *("train2014/3.jpg", "train", ("Three .",)),
+            str(photos / "train2014" / "3.jpg"),
+        ),
         ("4.jpg", "train", ("Four .",), str(photos / "4.jpg")),
     ]
     assert source.skipped == ()
@@ -60,7 +63,7 @@ def test_each_doubtful_entry_is_named(tmp_path, write_images, load):
     names = [f"{number}.jpg" for number in range(400)]
     write_images(tmp_path / "photos", *names, "bare.jpg", "split.jpg")
     write_images(tmp_path, "secret.jpg")
-    outside = "the name leads out of the image folder, or has \\"
+    outside = "the name leads out of the image folder"
     doubtful = {
         # name: (image, reason)
         "gone.jpg": (_image("gone.jpg", "train", "x"), "no such image file"),
@@ -90,7 +93,9 @@ def test_a_filepath_cannot_lead_out(tmp_path, write_images, load):
         _image("1.jpg", "train", "x"),
         _image("secret.jpg", "train", "x", filepath=".."),
     ]
-    with pytest.raises(UserError, match="1 of 2, first secret.jpg"):
+    with pytest.raises(
+        UserError, match="1 of 2, first ../secret.jpg: the name leads"
+    ):
         load(images)
 
 
@@ -109,3 +114,37 @@ def test_flags_that_are_missing(tmp_path):
         load_source("karpathy", str(tmp_path))
     with pytest.raises(UserError, match="no.json"):
         load_source("karpathy", str(tmp_path), str(tmp_path / "no.json"))
+
+
+def test_the_same_name_in_two_folders(tmp_path, write_images, load):
+    images = [
+        _image("1.jpg", "train", "A dog.", filepath="a"),
+        _image("1.jpg", "val", "A cat.", filepath="b"),
+        _image("2.jpg", "val", "A bird.", filepath=""),
+    ]
+    write_images(tmp_path / "photos", "a/1.jpg", "b/1.jpg", "2.jpg")
+    source = load(images)
+    assert [(i.id, i.split, i.captions) for i in source.images] == [
+        ("a/1.jpg", "train", ("A dog.",)),
+        ("b/1.jpg", "validation", ("A cat.",)),
+        ("2.jpg", "validation", ("A bird.",)),
+    ]
+    # One file without its folder could be either.
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name / "1.jpg").unlink()
+    write_images(tmp_path / "photos", "1.jpg")
+    with pytest.raises(UserError, match=r"2 of 3.*not in a/: take that out"):
+        load(images)
+
+
+def test_a_list_of_images_is_read_and_another_form_named(
+    tmp_path, write_images, load
+):
+    write_images(tmp_path / "photos", "1.jpg")
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([_image("1.jpg", "train", "A dog.")]))
+    source = load_source("karpathy", str(tmp_path / "photos"), str(path))
+    assert source.images[0].captions == ("A dog.",)
+    path.write_text('{"images": [], "annotations": []}')
+    with pytest.raises(UserError, match="with --dataset=coco. Received: COCO"):
+        load_source("karpathy", str(tmp_path / "photos"), str(path))

@@ -127,3 +127,27 @@ def test_no_file_is_matched_half_by_one_way_and_half_by_another():
 def test_predictions_without_references(images, ids, message):
     with pytest.raises(UserError, match=message):
         paired(images, *ids)
+
+
+@pytest.mark.parametrize(
+    ("listed", "predicted", "way"),
+    [
+        ("Gr\u00fcn.jpg", "Gru\u0308n.jpg", "file name"),
+        ("a/b.jpg", ".\\a\\b.jpg", "file name"),
+        ("a/b.jpg", "b.tiff", "file name without folder and ending"),
+        ("b.JPG", "B.jpg", "file name without folder, ending and case"),
+    ],
+)
+def test_spellings_of_a_name(listed, predicted, way):
+    images = [ReferenceImage({"file name": listed}, DOGS)]
+    assert paired(images, predicted).matched_by == way
+
+
+def test_one_name_in_two_folders():
+    images = [
+        ReferenceImage({"file name": "a/000.jpg"}, DOGS),
+        ReferenceImage({"file name": "b/000.jpg"}, CAT),
+    ]
+    assert paired(images, "b/000.jpg", "a/000.jpg").references == (CAT, DOGS)
+    with pytest.raises(UserError, match="several images.*image_id '000.jpg'"):
+        paired(images, "000.jpg")

@@ -115,7 +115,7 @@ def read(tmp_path):
     ("content", "message"),
     [
         ({"annotations": [5]}, r"1 of 1, .*annotations\[0\]: of an image"),
-        ({"annotations": 5}, "Received: ..annotations"),
+        ({"annotations": 5}, "Received: .* annotations of int"),
         ([{"image_id": 42, "caption": "x"}], "Received: list"),
         (
             {"images": [{"id": 1}, {"id": 1}], "annotations": []},
@@ -147,8 +147,8 @@ def read(tmp_path):
         ("", "name none"),
         ("a.jpg#0\tA dog .\na.jpg\tA .", "line 2: not NAME.jpg#k<TAB>caption"),
         ("42.jpg#0\tA\n42.jpg#1\t", "42.jpg#1: the caption is empty"),
-        (b"a.jpg#0\tx\nb.jpg#0\tcaf\xe9", "line 2.*byte 0xe9"),
-        ("a.jpg#0\tx".encode("utf-16"), "UTF-16"),
+        (b"a.jpg#0\tx\nb.jpg#0\tcaf\xb9", "line 2.*byte 0xb9"),
+        ("a.jpg#0\tx".encode("utf-16")[:-1], "UTF-16"),
     ],
 )
 def test_what_is_wrong_is_named(read, content, message):
