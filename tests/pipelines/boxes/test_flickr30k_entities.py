@@ -152,7 +152,7 @@ HIDDEN = b'<?xml version="1.0" encoding="cp037"?>' + (
     [
         (BOMB, "without DOCTYPE"),
         (HIDDEN, "36979.xml"),
-        (BOMB.encode("utf-16"), "Expected UTF-8 in"),
+        (BOMB.encode("utf-16"), "without DOCTYPE"),
         (" " * (2**20 + 1), "at most 1048576 bytes"),
         ("<annotation>", "Expected XML"),
         ("<a>" * 100_000, "Expected XML"),

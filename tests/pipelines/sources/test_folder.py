@@ -192,7 +192,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_known_by_its_content(load, form):
+def test_the_content_tells_the_form(load, form):
     source = load("captions.of_any_name", FORMS[form])
     assert [(i.id, i.captions) for i in source.images] == [
         (name, (text,)) for name, text in PAIRS
