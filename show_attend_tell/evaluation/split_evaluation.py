@@ -236,6 +236,8 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
         elif value is None:
             lines.append(f"{name:22s} {UNDEFINED}")
     grounding = figures.get("grounding", figures)
+    if grounding.get("count") == 0:
+        lines.append(f"{'grounding':22s} {UNDEFINED}")
     rows = [
         *grounding.get("by_word_class", {}).items(),
         *figures.get("by_statement", {}).items(),

@@ -89,6 +89,11 @@ class ReferenceNgrams:
         ]
         self._norm = np.stack([order.norm for order in self._orders], axis=-1)
 
+    @property
+    def any_rare(self) -> bool:
+        """Whether any n-gram is not in all images; only then is tf-idf any."""
+        return bool(self._norm.any())
+
     def match(self, captions: np.ndarray, images: np.ndarray) -> Matches:
         """Compares captions with the references of their images.
 

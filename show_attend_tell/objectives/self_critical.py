@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.objective import REWARD_BASELINES
@@ -121,10 +122,22 @@ class SelfCritical(Objective):
         self._references = None
 
     def adapt(self, captions):
-        """Learns the references, ends of captions among them."""
+        """Learns the references, ends of captions among them.
+
+        Raises:
+            UserError: They leave CIDEr-D undefined, and nothing else rewards.
+        """
         self._references = ReferenceNgrams(
             [[caption[1:] for caption in each] for each in captions]
         )
+        other = self.reward_bleu or self.reward_meteor
+        if not self._references.any_rare and not other:
+            raise UserError(
+                "Expected training images whose captions differ: CIDEr-D "
+                "weighs words by how few images have them. Received: "
+                f"{len(captions)} training images, all of the same words. "
+                "Give more images, or --reward_bleu=1."
+            )
 
     def prepare(self, captioner, inputs, step):
         """Samples captions and compares their rewards.

@@ -32,6 +32,15 @@ def test_ids_are_by_frequency_then_by_letter():
     assert Vocabulary.build([]).words == ("<pad>", "<start>", "<end>", "<unk>")
 
 
+def test_scripts_without_spaces_have_the_words_of_characters():
+    words = Vocabulary.build(["一只狗在跑。", "一只猫", "น้ำ a"], min_count=2)
+    assert words.words[4:] == ("一", "只")
+    words = Vocabulary.build(["一只狗在跑。", "น้ำ a"])
+    tokens = words.encode("狗 a น้ำ")
+    assert UNKNOWN not in tokens
+    assert words.decode(tokens) == ["狗", "a", "น้ำ"]
+
+
 def test_encode_and_decode_by_hand():
     words = Vocabulary(["a", "dog", "runs"])
     assert (PADDING, START, END, UNKNOWN) == (0, 1, 2, 3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines.errors import UserError
 from pipelines.vocabulary import END, PADDING, START
 from show_attend_tell.metrics.bleu import bleu_counts, smoothed_bleu
 from show_attend_tell.objectives import SelfCritical
@@ -296,3 +297,12 @@ def test_options_out_of_range_are_refused(wrong):
     (value,) = wrong.values()
     with pytest.raises(ValueError, match=f"Received: .*{value}"):
         make_objective(**wrong)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_rewards_that_are_undefined_are_refused(images):
+    captions = [[np.array(CAPTIONS[0][0])]] * images
+    objective = make_objective(reward_bleu=0.0, reward_meteor=0.0)
+    with pytest.raises(UserError, match=f"Received: {images} training images"):
+        objective.adapt(captions)
+    make_objective().adapt(captions)
