@@ -82,7 +82,7 @@ class Vocabulary:
         """Reads a vocabulary file, one word a line.
 
         Raises:
-            UserError: It is missing, too large, not UTF-8, or does not begin
+            UserError: It is missing, too large, no text, or does not begin
                 with the special words.
         """
         return cls.from_text(read_text(path, max_bytes=_MAX_BYTES), path)

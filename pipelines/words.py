@@ -5,18 +5,11 @@ Burmese and their kin write none: there a word is a character with its marks,
 a rule that needs no dictionary, whose words would change with its version.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
 
-# Vowel signs, accents and the like, without which many scripts write no word;
-# not the selectors of an emoji's variant.
-_MARKS = "".join(
-    chr(code)
-    for code in range(0x20000)
-    if unicodedata.category(chr(code)) in ("Mn", "Mc")
-    and not 0xFE00 <= code <= 0xFE0F
-)
 # Blocks of scripts without spaces, less their digits; the programs in
 # `examples/` hold the same list.
 UNSPACED = (
@@ -42,26 +35,40 @@ UNSPACED = (
     (0x20000, 0x3FFFD),  # Han
 )
 _BLOCKS = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
-# Vowels of Thai and Lao, written before and after their consonant.
-_BEFORE, _AFTER = "\u0e40-\u0e44\u0ec0-\u0ec4", "ะาำๅະາຳ"
-# What puts the next consonant below: Burmese, Khmer, Tai Tham.
-_STACKING = "\u1039\u17d2\u1a60"
-
-_LETTER = rf"(?=\w)(?![{_BEFORE}{_AFTER}])[{_BLOCKS}]"
-_VOWELS = re.sub(f"[{_STACKING}]", "", _MARKS) + _AFTER
-# Any row of these is read back as the same characters, as none can end within
-# the next: vowels and stacking signs that are astray are left out.
-_CHARACTER = rf"[{_BEFORE}]*{_LETTER}(?:[{_STACKING}]{_LETTER}|[{_VOWELS}])*"
-# Letters, with their marks, and digits of any script; apostrophes and hyphens
-# only inside.
-_OTHER = rf"[^\W_{_BLOCKS}]"
-_WORD = re.compile(
-    rf"{_OTHER}+(?:['-]{_OTHER}+|[{_MARKS}]{_OTHER}*)*|{_CHARACTER}"
-)
 _ASCII_WORD = re.compile("[a-z0-9]+(?:['-][a-z0-9]+)*")
-_JOINED = re.compile(rf"{_CHARACTER}|(?:(?!{_CHARACTER})\S)+")
-_UNSPACED = re.compile(f"[{_BLOCKS}]")
 _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
+
+
+@functools.cache
+def _expressions() -> tuple[re.Pattern, re.Pattern, re.Pattern]:
+    """Returns what finds words, joined words, and letters without spaces.
+
+    Made when first needed, which English words do not.
+    """
+    # Vowel signs, accents and the like, without which many scripts write no
+    # word; not the selectors of an emoji's variant.
+    marks = "".join(
+        chr(code)
+        for code in range(0x20000)
+        if unicodedata.category(chr(code)) in ("Mn", "Mc")
+        and not 0xFE00 <= code <= 0xFE0F
+    )
+    blocks = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
+    # Vowels of Thai and Lao, written before and after their consonant.
+    before, after = "\u0e40-\u0e44\u0ec0-\u0ec4", "ะาำๅະາຳ"
+    # What puts the next consonant below: Burmese, Khmer, Tai Tham.
+    stacking = "\u1039\u17d2\u1a60"
+    letter = rf"(?=\w)(?![{before}{after}])[{blocks}]"
+    vowels = re.sub(f"[{stacking}]", "", marks) + after
+    # Any row of these is read back as the same characters, as none can end
+    # within the next: vowels and stacking signs that are astray are left out.
+    character = rf"[{before}]*{letter}(?:[{stacking}]{letter}|[{vowels}])*"
+    # Letters, with their marks, and digits of any script; apostrophes and
+    # hyphens only inside.
+    other = rf"[^\W_{blocks}]"
+    word = rf"{other}+(?:['-]{other}+|[{marks}]{other}*)*|{character}"
+    joined = rf"{character}|(?:(?!{character})\S)+"
+    return tuple(map(re.compile, (word, joined, f"[{blocks}]")))
 
 
 def words_of(text: str) -> list[str]:
@@ -77,17 +84,17 @@ def words_of(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", text)
     # NFKC takes these two vowels apart, which people write as one.
     text = text.replace("\u0e4d\u0e32", "ำ").replace("\u0ecd\u0eb2", "ຳ")
-    return _WORD.findall(text)
+    return _expressions()[0].findall(text)
 
 
 def is_unspaced(word: str) -> bool:
     """Whether a word is of a script that writes no spaces around words."""
-    return _UNSPACED.match(word) is not None
+    return not word.isascii() and bool(_expressions()[2].match(word))
 
 
 def has_unspaced(text: str) -> bool:
     """Whether text has a letter of a script that writes no spaces."""
-    return not text.isascii() and _UNSPACED.search(text) is not None
+    return not text.isascii() and bool(_expressions()[2].search(text))
 
 
 def join_words(words: Iterable[str]) -> str:
@@ -108,4 +115,4 @@ def split_joined(text: str, count: int) -> list[str]:
         count: How many words there are.
     """
     words = text.split()
-    return words if len(words) == count else _JOINED.findall(text)
+    return words if len(words) == count else _expressions()[1].findall(text)
