@@ -27,6 +27,7 @@ from pipelines.errors import UserError
 from pipelines.files import replacing
 from pipelines.images.decoding import decode_image, fit_image
 from pipelines.outputs import check_output_file
+from pipelines.processes import end_with_parent
 from pipelines.sources.scenes import load_scenes
 from pipelines.vocabulary import PADDING, Vocabulary
 from show_attend_tell.configs.model import ModelConfig
@@ -59,7 +60,9 @@ def _render_all(images):
     context = multiprocessing.get_context("spawn")
     rendered = np.empty((len(images), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     bar = keras.utils.Progbar(len(images), unit_name="scene")
-    with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        2, context, end_with_parent
+    ) as pool:
         for i, pixels in enumerate(pool.map(_render, images, chunksize=64)):
             rendered[i] = pixels
             if i % 100 == 99 or i + 1 == len(images):

@@ -8,9 +8,6 @@ import concurrent.futures
 import concurrent.futures.process
 import functools
 import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,6 +15,7 @@ import numpy as np
 from pipelines.captions import CaptionedImage
 from pipelines.ending import reason_of
 from pipelines.images.decoding import decode_image, fit_image, read_image_file
+from pipelines.processes import end_with_parent
 
 # From so many images on, rendering them is worth processes.
 RENDER_PROCESSES_FROM = 500
@@ -60,7 +58,7 @@ def prepared_ahead(
             processes = concurrent.futures.ProcessPoolExecutor(
                 workers,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_end_with_parent,
+                initializer=end_with_parent,
             )
             for square in _ahead(processes, images, one, window):
                 yield square
@@ -84,14 +82,3 @@ def _ahead(executor, images, prepare_one, window):
             yield waiting.popleft().result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Ends a worker whose parent was killed; it would wait for ever."""
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

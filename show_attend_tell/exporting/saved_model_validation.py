@@ -1,9 +1,7 @@
 """Checks a SavedModel against the captioner it was made of."""
 
-import concurrent.futures
 import dataclasses
 import itertools
-import multiprocessing
 import os
 
 import numpy as np
@@ -12,6 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import decode_image, fit_image
+from pipelines.processes import call_in_process
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.example_photos import example_photos
 from show_attend_tell.inference.caption import Caption
@@ -113,12 +112,10 @@ def fresh_answers(
     Raises:
         UserError: The file cannot be loaded, or an answer failed.
     """
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-        try:
-            return pool.submit(_answers, path, requests).result()
-        except concurrent.futures.BrokenExecutor as error:
-            raise _failure("it brought down its process") from error
+    try:
+        return call_in_process(_answers, path, requests)
+    except ChildProcessError as error:
+        raise _failure("it brought down its process") from error
 
 
 def _answers(path, requests):

@@ -1,11 +1,9 @@
 """Answers of a TFLite captioner in a fresh process, without TensorFlow."""
 
-import concurrent.futures
-import multiprocessing
-
 import numpy as np
 
 from pipelines.errors import UserError
+from pipelines.processes import call_in_process
 from show_attend_tell.inference.tflite_captioner import TFLiteCaptioner
 from show_attend_tell.inference.tflite_file import (
     BEAM,
@@ -30,12 +28,10 @@ def fresh_answers(path: str, squares: np.ndarray) -> list[dict]:
     Raises:
         UserError: The file cannot be loaded, or crashes its process.
     """
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-        try:
-            return pool.submit(_answers, path, squares).result()
-        except concurrent.futures.BrokenExecutor as error:
-            raise UserError(f"{path} brought down its process") from error
+    try:
+        return call_in_process(_answers, path, squares)
+    except ChildProcessError as error:
+        raise UserError(f"{path} brought down its process") from error
 
 
 def _answers(path: str, squares: np.ndarray) -> list[dict]:

@@ -232,7 +232,7 @@ def _end_session(session: int) -> list[str]:
 
 def _running(session: int) -> dict[int, str]:
     """Returns the processes of a session, by number, and their commands."""
-    found = {}
+    processes = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
@@ -240,5 +240,5 @@ def _running(session: int) -> dict[int, str]:
         except OSError:
             continue  # It has just ended.
         if int(fields[3]) == session and fields[0] not in "ZX":
-            found[int(entry.name)] = command.replace("\0", " ")
-    return found
+            processes[int(entry.name)] = command.replace("\0", " ")
+    return processes
