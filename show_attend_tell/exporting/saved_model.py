@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from pipelines.checksums import list_files
 from pipelines.errors import UserError
 from pipelines.files import locked, remove_leftovers, replacing, write_json
 from show_attend_tell.configs.decoding import Decoding
@@ -20,7 +21,10 @@ from show_attend_tell.exporting.warmup import (
     replay_warmup,
     write_warmup,
 )
-from show_attend_tell.inference.saved_model_captioner import SETTINGS_FILE
+from show_attend_tell.inference.saved_model_captioner import (
+    SETTINGS_FILE,
+    files_of_version,
+)
 from show_attend_tell.inference.saved_model_session import BEST_CAPTION
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
@@ -79,6 +83,7 @@ def export_saved_model(
                 _write_settings(temporary, captioner, decoding)
                 check(temporary, captioner, decoding)
                 _warm_up(temporary, os.path.basename(output), batch_sizes)
+                list_files(temporary, files_of_version(temporary))
             created = False
         except FileExistsError as error:
             raise UserError(

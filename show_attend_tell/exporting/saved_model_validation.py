@@ -15,21 +15,19 @@ from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.example_photos import example_photos
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.saved_model_captioner import parse_answer
+from show_attend_tell.inference.saved_model_operations import (
+    FILE_NAME,
+    refused_operations,
+)
 from show_attend_tell.inference.saved_model_session import (
     ALL_CAPTIONS,
     BEST_CAPTION,
     ENCODE,
-    FILE_NAME,
     FROM_ANNOTATIONS,
     IMAGE_OUTPUTS,
     SavedModelSession,
 )
 from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
-
-# Operations of TensorFlow that no exported captioner may have: they need
-# Python or a compiler, or touch the server's files.
-_REFUSED = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "XlaLaunch"}
-_REFUSED |= {"ReadFile", "WriteFile", "MatchingFiles", "LoadLibrary"}
 
 _PHOTOS = 32
 _SINGLE = 4  # Photos that are also captioned one by one, one of each format.
@@ -134,6 +132,9 @@ def _with_undecodable(photos: list[bytes]) -> list[bytes]:
 
 
 def _check_operations(path: str) -> None:
+    refused = refused_operations(path)
+    if refused:
+        raise _failure(f"it has operations that servers lack: {refused}")
     model = saved_model_pb2.SavedModel()
     with open(os.path.join(path, FILE_NAME), "rb") as file:
         model.ParseFromString(file.read())
@@ -142,13 +143,6 @@ def _check_operations(path: str) -> None:
         nodes += graph.graph_def.node
         for function in graph.graph_def.library.function:
             nodes += function.node_def
-    refused = sorted(
-        op
-        for op in {node.op for node in nodes}
-        if op in _REFUSED or not hasattr(tf.raw_ops, op)
-    )
-    if refused:
-        raise _failure(f"it has operations that servers lack: {refused}")
     if any(node.attr["_XlaMustCompile"].b for node in nodes):
         raise _failure("a part of it needs the XLA compiler")
 

@@ -6,8 +6,9 @@ import os
 import numpy as np
 from PIL import Image
 
+from pipelines import checksums
 from pipelines.errors import UserError
-from pipelines.files import read_json
+from pipelines.files import parse_json, read_text
 from pipelines.images.decoding import RESIZE_MODES, Photo, load_image
 from pipelines.images.graph_decoding import MAX_PIXELS
 from pipelines.words import split_joined
@@ -16,19 +17,23 @@ from show_attend_tell.decoding.decoded_captions import DecodedCaptions
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.inference.caption_generator import image_caption
 from show_attend_tell.inference.fixed_decoding import keep_decoding
+from show_attend_tell.inference.saved_model_operations import FILE_NAME
 from show_attend_tell.inference.saved_model_session import (
     ALL_CAPTIONS,
-    FILE_NAME,
     SavedModelSession,
 )
 
 # In the folder for files of which a server reads only those it knows.
 SETTINGS_FILE = os.path.join("assets.extra", "captioner.json")
+_MAX_SETTINGS_BYTES = 2**20
 
 
 def is_saved_model(path: str) -> bool:
     """Whether a folder is a version of an exported captioner."""
-    return os.path.isfile(os.path.join(path, FILE_NAME))
+    return any(
+        os.path.isfile(os.path.join(path, name))
+        for name in (FILE_NAME, SETTINGS_FILE)
+    )
 
 
 class SavedModelCaptioner(PhotoCaptioner):
@@ -45,15 +50,18 @@ class SavedModelCaptioner(PhotoCaptioner):
     """
 
     def __init__(self, path: str):
+        check_version(path)
         self.session = SavedModelSession(path)
+        settings = os.path.join(path, SETTINGS_FILE)
         try:
-            values = read_json(os.path.join(path, SETTINGS_FILE))
+            text = read_text(settings, max_bytes=_MAX_SETTINGS_BYTES)
+            values = parse_json(text, settings)
             self.decoding = Decoding(**values["decoding"])
             self.resize_mode = values["resize_mode"]
-            self.grid = self.session.shape(ALL_CAPTIONS, "attention")[-2:]
+            self.grid = _grid(self.session)
             if self.resize_mode not in RESIZE_MODES:
                 raise ValueError(f"resize_mode={self.resize_mode!r}")
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise UserError(
                 f"Expected a captioner that `export` wrote. Received: "
                 f"{path!r}, whose {SETTINGS_FILE} or signatures do not fit: "
@@ -89,6 +97,49 @@ class SavedModelCaptioner(PhotoCaptioner):
             else UserError("The model cannot decode this photo.")
             for n in range(len(photos))
         ]
+
+
+def files_of_version(path: str) -> list[str]:
+    """Returns the names of the files of an exported version, sorted.
+
+    Those that `SHA256SUMS` lists: all but itself and hidden ones.
+    """
+    names = (
+        os.path.relpath(os.path.join(folder, name), path)
+        for folder, _, files in os.walk(path)
+        for name in files
+    )
+    hidden = (".", checksums.FILE_NAME)
+    return sorted(name for name in names if not name.startswith(hidden))
+
+
+def check_version(path: str) -> None:
+    """Checks that the files of an exported version are those it came with.
+
+    Raises:
+        UserError: One is missing, was changed or added.
+    """
+    names = files_of_version(path)
+    mend = (
+        "Export it again; or, where all are right as they are, list them: "
+        f"{checksums.list_command(path, names)}"
+    )
+    listed = checksums.read(path, mend)
+    checksums.check(path, sorted({*listed, *names}), mend)
+
+
+def _grid(session: SavedModelSession) -> tuple[int, int]:
+    """Returns the rows and columns of the attention of `n_best`.
+
+    Raises:
+        ValueError: It has not the inputs and outputs of a captioner.
+    """
+    outputs = {*DecodedCaptions._fields, "caption", "length", "valid"}
+    missing = outputs - {"lengths", *session.signatures[ALL_CAPTIONS].outputs}
+    shape = session.shape(ALL_CAPTIONS, "attention")
+    if missing or len(shape) != 5 or None in shape[-2:]:
+        raise ValueError(f"{ALL_CAPTIONS} lacks {missing or 'a grid'}")
+    return shape[-2:]
 
 
 def parse_answer(

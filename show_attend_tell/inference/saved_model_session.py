@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import UserError
-
-FILE_NAME = "saved_model.pb"
+from show_attend_tell.inference.saved_model_operations import (
+    FILE_NAME,
+    refused_operations,
+)
 
 # The signatures of an exported captioner, see `saved_model_signatures`.
 BEST_CAPTION = "serving_default"  # Of requests that name none.
@@ -33,7 +35,8 @@ class SavedModelSession:
         path: The folder of a version.
 
     Raises:
-        UserError: It holds no SavedModel, or a damaged one.
+        UserError: It holds no SavedModel, a damaged one, or one that does
+            more than a captioner.
     """
 
     def __init__(self, path: str):
@@ -44,6 +47,13 @@ class SavedModelSession:
                 f"{FILE_NAME}. Received: {self.path!r}. Export one: python "
                 "-m show_attend_tell.export --workdir=RUN "
                 "--output=savedmodels/NAME"
+            )
+        refused = refused_operations(self.path)
+        if refused:
+            raise UserError(
+                f"Expected a model with operations of a captioner alone. "
+                f"Received: {self.path}, which has {', '.join(refused)[:200]} "
+                "and is not loaded. Export it again."
             )
         self._session = tf.compat.v1.Session(graph=tf.Graph())
         try:

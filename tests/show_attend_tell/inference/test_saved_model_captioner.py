@@ -1,15 +1,19 @@
 """An exported captioner is used like one that was trained."""
 
 import io
+import json
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 import show_attend_tell
+from pipelines.checksums import list_files
 from pipelines.errors import UserError
 from pipelines.sources.scenes import load_scenes
+from show_attend_tell.inference.saved_model_captioner import files_of_version
 from tests.show_attend_tell.conftest import call_command
 
 
@@ -81,13 +85,88 @@ def test_what_is_no_export_is_refused(exported, tmp_path):
     with pytest.raises(UserError, match="Train one"):
         show_attend_tell.load(str(tmp_path))
     (tmp_path / "saved_model.pb").write_bytes(b"damaged")
+    list_files(tmp_path, ["saved_model.pb"])
     with pytest.raises(UserError, match="cannot be loaded"):
         show_attend_tell.load(str(tmp_path))
-    copy = tmp_path / "copy"
-    shutil.copytree(exported, copy)
-    (copy / "assets.extra" / "captioner.json").write_text("[]")
-    with pytest.raises(UserError, match="Export it again"):
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    return shutil.copytree(exported, tmp_path / "copy")
+
+
+def refused(copy):
+    with pytest.raises(UserError) as error:
         show_attend_tell.load(str(copy))
+    assert "Export it again" in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_every_file_is_the_one_that_was_exported(copy):
+    files = [path for path in copy.rglob("*") if path.is_file()]
+    assert len(files) >= 6
+    for path in files:
+        good = path.read_bytes()
+        path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        assert path.name in refused(copy)
+        path.unlink()
+        if path.name != "SHA256SUMS":
+            assert f"{path}. Received: none" in refused(copy)
+        else:
+            assert "earlier versions" in refused(copy)
+        path.write_bytes(good)
+    # A file more, such as another graph that loaders prefer.
+    (copy / "saved_model.cpb").write_bytes(b"")
+    assert "saved_model.cpb, unlisted" in refused(copy)
+    (copy / "saved_model.cpb").unlink()
+    # Volumes of Kubernetes are links; a file manager leaves notes.
+    (copy / ".DS_Store").write_bytes(b"")
+    (copy / "variables").rename(copy.parent / "variables")
+    (copy / "variables").symlink_to(copy.parent / "variables")
+    show_attend_tell.load(str(copy))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "[]",
+        "7",
+        "[" * 100_000,
+        " " * 2**21,
+        {"decoding": None},
+        {"decoding": []},
+        {"decoding": {"method": ["beam"]}},
+        {"decoding": {"beam_width": 1e9}},
+        {"decoding": {"words": 3}},
+        {"resize_mode": ["squash"]},
+        {"resize_mode": "stretch"},
+    ],
+    ids=lambda change: str(change)[:30],
+)
+def test_settings_that_are_none(copy, change):
+    path = copy / "assets.extra" / "captioner.json"
+    if isinstance(change, dict):
+        values = json.loads(path.read_text())
+        change = json.dumps({**values, **change})
+    path.write_text(change)
+    list_files(copy, files_of_version(str(copy)))
+    assert "captioner.json" in refused(copy)
+
+
+def test_signatures_that_are_none(copy, exported):
+    model = saved_model_pb2.SavedModel()
+    for name in ("n_best", "attention", "tokens"):
+        data = (exported / "saved_model.pb").read_bytes()
+        model.ParseFromString(data)
+        signatures = model.meta_graphs[0].signature_def
+        if name in signatures:
+            del signatures[name]
+        else:
+            del signatures["n_best"].outputs[name]
+        (copy / "saved_model.pb").write_bytes(model.SerializeToString())
+        list_files(copy, files_of_version(str(copy)))
+        assert name in refused(copy)
 
 
 def test_the_command_captions_with_it(exported, trained, tmp_path):
