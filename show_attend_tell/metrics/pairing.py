@@ -96,19 +96,38 @@ def pair(
         path: The file that they are from, for messages.
         references: Of these and perhaps other images.
 
+    Images of which the references name no captions are left out, with a
+    warning.
+
     Raises:
-        UserError: An image has no reference, two predictions are of the same
-            image; the message names the entry.
+        UserError: The references do not name an image, two predictions are of
+            the same image; the message names the entry. No image is left.
     """
     way, indices = _match(predictions, path, references)
-    images = [references.images[index] for index in indices]
+    pairs = [
+        (references.images[index], caption)
+        for index, caption in zip(indices, predictions.values(), strict=True)
+    ]
+    images = [image for image, _ in pairs if image.captions]
+    without = [image.name for image, _ in pairs if not image.captions]
+    if not images:
+        raise UserError(
+            f"Expected references of predicted images in {references.path}. "
+            f"Received: none for {path}, such as for {without[0]!r}"
+        )
+    warnings = [*_incomplete(images, references)]
+    if without:
+        warnings.append(
+            f"{len(without)} predicted images are left out, which have no "
+            f"references, or only ones without words, such as {without[0]!r}"
+        )
     return Paired(
         tuple(image.name for image in images),
-        tuple(predictions.values()),
+        tuple(caption for image, caption in pairs if image.captions),
         tuple(image.captions for image in images),
         way,
-        len(references.images) - len(images),
-        tuple(_incomplete(images, references)),
+        sum(bool(i.captions) for i in references.images) - len(images),
+        tuple(warnings),
     )
 
 
@@ -158,7 +177,9 @@ def _check_once(ids, indices, path):
 
 def _incomplete(images, references):
     """Yields a warning for each split that is predicted in part."""
-    all_of = collections.Counter(i.split for i in references.images)
+    all_of = collections.Counter(
+        i.split for i in references.images if i.captions
+    )
     for split, count in collections.Counter(i.split for i in images).items():
         if split is not None and count < all_of[split]:
             yield (

@@ -18,7 +18,7 @@ class ReferenceImage:
 
     Attributes:
         names: What it is called, under `ID`, `FILE_NAME` and `POSITION`.
-        captions: Its references.
+        captions: Its references; none if all that it has were left out.
         split: Its split, where the file has splits.
     """
 
@@ -69,13 +69,14 @@ def read_references(path: str, split: str | None = None) -> References:
     )
     add_captions(gathering, path, flag="--references")
     source = gathering.source()
+    usable = {image.id: image for image in source.images}
     images = [
         ReferenceImage(
-            {FILE_NAME: image.id, **gathering.numbers[image.id]},
-            image.captions,
-            image.split,
+            {FILE_NAME: id, **numbers},
+            usable[id].captions if id in usable else (),
+            usable[id].split if id in usable else gathering.split(id),
         )
-        for image in source.images
+        for id, numbers in gathering.numbers.items()
     ]
     if split is not None:
         images = _of_split(images, path, split)

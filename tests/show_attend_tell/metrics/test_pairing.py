@@ -151,3 +151,15 @@ def test_one_name_in_two_folders():
     assert paired(images, "b/000.jpg", "a/000.jpg").references == (CAT, DOGS)
     with pytest.raises(UserError, match="several images.*image_id '000.jpg'"):
         paired(images, "000.jpg")
+
+
+def test_images_without_references_are_left_out():
+    images = [*COCO[:2], coco_image(9, ()), coco_image(11, ())]
+    result = paired(images, 9, 7)
+    assert (result.ids, result.candidates) == ((7,), ("caption 1",))
+    assert (result.references, result.unpredicted) == ((CAT,), 1)
+    (warning,) = result.warnings
+    assert warning.startswith("1 predicted images are left out")
+    assert warning.endswith("such as 9")
+    with pytest.raises(UserError, match="none for predictions.json.*9"):
+        paired(images, 9, 11)

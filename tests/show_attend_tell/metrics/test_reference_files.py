@@ -168,7 +168,11 @@ def test_images_without_captions_are_noted(read):
             "annotations": [{"image_id": 1, "caption": "A dog."}],
         }
     )
-    assert [image.name for image in references.images] == [1]
+    assert [(image.name, image.captions) for image in references.images] == [
+        (1, ("A dog.",)),
+        (2, ()),
+        (3, ()),
+    ]
     assert [s.reason for s in references.skipped] == ["no caption"] * 2
 
 
