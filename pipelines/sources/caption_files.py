@@ -174,9 +174,10 @@ def add_coco(
         images = [{"id": key} for key in keys if key is not None]
     _check_coco(images, annotations, path)
     names, unpadded = {}, None
+    shared = _shared_ids(images)
     for number, image in enumerate(images):
         key = _identifier(image, "id")
-        if key is None or _number(key) in names:
+        if key is None or _number(key) in names or _number(key) in shared:
             where = f"{file} images[{number}]"
             gathering.doubt("image", where, "no id of its own")
             continue
@@ -195,6 +196,20 @@ def add_coco(
             gathering.doubt("caption", where, "of an image that is not named")
         elif names[key] is not None:
             gathering.add_caption(names[key], annotation.get("caption"))
+
+
+def _shared_ids(images: list[Any]) -> set[int | str | None]:
+    """Returns the ids of several files, whose captions could be of either."""
+    files, shared = {}, set()
+    for image in images:
+        if isinstance(image, dict):
+            key, file = (
+                _number(_identifier(image, "id")),
+                image.get("file_name"),
+            )
+            if files.setdefault(key, file) != file:
+                shared.add(key)
+    return shared
 
 
 def _number(key: int | str | None) -> int | str | None:

@@ -170,3 +170,30 @@ def test_other_files_are_named(tmp_path):
     path.write_text('[{"file": "1.jpg", "caption": "x"}]')
     with pytest.raises(UserError, match="with --dataset=folder. Received: a t"):
         load_source("coco", str(tmp_path), captions=str(path))
+
+
+def test_captions_of_an_id_that_two_files_have_are_of_neither(
+    tmp_path, write_images
+):
+    write_images(tmp_path, *(f"{number}.jpg" for number in range(13)))
+    path = tmp_path / "c.json"
+    _write(
+        path, {n: f"{n}.jpg" for n in range(12)}, [(n, "x") for n in range(12)]
+    )
+    content = json.loads(path.read_text())
+    content["images"] += [
+        {"id": "11", "file_name": "12.jpg"},
+        {"id": 7, "file_name": "7.jpg"},  # A list that was joined twice.
+    ]
+    content["annotations"] += [{"image_id": 7, "caption": "y"}] * 3
+    path.write_text(json.dumps(content))
+    source = load_source("coco", str(tmp_path), captions=str(path))
+    assert [i.id for i in source.images] == [f"{n}.jpg" for n in range(11)]
+    assert source.images[7].captions == ("x", "y", "y", "y")
+    assert source.skipped == (
+        *(
+            Skipped(f"c.json images[{n}]", "no id of its own")
+            for n in (11, 12, 13)
+        ),
+        Skipped("c.json annotations[11]", "of an image that is not named"),
+    )
