@@ -25,7 +25,7 @@ from pipelines.files import PathLike
 FILE_NAME = "SHA256SUMS"
 
 _LOCK_NAME = f".{FILE_NAME}.lock"
-_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^\\/\n][^\\\n]*)")
+_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^\\/\n][^\\\n]*)\n")
 _MAX_LIST_BYTES = 2**24
 _MAX_FILE_BYTES = 2**34  # More than any model; what is longer never ends.
 
@@ -116,9 +116,8 @@ def read(folder: PathLike, mend: str) -> dict[str, tuple[str, ...]]:
             f"versions wrote none. {mend}"
         )
     listed = {}
-    for number, line in enumerate(
-        files.read_text(path, max_bytes=_MAX_LIST_BYTES).splitlines(), start=1
-    ):
+    text = files.read_text(path, max_bytes=_MAX_LIST_BYTES)
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
         match = _LINE.fullmatch(line)
         if not match:
             raise UserError(

@@ -93,10 +93,11 @@ def test_every_change_is_one_line_with_the_name_and_the_mend(folder):
     ],
 )
 def test_a_list_that_is_damaged_is_named(folder, line):
-    with open(folder / "SHA256SUMS", "a") as file:
-        file.write(line + "\n")
-    with pytest.raises(UserError, match="SHA256SUMS, line 3.*Make it again"):
-        check(folder, "config.json")
+    good = (folder / "SHA256SUMS").read_text()
+    for text in (line + "\n", f"{'0' * 64}  cut off", f"{'0' * 64}  a\v"):
+        (folder / "SHA256SUMS").write_text(good + text)
+        with pytest.raises(UserError, match="SHA256SUMS, line 3.*Make it"):
+            check(folder, "config.json")
 
 
 def test_a_file_is_removed_with_its_digest(folder):
