@@ -71,9 +71,11 @@ def _mistake(field: dataclasses.Field, value) -> str:
         return f"be of type {kind.__name__}"
     if choices and value not in choices:
         return f"be one of {', '.join(choices)}"
+    if kind is str and "\0" in value:
+        return "have no zero byte"
     if kind in (int, float) and not _lies_in(value, field.metadata["allowed"]):
         return f"lie in {field.metadata['allowed']}"
-    if kind is int and value >= 2**31:
+    if kind in (int, float) and value >= 2**31:
         return "be below 2**31"
     return ""
 

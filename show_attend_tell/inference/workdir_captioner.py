@@ -1,6 +1,7 @@
 """Captions photos with the encoder and the captioner of a training run."""
 
 import functools
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,11 @@ from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.inference.caption_generator import CaptionGenerator
-from show_attend_tell.inference.model_files import load_ensemble, load_metadata
+from show_attend_tell.inference.model_files import (
+    METADATA_FILE,
+    load_ensemble,
+    load_metadata,
+)
 from show_attend_tell.inference.reranking import ConsensusReranker
 
 
@@ -103,7 +108,8 @@ def encoder_of(trained_on: Metadata, weights: str, workdir: str) -> Encoder:
         workdir: The folder of the run, for messages.
 
     Raises:
-        UserError: The weights are others.
+        UserError: The weights are others, or the metadata are not the
+            encoder's.
     """
     encoder = build_encoder(trained_on.encoder, trained_on.layer, weights)
     if encoder.digest != trained_on.digest:
@@ -113,5 +119,14 @@ def encoder_of(trained_on: Metadata, weights: str, workdir: str) -> Encoder:
             f"{trained_on.digest[:12]}..., received "
             f"{encoder.digest[:12]}...). Give their file with "
             "--encoder_weights=FILE"
+        )
+    mode, precision = trained_on.resize_mode, trained_on.precision
+    actual = Metadata.describe(encoder, mode, precision)
+    differences = actual.differences(trained_on)
+    if differences:
+        path = os.path.join(workdir, METADATA_FILE)
+        raise UserError(
+            f"Expected {path} to describe the encoder: "
+            f"{'; '.join(differences)}. Put that run's file back"
         )
     return encoder

@@ -55,6 +55,8 @@ def test_differences_are_flags():
         ({"model": {"fused_decoder": 1}}, "--fused_decoder to be of type bool"),
         ({"training": {"warm_start": ["RUN"]}}, "--warm_start to be of type"),
         ({"encoder": {"name": 5}}, "--encoder to be of type str"),
+        ({"data": {"data_dir": "a\0"}}, "--data_dir to have no zero byte"),
+        ({"training": {"learning_rate": 10**400}}, "--learning_rate to be bel"),
     ],
     ids=str,
 )

@@ -16,6 +16,7 @@ from show_attend_tell.inference.model_files import (
     load_metadata,
 )
 from show_attend_tell.inference.reranking import ConsensusReranker
+from show_attend_tell.inference.workdir_captioner import encoder_of
 from show_attend_tell.training import run
 from show_attend_tell.training.warm_start import check_start
 from show_attend_tell.training.workdir import check_workdir, claim
@@ -154,6 +155,13 @@ def test_metadata_that_is_none(copy):
         checksums.write_json(copy, "encoder.json", values)
         with pytest.raises(UserError, match="encoder.json: Expected the desc"):
             load_metadata(str(copy))
+
+
+def test_metadata_of_another_network(copy):
+    values = load_metadata(str(copy)).to_dict()
+    checksums.write_json(copy, "encoder.json", {**values, "grid": [7, 28]})
+    with pytest.raises(UserError, match=r"encoder.json to .*\(14, 14\), found"):
+        encoder_of(load_metadata(str(copy)), "default", str(copy))
 
 
 def test_a_refused_start_locks_nothing(tmp_path, monkeypatch):
