@@ -28,6 +28,11 @@ def read_annotations(path: str, mend: str = MEND) -> tuple[str, str]:
     that is certain.
     """
     data = read_bytes(path, mend)
+    if data.startswith(b"PK\x03\x04"):
+        raise UserError(
+            f"Expected text in {path}; save a spreadsheet as CSV (UTF-8). "
+            "Received: a workbook or another zip file"
+        )
     try:
         return decode_text(data, path), ""
     except UserError:

@@ -11,6 +11,7 @@ r"""The formats of caption files, read for training and for scoring alike.
     JSON Lines    {"file": "9.jpg", "captions": ["A dog."], "split": "train"}
     JSON          [{"file": "9.jpg", "caption": "A dog."}, ...]
                   {"9.jpg": ["A dog."], ...}
+                  {"file": {"0": "9.jpg", ...}, "caption": {"0": ...}}
 
 The content tells which it is, not the name of the file. For the columns of
 tables see `pipelines.sources.caption_tables`. Without splits, those of
@@ -102,7 +103,7 @@ def _json_form(value, path, flag):
         if isinstance(images, list) and not _is_table(images):
             return KARPATHY, images
         if Columns.of(tuple(value)).complete:
-            records = [value]
+            records = _transposed(value)
         elif "annotations" in value or "images" in value:
             records = annotations or images
         elif all(isinstance(one, str | list) for one in value.values()):
@@ -121,6 +122,20 @@ def _json_form(value, path, flag):
         f"JSON records with file names and captions in {path}; name another "
         f"with {flag}=FILE. Received: {type(value).__name__} of {shown!r:.200}"
     )
+
+
+def _transposed(record):
+    """Returns the records of columns, as pandas writes them; or the record."""
+    columns = [
+        list(c.values()) if isinstance(c, dict) else c for c in record.values()
+    ]
+    lists = all(isinstance(column, list) for column in columns)
+    if not lists or len({len(column) for column in columns}) != 1:
+        return [record]
+    return [
+        dict(zip(record, row, strict=True))
+        for row in zip(*columns, strict=True)
+    ]
 
 
 def _first(records):

@@ -7,9 +7,11 @@ records one field may hold a list of captions.
 What separates the columns of CSV is decided by its header: the first of comma,
 semicolon, tab and bar by which it has both columns. (`csv.Sniffer` counts
 characters, and captions are full of commas.) Rows and columns that a
-spreadsheet left empty do not count.
+spreadsheet left empty do not count. Where quotes do not match, they are text,
+if every row has as many cells as the header without them.
 """
 
+import collections
 import csv
 import dataclasses
 import functools
@@ -89,6 +91,8 @@ def csv_rows(text: str, path: str) -> Iterator[CaptionRow]:
     header, separator = _header(text, path, named and named[1])
     columns, rows = Columns.of(header), _reader(text, separator)
     start, file, below = above + 1, os.path.basename(path), False
+    if _has_loose_quotes(text, separator, len(header)):
+        rows = _reader(text, separator, csv.QUOTE_NONE)
     try:
         for row in rows:
             where, start = f"{file} line {start}", above + rows.line_num + 1
@@ -105,6 +109,22 @@ def csv_rows(text: str, path: str) -> Iterator[CaptionRow]:
             f"{above + rows.line_num}, in the row that begins in line {start}: "
             f"{error}"
         ) from error
+
+
+def _has_loose_quotes(text, separator, width):
+    """Whether quotes are no CSV, and all is well without them."""
+    try:
+        collections.deque(_reader(text, separator), maxlen=0)
+    except csv.Error as error:
+        if "end of data" in str(error):  # Perhaps the file is not complete.
+            return False
+    else:
+        return False
+    try:
+        rows = _reader(text, separator, csv.QUOTE_NONE)
+        return all(len(row) == width for row in rows if any(row))
+    except csv.Error:
+        return False
 
 
 def _csv_row(where, row, columns, surplus):
@@ -132,7 +152,7 @@ def _header(text, path, separator) -> tuple[list[str], str]:
     )
 
 
-def _reader(text, separator):
+def _reader(text, separator, quoting=csv.QUOTE_MINIMAL):
     # Kaggle's Flickr30k has spaces after its bars, and quotes that are text;
     # where they follow commas, quotes after them are quotes.
     first = text.lstrip()[:1000].partition("\n")[0]
@@ -140,6 +160,7 @@ def _reader(text, separator):
     return csv.reader(
         io.StringIO(text, newline=""),
         delimiter=separator,
+        quoting=quoting,
         skipinitialspace=spaced,
         strict=True,
     )

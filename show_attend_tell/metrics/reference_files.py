@@ -54,7 +54,7 @@ def read_references(path: str, split: str | None = None) -> References:
 
     Args:
         path: COCO's annotations, Karpathy's JSON, Flickr's token file, CSV or
-            JSON Lines.
+            JSON records.
         split: Only the images of this split.
 
     Raises:

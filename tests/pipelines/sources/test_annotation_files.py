@@ -102,3 +102,10 @@ def test_json_lines():
 def test_bad_json_lines_name_file_and_line(bad):
     with pytest.raises(UserError, match=r"list\.txt, line 2"):
         list(split_json_lines(f'{{"a": 1}}\n{bad}\n', "list.txt"))
+
+
+def test_a_workbook_is_named(write):
+    with pytest.raises(
+        UserError, match=r"list\.txt; save .* as CSV .*workbook"
+    ):
+        read_annotations(write(b"PK\x03\x04\x14\x00\x06\x00"))

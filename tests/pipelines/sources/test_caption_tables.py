@@ -100,7 +100,10 @@ def test_rows_that_cannot_be_used_say_why():
         ("name,text\na.jpg,x\n", "header such as file,caption .*'name,text'"),
         ("a.jpg,A dog.\n", "column of file names .file, .*'a.jpg,A dog.'"),
         ('file,caption\na.jpg,"never closed\nb.jpg,x\n', "csv, line 3, in the"),
-        ('file,caption\na.jpg,"closed" early\n', "row that begins in line 2"),
+        (
+            'file,caption\na.jpg,"closed" early\nb.jpg,"x, y"\n',
+            "csv, line 2, in the row that begins in line 2",
+        ),
         ("file,caption\na.jpg," + "x" * 200_000, "line 2.*field limit"),
     ],
 )
@@ -127,4 +130,15 @@ def test_records():
         ("", [], None, "no file name"),
         ("", [], None, "no caption"),
         ("", [], None, "not an object"),
+    ]
+
+
+@pytest.mark.parametrize("separator", ["\t", ";", ","])
+def test_quotes_that_do_not_match_are_text(separator):
+    lines = ["file,caption", 'a.jpg,"A" dog', 'b.jpg,"A cat', "", 'c.jpg,A "c']
+    rows = rows_of("\n".join(lines).replace(",", separator))
+    assert [row[1:3] for row in rows] == [
+        ("a.jpg", ['"A" dog']),
+        ("b.jpg", ['"A cat']),
+        ("c.jpg", ['A "c']),
     ]

@@ -172,6 +172,12 @@ FORMS = {
     "list": json.dumps(ROWS, indent=1),
     "Hugging Face": "\n".join(map(json.dumps, ROWS)),
     "object": json.dumps({name: [text] for name, text in PAIRS}),
+    "columns": json.dumps(
+        {
+            "file": {str(k): name for k, (name, _) in enumerate(PAIRS)},
+            "text": {str(k): text for k, (_, text) in enumerate(PAIRS)},
+        }
+    ),
     "in an object": json.dumps({"annotations": ROWS}),
     "COCO": json.dumps(
         {
