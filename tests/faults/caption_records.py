@@ -116,7 +116,9 @@ def _json_lines_rows(text):
     for line in text.split("\n"):
         if line.strip():
             row = json.loads(line)
-            yield row.get("file"), row.get("split"), row["captions"]
+            texts = row["captions"]
+            texts = [texts] if isinstance(texts, str) else texts
+            yield row.get("file"), row.get("split"), texts
 
 
 def _karpathy_rows(text):
@@ -131,8 +133,11 @@ def _karpathy_rows(text):
 
 def _coco_rows(text):
     content = json.loads(text)
+    ids = [str(one.get("id")) for one in content["images"]]
     for image in content["images"]:
         if isinstance(image, dict):
+            # A number that two have is not that of either.
+            keys = image.get("id"), ids.count(str(image.get("id")))
             captions = [
                 one.get("caption")
                 for one in content["annotations"]
@@ -140,7 +145,7 @@ def _coco_rows(text):
                 and one.get("image_id") == image.get("id")
             ]
             name = image.get("file_name", str(image.get("id")))
-            yield name, image.get("id"), captions
+            yield name, keys, captions
 
 
 def _token_rows(text):
