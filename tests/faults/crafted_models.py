@@ -112,20 +112,45 @@ def read_at_load(folder: pathlib.Path) -> None:
     _add_node(folder, "ReadFile", [b"/etc/passwd"])
 
 
-def _add_node(folder, kind, texts):
+def save_at_load(folder: pathlib.Path, target: pathlib.Path) -> None:
+    """Lets a model save its weights elsewhere when it is loaded."""
+    model = _read(folder)
+    meta = model.meta_graphs[0]
+    saver = meta.saver_def.save_tensor_name.partition(":")[0]
+    (node,) = (n for n in meta.graph_def.node if n.name == saver)
+    node.input[0] = _add_text(meta, "elsewhere", os.fspath(target).encode())
+    signature = meta.signature_def["__saved_model_init_op"]
+    signature.outputs["__saved_model_init_op"].name = saver
+    _write(folder, model)
+
+
+def _read(folder):
     from tensorflow.core.protobuf import saved_model_pb2
 
-    path = folder / "saved_model.pb"
-    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    content = (folder / "saved_model.pb").read_bytes()
+    return saved_model_pb2.SavedModel.FromString(content)
+
+
+def _write(folder, model):
+    write_anew(folder / "saved_model.pb", model.SerializeToString())
+
+
+def _add_text(meta, name: str, text: bytes) -> str:
+    node = meta.graph_def.node.add(name=name, op="Const")
+    node.attr["dtype"].type = 7  # DT_STRING
+    node.attr["value"].tensor.dtype = 7
+    node.attr["value"].tensor.tensor_shape.SetInParent()
+    node.attr["value"].tensor.string_val.append(text)
+    return name
+
+
+def _add_node(folder, kind, texts):
+    model = _read(folder)
     meta = model.meta_graphs[0]
-    inputs = []
-    for number, text in enumerate(texts):
-        node = meta.graph_def.node.add(name=f"text_{number}", op="Const")
-        node.attr["dtype"].type = 7  # DT_STRING
-        node.attr["value"].tensor.dtype = 7
-        node.attr["value"].tensor.tensor_shape.SetInParent()
-        node.attr["value"].tensor.string_val.append(text)
-        inputs.append(node.name)
+    inputs = [
+        _add_text(meta, f"text_{number}", text)
+        for number, text in enumerate(texts)
+    ]
     meta.graph_def.node.add(name="malicious", op=kind, input=inputs)
     start = meta.graph_def.node.add(name="at_load", op="NoOp")
     start.input.append("^malicious")
@@ -133,7 +158,7 @@ def _add_node(folder, kind, texts):
     if signature.outputs:  # What loading runs as well.
         start.input.append(f"^{_name(signature)}")
     signature.outputs["__saved_model_init_op"].name = "at_load"
-    write_anew(path, model.SerializeToString())
+    _write(folder, model)
 
 
 def _name(signature) -> str:

@@ -143,6 +143,7 @@ def _try_crafted(folder, case) -> bool:
     settings = folder / "assets.extra" / "captioner.json"
     attacks = {
         "writes at load": lambda: crafted_models.write_at_load(folder, target),
+        "saves at load": lambda: crafted_models.save_at_load(folder, target),
         "reads at load": lambda: crafted_models.read_at_load(folder),
         "graph of 3 GB": lambda: crafted_models.sparse(
             folder / "saved_model.pb"
@@ -165,6 +166,6 @@ def _try_crafted(folder, case) -> bool:
     attacks[case.attack]()
     reseal(folder)
     taken = _caption(case, folder, None, str(folder))
-    if target.exists():
+    if any(case.folder.glob("written*")):
         raise Fault("harm", "the model wrote a file when it was loaded")
     return taken
