@@ -4,6 +4,7 @@ import io
 import os
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from pipelines import checksums
@@ -90,13 +91,24 @@ class SavedModelCaptioner(PhotoCaptioner):
         self, photos, first, batch_size, decoding
     ) -> list[Caption | Exception]:
         """See `PhotoCaptioner`."""
-        answer = self.session(ALL_CAPTIONS, images=photos)
-        return [
-            parse_answer(answer, n, self.grid, self.resize_mode)
-            if answer["valid"][n]
-            else UserError("The model cannot decode this photo.")
-            for n in range(len(photos))
-        ]
+        try:
+            answer = self.session(ALL_CAPTIONS, images=photos)
+            return [
+                parse_answer(answer, n, self.grid, self.resize_mode)
+                if answer["valid"][n]
+                else UserError("The model cannot decode this photo.")
+                for n in range(len(photos))
+            ]
+        # The graph of a stranger may fail, or answer in another shape.
+        except (
+            tf.errors.OpError, AttributeError, LookupError, TypeError,
+            ValueError,
+        ) as error:  # fmt: skip
+            reason = (str(error).strip().splitlines() or [repr(error)])[-1]
+            raise UserError(
+                f"The model {self.session.path} cannot be run: {reason}. "
+                "Export it again."
+            ) from error
 
 
 def files_of_version(path: str) -> list[str]:

@@ -71,6 +71,8 @@ def _refused(graph) -> Iterator[str]:
         saver.save_tensor_name.partition(":")[0]: _SAVING,
         saver.restore_op_name: _RESTORING,
     }
+    if _name(saver.save_tensor_name) in _fetched(graph):
+        yield "what saves as it is loaded or answers"
     nodes, more = graph.graph_def.node, {}
     for node in nodes:
         if node.name in savers:
@@ -91,6 +93,15 @@ def _refused(graph) -> Iterator[str]:
             if node.op not in more.get(function.signature.name, ()):
                 if not _is_harmless(node.op):
                     yield node.op
+
+
+def _fetched(graph) -> Iterator[str]:
+    """Yields the nodes that loaders and requests ask for."""
+    for signature in graph.signature_def.values():
+        for output in signature.outputs.values():
+            yield _name(output.name)
+    for collection in graph.collection_def.values():
+        yield from map(_name, collection.node_list.value)
 
 
 def _is_harmless(op: str) -> bool:

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -79,6 +80,15 @@ def test_a_photo_that_is_too_large_leaves_the_others(loaded):
     first, error, last = loaded.captions_or_errors([good, large, good])
     assert "Received: 8000 x 7000" in str(error)
     assert first.words == last.words == loaded.caption(good).words
+
+
+def test_a_graph_that_fails_is_named(loaded, exported, monkeypatch):
+    def run(*_):
+        raise tf.errors.InvalidArgumentError(None, None, "of no\nshape")
+
+    monkeypatch.setattr(loaded.session._session, "run", run)
+    with pytest.raises(UserError, match=f"{exported} cannot be run: shape"):
+        loaded.caption(np.zeros((20, 20, 3), np.uint8))
 
 
 def test_what_is_no_export_is_refused(exported, tmp_path):

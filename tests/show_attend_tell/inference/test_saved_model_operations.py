@@ -119,6 +119,10 @@ def test_what_saves_and_restores_does_nothing_else(model, tmp_path):
     (graph,) = model.meta_graphs
     graph.graph_def.node.add(name="more", op="NoOp", input=[f"^{saver.name}"])
     assert refused() == ["what depends on saving or restoring"]
+    (graph,) = model.meta_graphs
+    start = graph.signature_def["__saved_model_init_op"].outputs
+    start["__saved_model_init_op"].name = saver.name
+    assert refused() == ["what saves as it is loaded or answers"]
 
 
 def test_damaged_files_are_refused(model, tmp_path):
