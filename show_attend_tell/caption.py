@@ -64,7 +64,8 @@ def main(arguments: Sequence[str]) -> None:
     if photos:
         failed += _caption_all(photos, file, pictures)
     if failed:
-        report(f"{failed} of {count} not captioned")
+        pictured = " or not drawn" if _ATTENTION.value else ""
+        report(f"{failed} of {count} not captioned{pictured}")
         sys.exit(1)
 
 

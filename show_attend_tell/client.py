@@ -80,7 +80,8 @@ def main(arguments: Sequence[str]) -> None:
             save_picture(contact_sheet(figures), _ATTENTION.value)
             report(f"{len(figures)} figures of attention: {_ATTENTION.value}")
     if failed:
-        report(f"{failed} of {count} not captioned")
+        pictured = " or not drawn" if _ATTENTION.value else ""
+        report(f"{failed} of {count} not captioned{pictured}")
         sys.exit(1)
 
 

@@ -49,13 +49,13 @@ def given_photos(arguments: Sequence[str]) -> tuple[list[GivenPhoto], int]:
             report_error(error)
             failed += 1
             continue
-        folder = os.path.dirname(given)
         if os.path.isdir(given):
-            folder = given
             ours = {path for path in photos if _is_picture(path)}
             others = (*others, *(Skipped(path, PICTURE) for path in ours))
             photos = [path for path in photos if path not in ours]
-        names += [os.path.relpath(path, folder or ".") for path in photos]
+            names += [os.path.relpath(path, given) for path in photos]
+        else:
+            names.append(os.path.basename(given) or given)
         paths += photos
         left_out += others
     for line in summarize_skipped(left_out).splitlines():

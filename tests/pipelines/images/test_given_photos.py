@@ -21,6 +21,7 @@ def folder(tmp_path, write_images, monkeypatch):
         (["one"], ["a/0.jpg", "b/0.jpg"]),
         (["one/"], ["a/0.jpg", "b/0.jpg"]),
         (["one/a/0.jpg"], ["0.jpg"]),
+        (["", "missing/"], ["", "missing/"]),
         # Different photos of one name are known by their paths.
         (["one/a/0.jpg", "two/a/0.jpg"], ["one/a/0.jpg", "two/a/0.jpg"]),
         (["one", "two"], ["one/a/0.jpg", "b/0.jpg", "two/a/0.jpg"]),
