@@ -6,27 +6,31 @@ What an encoder was trained on beyond that (channel order, mean, range) lies
 inside the encoder's own model.
 """
 
+import contextlib
 import errno
 import io
 import os
 import stat
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from pipelines.errors import UserError
 from pipelines.files import PathLike
+from pipelines.images.costs import (
+    MAX_BYTES,
+    check_bytes,
+    check_cost,
+    check_pixels,
+    too_many_pixels,
+)
 from pipelines.images.formats import NAMES, Format, format_of
 
 RESIZE_MODES = ("crop", "squash")
 
-MAX_PIXELS = 128_000_000
-# What an uncompressed image of MAX_PIXELS takes, at four bytes a pixel.
-MAX_BYTES = 4 * MAX_PIXELS + 4096
-
 # What people have a photo as: a path, the bytes of a file, pixels.
 Photo = str | os.PathLike | bytes | Image.Image | np.ndarray
-
 
 # Pixels that are converted to RGB at a time, so that a large image is never
 # held three times over.
@@ -40,39 +44,66 @@ def read_image_file(path: PathLike) -> bytes:
         status = os.stat(name)
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise OSError(errno.EINVAL, "not a regular file")
-        _check_bytes(status.st_size, name)
+        check_bytes(status.st_size, name)
         with open(name, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except UserError:
         raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, ValueError, MemoryError) as error:
+        reason = (
+            getattr(error, "strerror", None) or str(error) or "out of memory"
+        )
         raise UserError(
             f"Expected an image file. Received: path={name!r} ({reason})."
         ) from error
 
 
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:
-    """Decodes a JPEG, PNG, WebP, GIF or BMP file to upright RGB (H, W, 3).
+    """Decodes an image file to upright RGB, uint8 (H, W, 3).
 
-    The first frame of an animation is taken. Sixteen bits a channel become
-    the higher eight of them; transparency is laid on white; CMYK becomes
-    RGB; an EXIF orientation is applied, and ignored where it is broken.
-    Nothing is decoded before the bytes and the pixels that the header
-    announces are within `MAX_BYTES` and `MAX_PIXELS`.
+    Any of `formats.NAMES`, told by the content; of several frames or pages
+    the first. Sixteen bits a channel become the higher eight of them;
+    transparency is laid on white; CMYK becomes RGB; an EXIF orientation is
+    applied, and ignored where it is broken. Nothing is decoded before what
+    the header announces is within the limits of `pipelines.images.costs`.
+
+    Raises:
+        UserError: It is no image, damaged or too large. It names the image.
     """
-    _check_bytes(len(data), name)
+    with _read(name), open_image(data, name) as image:
+        image.load()
+        _upright(image, in_place=True)
+        return _rgb_array(image, name)
+
+
+def open_image(data: bytes, name: str) -> Image.Image:
+    """Opens an image file without decoding it, if it is within the limits.
+
+    Raises:
+        UserError: It is no image, damaged or too large. It names the image.
+    """
+    check_bytes(len(data), name)
     kind = _format(data, name)
+    with _read(name):
+        image = kind.reader(io.BytesIO(data))
+        check_cost(image, data, kind, name)
+        return image
+
+
+@contextlib.contextmanager
+def _read(name: str) -> Iterator[None]:
+    """Names the image in whatever is raised while it is read."""
     try:
-        with kind.reader(io.BytesIO(data)) as image:
-            _check_pixels(image.size, name)
-            image.load()
-            _upright(image, in_place=True)
-            return _rgb_array(image)
-    except (UserError, MemoryError):
+        yield
+    except UserError:
         raise
+    except MemoryError as error:
+        raise UserError(
+            f"Expected an image that fits into memory. Received: {name}. Make "
+            "it smaller first."
+        ) from error
     except Image.DecompressionBombError as error:
-        raise UserError(_too_many_pixels(name, str(error))) from error
+        raise UserError(too_many_pixels(name, str(error))) from error
     except Exception as error:  # Pillow raises many kinds at damaged files.
         raise UserError(
             f"{name} is truncated or damaged: "
@@ -98,19 +129,30 @@ def load_image(photo: Photo) -> np.ndarray:
             "Expected a photo: a path, bytes, a Pillow image or a uint8 "
             f"array. Received: {type(photo).__name__}."
         )
-    _check_pixels(photo.size, "the image")
+    check_pixels(photo.size, "the image")
     if not all(photo.size):
         raise UserError(
             f"Expected at least one pixel. Received: size={photo.size}."
         )
-    try:
+    with _read("the image"):  # Pillow reads a file's pixels only now.
         photo.load()
-    except Exception as error:  # Pillow reads a file's pixels only now.
+        return _rgb_array(_upright(photo), "the image")
+
+
+def _format(data: bytes, name: str) -> Format:
+    """Returns the format of a file that can be read."""
+    kind = format_of(data)
+    if kind is None:
         raise UserError(
-            f"The image is truncated or damaged: {error}. Save it anew or "
-            "leave it out."
-        ) from error
-    return _rgb_array(_upright(photo))
+            f"Expected an image: {NAMES}. Received: {name}, whose first "
+            f"bytes are {data[:8]!r}."
+        )
+    if kind.reader is None:
+        raise UserError(
+            f"Expected an image: {NAMES}. Received: {name}, which is "
+            f"{kind.name}. {kind.advice}"
+        )
+    return kind
 
 
 def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
@@ -142,9 +184,8 @@ def fit_image(image: np.ndarray, size: int, resize_mode: str) -> np.ndarray:
     rows, columns = rows[:, None, None], columns[None, :, None]
 
     def along_columns(chosen_rows: np.ndarray) -> np.ndarray:
-        lines = image[chosen_rows]
-        at_left = lines[:, left].astype(np.float32)
-        at_right = lines[:, right].astype(np.float32)
+        at_left = image[np.ix_(chosen_rows, left)].astype(np.float32)
+        at_right = image[np.ix_(chosen_rows, right)].astype(np.float32)
         return at_left + (at_right - at_left) * columns
 
     above, below = along_columns(top), along_columns(bottom)
@@ -190,29 +231,6 @@ def _format(data: bytes, name: str) -> Format:
     return kind
 
 
-def _check_bytes(count: int, name: str) -> None:
-    if count == 0:
-        raise UserError(f"Expected an image. Received: {name}, which is empty.")
-    if count > MAX_BYTES:
-        raise UserError(
-            f"Expected an image of at most {MAX_BYTES} bytes. "
-            f"Received: {name}, {count} bytes. Make it smaller first."
-        )
-
-
-def _check_pixels(shape: tuple[int, int], name: str) -> None:
-    width, height = shape
-    if width * height > MAX_PIXELS:
-        raise UserError(_too_many_pixels(name, f"{width} x {height}"))
-
-
-def _too_many_pixels(name: str, size: str) -> str:
-    return (
-        f"Expected an image of at most {MAX_PIXELS // 1_000_000} megapixels. "
-        f"Received: {name}, {size}. Make it smaller first."
-    )
-
-
 def _as_pillow(array: np.ndarray) -> Image.Image:
     """Returns pixels as a Pillow image, if that is what they are."""
     shape = array.shape
@@ -226,8 +244,9 @@ def _as_pillow(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array.reshape(shape[:2]) if channels == 1 else array)
 
 
-def _rgb_array(image: Image.Image) -> np.ndarray:
+def _rgb_array(image: Image.Image, name: str) -> np.ndarray:
     """Pixels as uint8 (H, W, 3), converted strip by strip."""
+    _check_values(image, name)
     width, height = image.size
     array = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
@@ -237,6 +256,19 @@ def _rgb_array(image: Image.Image) -> np.ndarray:
         strip = image if complete else image.crop((0, top, width, bottom))
         array[top:bottom] = _rgb(strip)
     return array
+
+
+def _check_values(image: Image.Image, name: str) -> None:
+    """Raises a UserError where nothing says which value is white."""
+    tags = getattr(image, "tag_v2", {})  # Of TIFF.
+    bits, signed = tags.get(258, (16,))[0], tags.get(339, (1,))[0] != 1
+    unusual = bits != 16 or signed or tags.get(262) == 0
+    if image.mode == "F" or (image.mode.startswith("I") and unusual):
+        raise UserError(
+            "Expected 1, 8 or 16 bits a channel, not signed, with black as "
+            f"zero. Received: {name}, of other numbers (mode {image.mode}). "
+            "Save it as JPEG or PNG."
+        )
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

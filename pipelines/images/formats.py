@@ -55,7 +55,7 @@ FORMATS = (
     ),
     Format(
         "PNG",
-        rb"\x89PNG\r\n\x1a\n",
+        rb"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR",
         (".png", ".apng"),
         PngImagePlugin.PngImageFile,
     ),

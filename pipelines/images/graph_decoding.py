@@ -4,9 +4,9 @@ What `decoding.decode_image` and `decoding.fit_image` do, of stock operations
 only, for models that are served. Pixels are the same to the last bit (JPEG
 as far as both libraries decode alike, as those of the wheels do), with these
 exceptions: an EXIF orientation is not applied, WebP and BMP with a palette or
-with bit fields are not read, at most 50 megapixels are decoded, a border that
-the first frame of a GIF leaves is black, and the transparent level of a grey
-PNG with 2 or 4 bits may be another.
+with bit fields are not read, at most 50 megapixels are decoded (and of JPEG
+less, see `costs`), a border that the first frame of a GIF leaves is black, and
+the transparent level of a grey PNG with 2 or 4 bits may be another.
 
 TensorFlow's decoders raise at what they cannot read, and so fail the entire
 batch. Here each image is decoded in its own dataset, which ignores errors.
@@ -14,16 +14,34 @@ batch. Here each image is decoded in its own dataset, which ignores errors.
 
 import tensorflow as tf
 
+from pipelines.images.costs import (
+    MAX_SIDE,
+    SCANNED_A_BYTE,
+    SERVED_MEMORY_A_BYTE,
+    SERVED_PIXELS,
+    SMALL,
+)
 from pipelines.images.decoding import RESIZE_MODES
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = SERVED_PIXELS
 
 # Images of a batch that are decoded at the same time.
 _PARALLEL = 4
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
-# Of a GIF's first frame, each up to 255 bytes: no small file may keep the
-# loop below busy for long.
+# With all that makes the offsets of sizes certain.
+_SIGNATURES = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR",
+    b"GIF87a",
+    b"GIF89a",
+    b"BM",
+)
+# Of a GIF's first frame, and blocks of up to 255 bytes of each: no small file
+# may keep the loops below busy for long.
+_MAX_GIF_EXTENSIONS = 2**12
 _MAX_GIF_BLOCKS = 2**17
+_GIF_BLOCKS_A_STEP = 8
+_MAX_JPEG_SEGMENTS = 2**13
+_TO_THE_END = 2**31 - 1
 _GREY_PALETTE = bytes(x for i in range(256) for x in (i, i, i, 0))
 
 
@@ -63,7 +81,7 @@ def decode_squares(images, size: int, resize_mode: str):
 
 def _decode(data):
     """Decodes one image to uint8 `(H, W, 3)` or `(H, W, 4)`, or raises."""
-    start = tf.strings.substr(data, 0, 8)
+    start = tf.strings.substr(data, 0, 16)
     matches = [
         tf.equal(tf.strings.substr(start, 0, len(signature)), signature)
         for signature in _SIGNATURES
@@ -75,6 +93,7 @@ def _decode(data):
             lambda: _decode_jpeg(data),
             lambda: _decode_png(data),
             lambda: _decode_gif(data),
+            lambda: _decode_gif(data),
             lambda: _decode_bmp(data),
             lambda: tf.io.decode_png(""),  # Raises.
         ],
@@ -83,8 +102,53 @@ def _decode(data):
 
 def _decode_jpeg(data):
     shape = tf.cast(tf.image.extract_jpeg_shape(data), tf.int64)
-    data = _checked(data, shape[0], shape[1])
+    data, scans, kept, walked = _jpeg_scans(data, shape[2])
+    pixels, size = shape[0] * shape[1], tf.strings.length(data)
+    size = tf.cast(tf.maximum(size, SMALL), tf.int64)
+    memory = pixels * tf.where(kept, 3 + 2 * shape[2], 3)
+    affordable = walked & (memory <= SERVED_MEMORY_A_BYTE * size)
+    affordable &= scans * pixels <= SCANNED_A_BYTE * size
+    data = _checked(data, shape[0], shape[1], affordable)
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _jpeg_scans(data, channels):
+    """Cuts off what follows a JPEG; counts its scans, as in `costs`.
+
+    Segments are walked as far as the first scan. Where a later one holds what
+    looks like the end, no decoder will see what is behind it.
+    """
+    zero, one, two = (tf.constant(n, tf.int64) for n in range(3))
+
+    def marker_at(at):
+        return _integer(data, at, size=2, big_endian=True)
+
+    def next_segment(at, progressive):
+        marker = marker_at(at)
+        progressive |= tf.reduce_any(marker == [0xFFC2, 0xFFC6, 0xFFCA])
+        # Decoders look for the next 0xFF, and some markers have no length.
+        strays = (marker < 0xFF00) | (marker == 0xFFFF)
+        bare = (marker <= 0xFF01) | ((marker >= 0xFFD0) & (marker <= 0xFFD8))
+        step = tf.where(bare, two, two + marker_at(at + 2))
+        return at + tf.where(strays, one, step), progressive
+
+    start, progressive = tf.while_loop(
+        lambda at, _: marker_at(at) != 0xFFDA,
+        next_segment,
+        (two, False),
+        maximum_iterations=_MAX_JPEG_SEGMENTS,
+    )
+    walked = marker_at(start) == 0xFFDA
+    rest = tf.strings.substr(data, start, _TO_THE_END)
+    scanned = tf.io.decode_raw(rest, tf.uint8)
+    marks = tf.where(scanned[:-1] == 0xFF, scanned[1:], 0)
+    ends = tf.cast(marks == 0xD9, tf.uint8)
+    size = tf.size(scanned, tf.int64)
+    end = tf.where(tf.reduce_any(ends > 0), tf.argmax(ends), size)
+    scans = tf.math.count_nonzero(marks[:end] == 0xDA)
+    kept = progressive | (tf.cast(scanned[4], tf.int64) < channels)
+    data = tf.strings.substr(data, zero, start + end + 2)
+    return data, scans, kept, walked
 
 
 def _decode_png(data):
@@ -138,11 +202,18 @@ def _first_frame(data):
 
     def after_blocks(offset):
         """Skips blocks of data, up to and with the empty one at the end."""
+
+        def several_further(at):
+            for _ in range(_GIF_BLOCKS_A_STEP):
+                size = byte(at)
+                at += tf.where(size > 0, 1 + size, 0)
+            return (at,)
+
         (last,) = tf.while_loop(
             lambda at: byte(at) > 0,
-            lambda at: (at + 1 + byte(at),),
+            several_further,
             (offset,),
-            maximum_iterations=_MAX_GIF_BLOCKS,
+            maximum_iterations=_MAX_GIF_BLOCKS // _GIF_BLOCKS_A_STEP,
         )
         return last + 1
 
@@ -156,7 +227,7 @@ def _first_frame(data):
         lambda offset, _: byte(offset) == 0x21,
         next_extension,
         (head, -1),
-        maximum_iterations=_MAX_GIF_BLOCKS,
+        maximum_iterations=_MAX_GIF_EXTENSIONS,
     )
     local_table = table_size(byte(frame + 9))
     end = after_blocks(frame + 10 + local_table + 1)
@@ -174,7 +245,7 @@ def _with_white(gif, table, transparent):
     colour = tf.strings.substr(gif, offset, 3)
     colour = tf.where(transparent >= 0, b"\xff\xff\xff", colour)
     before = tf.strings.substr(gif, 0, offset)
-    return before + colour + tf.strings.substr(gif, offset + 3, 2**31 - 1)
+    return before + colour + tf.strings.substr(gif, offset + 3, _TO_THE_END)
 
 
 def _integer(data, offset, size: int = 4, big_endian: bool = False):
@@ -189,7 +260,7 @@ def _checked(data, height, width, readable=True):
     """Returns the data, or nothing, which no decoder reads."""
     # Each by itself first, because the product of two may overflow.
     sides = tf.stack([height, width])
-    allowed = tf.reduce_all((sides > 0) & (sides <= MAX_PIXELS))
+    allowed = tf.reduce_all((sides > 0) & (sides <= MAX_SIDE))
     allowed = allowed & (height * width <= MAX_PIXELS) & readable
     return tf.where(allowed, data, b"")
 
@@ -210,10 +281,16 @@ def _fit(pixels, size: int, resize_mode: str):
     left, right, columns = _neighbours(shape[1], width, size)
     rows, columns = rows[:, None, None], columns[None, :, None]
 
+    # By one number a pixel: an entire row of an odd image may be huge.
+    flat = tf.reshape(pixels, (-1, tf.shape(pixels)[2]))
+
+    def pixels_at(chosen_rows, chosen_columns):
+        offsets = chosen_rows[:, None] * shape[1] + chosen_columns
+        return _on_white(tf.gather(flat, offsets))
+
     def along_columns(chosen_rows):
-        lines = tf.gather(pixels, chosen_rows)
-        at_left = _on_white(tf.gather(lines, left, axis=1))
-        at_right = _on_white(tf.gather(lines, right, axis=1))
+        at_left = pixels_at(chosen_rows, left)
+        at_right = pixels_at(chosen_rows, right)
         return at_left + (at_right - at_left) * columns
 
     above, below = along_columns(top), along_columns(bottom)

@@ -1,24 +1,26 @@
 """Encodes photos of any kind as images that a server decodes."""
 
 import io
-import warnings
 
 import numpy as np
 from PIL import Image
 
-from pipelines.errors import UserError
-from pipelines.images.decoding import Photo, load_image, read_image_file
+from pipelines.images.costs import SERVED_PIXELS, is_servable_jpeg
+from pipelines.images.decoding import (
+    Photo,
+    decode_image,
+    load_image,
+    open_image,
+    read_image_file,
+)
 
-# As `graph_decoding.MAX_PIXELS`, which is not imported: it needs TensorFlow.
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = SERVED_PIXELS
 # Of one image; of a batch see `client.MAX_REQUEST_BYTES`.
 MAX_BYTES = 16 * 2**20
 
 _SERVABLE = ("JPEG", "PNG", "GIF", "BMP")
-_READABLE = (*_SERVABLE, "WEBP", "TIFF", "JPEG2000", "PPM", "AVIF")
-# Pillow's name of a JPEG with further images in its file, as phones write
-# them; servers decode the first.
-_MULTI_PICTURE = "MPO"
+# Neither more rows nor more columns can be written.
+_MAX_JPEG_SIDE = 65_500
 _ORIENTATION = 0x0112
 
 
@@ -26,10 +28,10 @@ def servable_image(photo: Photo) -> bytes:
     """Returns a photo as the bytes of an image file that a server decodes.
 
     An upright JPEG, PNG, GIF or BMP file stays as it is, byte for byte. Photos
-    with an EXIF orientation are turned upright, and WebP, TIFF, AVIF, JPEG
-    2000, PPM, uncommon BMP, Pillow images and arrays become PNG, without
-    loss. Above `MAX_BYTES` they become JPEG, halved in size until they fit
-    into `MAX_BYTES` and `MAX_PIXELS`.
+    with an EXIF orientation are turned upright, and other formats that
+    `decode_image` reads, uncommon BMP, Pillow images and arrays become PNG,
+    without loss. Above `MAX_BYTES` they become JPEG, halved in size until they
+    fit into `MAX_BYTES`, `MAX_PIXELS` and the sides that a JPEG can have.
 
     Raises:
         UserError: It cannot be read or is no image.
@@ -40,36 +42,23 @@ def servable_image(photo: Photo) -> bytes:
         return _encode(load_image(photo))
     else:
         data, name = read_image_file(photo), str(photo)
-    with _open(data, name) as image:
+    with open_image(data, name) as image:
         if _is_servable(image, data):
             return data
-        try:
-            return _encode(load_image(image))
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from error
-
-
-def _open(data: bytes, name: str) -> Image.Image:
-    """Opens a file without decoding it."""
-    try:
-        with warnings.catch_warnings():
-            # `load_image` has a limit of its own.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data), formats=_READABLE)
-    except Exception as error:  # Pillow raises many kinds at damaged files.
-        raise UserError(
-            f"Expected an image ({', '.join(_READABLE)}). Received: {name}, "
-            "which is none, or a damaged or too large one."
-        ) from error
+    return _encode(decode_image(data, name))
 
 
 def _is_servable(image: Image.Image, data: bytes) -> bool:
-    if image.format not in (*_SERVABLE, _MULTI_PICTURE):
+    if image.format not in _SERVABLE or len(data) > MAX_BYTES:
         return False
-    if len(data) > MAX_BYTES or image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         return False
-    # The server reads plain BMP only: three bytes a pixel, not compressed.
-    if image.format == "BMP" and data[28:34] != b"\x18\0\0\0\0\0":
+    if image.format == "JPEG" and not is_servable_jpeg(image, data):
+        return False
+    # The server reads plain BMP only: three bytes a pixel, not compressed,
+    # and not of the oldest kind.
+    plain = data[28:34] == b"\x18\0\0\0\0\0" and data[14] != 12
+    if image.format == "BMP" and not plain:
         return False
     try:
         return image.getexif().get(_ORIENTATION, 1) not in range(2, 9)
@@ -79,12 +68,17 @@ def _is_servable(image: Image.Image, data: bytes) -> bool:
 
 def _encode(pixels: np.ndarray) -> bytes:
     """Encodes uint8 `(H, W, 3)`, without loss where that is small enough."""
+    size = pixels.nbytes
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    if pixels.nbytes <= MAX_BYTES:
+    del pixels  # Of a large photo hundreds of megabytes.
+    if size <= MAX_BYTES:
         data = _save(image, "PNG", compress_level=1)
         if len(data) <= MAX_BYTES:
             return data
-    while image.width * image.height > MAX_PIXELS:
+    while (
+        image.width * image.height > MAX_PIXELS
+        or max(image.size) > _MAX_JPEG_SIDE
+    ):
         image = image.reduce(2)
     while True:
         data = _save(image, "JPEG", quality=95, subsampling=0)

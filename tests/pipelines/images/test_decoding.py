@@ -148,6 +148,30 @@ def test_first_frame_of_an_animation():
         np.testing.assert_array_equal(decoded, np.full((7, 9, 3), [255, 0, 0]))
 
 
+def test_tiff():
+    rgb = Image.fromarray(picture())
+    for mode in ("RGB", "L", "1", "P", "CMYK", "RGBA"):
+        image = rgb.convert(mode)
+        expected = np.asarray(image.convert("RGB"))
+        for compression in (None, "tiff_lzw"):
+            data = encoded(image, "TIFF", compression=compression)
+            np.testing.assert_array_equal(decode_image(data), expected)
+    # The first of several pages.
+    pages = {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}
+    pixels = decode_image(encoded(rgb, "TIFF", **pages))
+    np.testing.assert_array_equal(pixels, picture())
+    deep = Image.fromarray(np.array([[0, 0x1234, 0xFFFF]], np.uint16))
+    grey = decode_image(encoded(deep, "TIFF"))[0, :, 0]
+    np.testing.assert_array_equal(grey, [0, 0x12, 0xFF])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_tiff_of_other_numbers(kind):
+    data = encoded(Image.fromarray(np.zeros((2, 2), kind)), "TIFF")
+    with pytest.raises(UserError, match="8 or 16 bits.*scan.tif"):
+        decode_image(data, "scan.tif")
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_turns_the_image_upright(orientation):
     # How a camera that was turned has stored the picture.
@@ -169,8 +193,7 @@ def test_exif_turns_the_image_upright(orientation):
         data = encoded(image, kind, exif=exif, lossless=True)
         loaded = load_image(Image.open(io.BytesIO(data)))
         np.testing.assert_array_equal(loaded, pixels)
-        if kind != "TIFF":
-            np.testing.assert_array_equal(decode_image(data), pixels)
+        np.testing.assert_array_equal(decode_image(data), pixels)
 
 
 def test_broken_exif_is_ignored():

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipelines.images.decoding import decode_image, fit_image
 from pipelines.images.graph_decoding import decode_squares
+from tests.pipelines.images import costly
 from tests.pipelines.images.test_decoding import encoded, picture, png
 
 SIZE = 32
@@ -76,6 +77,7 @@ def images():
         "one pixel": encoded(Image.new("RGB", (1, 1), "red"), "GIF"),
         "a line": encoded(Image.fromarray(picture(1, 300))),
         "a column": encoded(Image.fromarray(picture(300, 1))),
+        "a long line": costly.flat_png(900_000, 1),
     }
 
 
@@ -152,6 +154,41 @@ def test_bombs_are_refused_by_their_header(squares):
     _, valid = squares["crop"](tf.constant(bombs))
     assert not np.any(valid)
     assert time.monotonic() - started < 2
+
+
+def test_small_files_that_cost_much_are_refused(squares):
+    bombs = costly.refused_files()
+    bombs["progressive.jpg"] = costly.rescanned_jpeg(6_000, 5_000, 10)
+    # Behind the first segment, garbage as long as no walk goes on.
+    jpeg = encoded(Image.fromarray(picture()), "JPEG")
+    bombs["garbage.jpg"] = jpeg[:20] + bytes(9000) + jpeg[20:]
+    gif = encoded(Image.new("P", (60, 40)), "GIF")
+    start = gif.index(b",\0\0\0\0")
+    comments = b"\x21\xfe\x01a\0" * 190_000
+    bombs["comments.gif"] = gif[:start] + comments + gif[start:]
+    bombs["blocks.gif"] = gif[: start + 11] + b"\1\0" * 400_000 + b"\0;"
+    start = time.process_time()
+    _, valid = squares["crop"](tf.constant(list(bombs.values())))
+    assert not np.any(valid)
+    assert time.process_time() - start < 5
+
+
+def test_jpeg_as_cameras_write_them(squares):
+    image = Image.fromarray(picture())
+    large = Image.new("RGB", (6_000, 4_000), (9, 99, 200))
+    plain = encoded(image, "JPEG")
+    photos = [
+        # With a thumbnail; with a video behind; with fill bytes.
+        encoded(image, "JPEG", exif=b"Exif\0\0" + plain),
+        plain + b"\xff\xda\0\x0c\xff\xd9" * 999,
+        plain[:20] + b"\xff\xff" + plain[20:],
+        encoded(large, "JPEG", progressive=True, subsampling=0),
+    ]
+    decoded, valid = squares["squash"](tf.constant(photos))
+    assert np.all(valid)
+    for photo, square in zip(photos, decoded.numpy(), strict=True):
+        expected = fit_image(decode_image(photo), SIZE, "squash")
+        np.testing.assert_array_equal(square, expected)
 
 
 def test_fifty_megapixels_are_read(squares):

@@ -104,6 +104,28 @@ def test_photos_with_too_many_pixels_are_halved(monkeypatch):
     assert (sent.format, sent.size) == ("JPEG", (30, 20))
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "expected"),
+    [
+        ("TIFF", (70_000, 100), (35_000, 50)),
+        ("PNG", (300, 200_000), (75, 50_000)),
+    ],
+)
+def test_sides_that_no_jpeg_has_are_halved(kind, size, expected):
+    data = encoded(Image.new("RGB", size), kind)
+    sent = Image.open(io.BytesIO(servable_image(data)))
+    assert (sent.format, sent.size) == ("JPEG", expected)
+
+
+def test_what_costs_servers_too_much_is_sent_otherwise():
+    image = Image.new("RGB", (6_000, 5_000), (9, 99, 200))
+    data = encoded(image, "JPEG", progressive=True, subsampling=0)
+    sent = servable_image(data)
+    assert sent != data
+    assert Image.open(io.BytesIO(sent)).size == image.size
+    assert "progressive" not in Image.open(io.BytesIO(sent)).info
+
+
 def test_photos_with_too_many_bytes_become_smaller(monkeypatch):
     data = encoded(picture(200, 100), "BMP")
     monkeypatch.setattr(photos, "MAX_BYTES", len(data) - 1)
