@@ -28,8 +28,6 @@ SIZE = 32  # Pixels of a side, in the graph.
 # What every decoder must take, if Pillow does.
 _COMMON = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _ORACLE_PIXELS = 4_000_000
-# How many cases go by between crafted files.
-_CRAFTED_EVERY = 100
 _MODEL, _CRAFTED = "small.tflite", "crafted"
 
 
@@ -64,10 +62,9 @@ def start(folder: pathlib.Path):
     single = captions_of(folder / _MODEL, *good)
 
     def try_case(case: Case) -> bool:
-        number, turn = divmod(case.number, _CRAFTED_EVERY)
-        if turn == 0 and number < len(crafted):
-            case.attack = crafted[number].name[3:]
-            data = crafted[number].read_bytes()
+        if case.number < len(crafted):
+            case.attack = crafted[case.number].name[3:]
+            data = crafted[case.number].read_bytes()
         else:
             sound = files[case.rng.integers(len(files))]
             case.attack, data = mutate_image(sound, case.rng, files)
