@@ -130,10 +130,11 @@ def test_files_that_do_not_belong_together_are_refused(
     done = call_command("caption", f"--workdir={copy}", photo)
     assert done.returncode == 1
     assert "vocabulary.txt" in done.stderr
+    shutil.copy(trained / "vocabulary.txt", copy)
     (copy / "best.keras").write_bytes(b"no model")
     done = call_command("caption", f"--workdir={copy}", photo)
     assert done.returncode == 1
-    assert "best.keras cannot be loaded" in done.stderr
+    assert "best.keras with the SHA-256" in done.stderr
     done = call_command("caption", f"--workdir={tmp_path}", photo)
     assert done.returncode == 1
     assert "show_attend_tell.train" in done.stderr
