@@ -342,21 +342,19 @@ def add_rows(
     gathering.hashes_splits |= hash_splits and not has_splits
     for row in rows:
         problem = row.problem
-        if has_splits and not problem:
-            problem = _split_problem(gathering, row.name, row.split)
+        if has_splits and not problem and row.split is None:
+            problem = "no split, though others have one"
+        if not problem and row.name not in gathering:
+            if not gathering.add_image(row.name, row.split, folder, merge=True):
+                continue
+        if (
+            not problem
+            and has_splits
+            and gathering.split(row.name) != row.split
+        ):
+            problem = f"its image is in {gathering.split(row.name)} already"
         if problem:
             gathering.doubt("caption", row.where, problem)
-            continue
-        if row.name in gathering or gathering.add_image(
-            row.name, row.split, folder
-        ):
+        else:
             for text in row.captions:
                 gathering.add_caption(row.name, text, row.where)
-
-
-def _split_problem(gathering, name, split):
-    if split is None:
-        return "no split, though others have one"
-    if name in gathering and gathering.split(name) != split:
-        return f"its image is in {gathering.split(name)} already"
-    return None

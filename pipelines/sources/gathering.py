@@ -106,12 +106,14 @@ class Gathering:
         folder: ImageFolder | None,
         *files: str,
         numbers: Mapping[str, int | str] = MappingProxyType({}),
+        merge: bool = False,
     ) -> bool:
         """Takes an image that a list names; returns whether it is usable.
 
         Its file is the first of `files`, by default `name`, that is in
         `folder`. Without `folder` captions alone are of interest; an image
-        without any is then no mistake.
+        without any is then no mistake. With `merge`, another name of a file
+        that was named is no mistake, but the same image.
         """
         if not self._is_new(name, split):
             return False
@@ -126,6 +128,9 @@ class Gathering:
             except DoubtfulName as error:
                 reason = reason or str(error)
                 continue
+            if merge and id in self._images:
+                self._listed[name] = self._images[id]
+                return True
             if id in self._images:
                 self.doubt("image", name, f"its file is that of {id}, too")
                 return False

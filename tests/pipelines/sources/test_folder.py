@@ -241,3 +241,16 @@ def test_names_that_differ_in_spelling_are_one_image(
         ("Gru\u0308n.jpg", ("x", "y")),  # as it is on the disk
         ("cats/b.png", ("z",)),
     ]
+
+
+def test_rows_of_one_file_gather_under_each_spelling(photos, load):
+    rows = ["A.JPG,x,train", "a.jpg,y,train", "a,z,train", "A.jpg,leaked,test"]
+    rows += ["cats/b.png,u,train"] * 4
+    source = load("mine.csv", "\n".join(["file,caption,split", *rows]))
+    assert [(i.id, i.captions) for i in source.images] == [
+        ("a.jpg", ("x", "y", "z")),
+        ("cats/b.png", ("u",) * 4),
+    ]
+    assert source.skipped == (
+        Skipped("mine.csv line 5", "its image is in train already"),
+    )
