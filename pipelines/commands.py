@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 from absl import app, flags
@@ -31,6 +32,8 @@ def run(main: Callable[[Sequence[str]], None], resumable: bool = False) -> None:
     """
 
     def command() -> None:
+        # Of images that are read all the same.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         app.run(lambda arguments: main(arguments[1:]))
 
     sys.exit(exit_code_of(command, resumable))
