@@ -408,11 +408,11 @@ def test_too_many_images_cannot_be_read(tmp_path, encoder):
     )
 
 
-def test_a_programming_error_is_not_swallowed(tmp_path, encoder):
+def test_whatever_one_image_raises_is_named(tmp_path, encoder):
     def wrong(i):
         raise KeyError("a mistake in a source")
 
-    with pytest.raises(KeyError, match="a mistake"):
+    with pytest.raises(UserError, match="image 0: KeyError.*a mistake"):
         extract(pictures(1, wrong), encoder, tmp_path)
 
 
