@@ -2,9 +2,10 @@
 
     python -m tests.faults CAMPAIGN --count=1000 --seed=1
 
-runs the cases of a campaign (images, captions, runs, models, requests, kills)
-and prints what was tried, every fault with the command that repeats it, and a
-row of the table in docs/results/faults.md. It exits with 1 if there were any.
+tries the cases of a campaign (images, captions, runs, models, requests,
+reports, kills) and prints what was tried, every fault with the command that
+repeats it, and a row of the table in docs/results/faults.md. It exits with 1
+if there were any.
 """
 
 import argparse
@@ -14,7 +15,9 @@ import sys
 
 from tests.faults import campaign
 
-CAMPAIGNS = ("images", "captions", "runs", "models", "requests", "kills")
+CAMPAIGNS = (
+    "images", "captions", "runs", "models", "requests", "reports", "kills",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -144,7 +144,8 @@ def _coco_rows(text):
                 if isinstance(one, dict)
                 and one.get("image_id") == image.get("id")
             ]
-            name = image.get("file_name", str(image.get("id")))
+            name = image.get("file_name")
+            name = str(image.get("id")) if name is None else name
             yield name, keys, captions
 
 

@@ -6,15 +6,18 @@ refuses a file that Pillow reads must say that it is too large or of another
 format. Sound images get the same caption as on their own.
 """
 
+import csv
 import functools
 import io
 import json
+import os
 import pathlib
 import warnings
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from pipelines.printing import printable
 from tests.faults.campaign import Case, Fault, Limits
 from tests.faults.commands import call, check_error, check_lines
 from tests.faults.crafted_images import crafted_images
@@ -193,27 +196,47 @@ def captions_of(model: pathlib.Path, *photos: bytes) -> list[str]:
     return [captioner.caption(photo).text for photo in photos]
 
 
+# Names of photos that command a terminal, a spreadsheet or a program.
+_NAMES = (
+    "b.jpg", "=1+1.jpg", "-b.jpg", "@b.jpg", "b\n.jpg", "\x1b[31mb.jpg",
+    os.fsdecode(b"caf\xe9.jpg"), "\u202egpj.jpg", "b,\"'.jpg", "%s{b}.jpg",
+    "b" * 230 + ".jpg", " b .jpg", "<b>.jpg",
+)  # fmt: skip
+
+
 def try_folder(case, data, good, model, single) -> None:
     """Captions a folder that holds the image, by the command."""
     photos = case.folder / "photos"
     photos.mkdir()
     for name, content in zip("ac", good, strict=True):
         (photos / f"{name}.png").write_bytes(content)
-    (photos / "b.jpg").write_bytes(data)
-    output = case.folder / "captions.json"
+    name = _NAMES[case.rng.integers(len(_NAMES))]
+    (photos / name).write_bytes(data)
+    kind = str(case.rng.choice(["json", "csv"]))
+    output = case.folder / f"captions.{kind}"
     with case.measured():
         code, printed, errors = call(
             "caption", f"--model={model}", f"--output={output}", photos
         )
-    written = {
-        pathlib.PurePath(entry["image_id"]).stem: entry["caption"]
-        for entry in json.loads(output.read_text(encoding="utf-8"))
-    }
-    if [written.get("a"), written.get("c")] != single:
-        raise Fault("lost good result", f"{written}, {errors[-300:]}")
-    if code not in (0, 1) or (code == 0) != ("b" in written):
-        raise Fault("exit code", f"{code}: {written}, {errors[-300:]}")
     check_lines(printed)
     check_lines(errors)
-    if code and "b.jpg" not in errors:
+    captions = _read_captions(output)
+    if [captions.pop("a", None), captions.pop("c", None)] != single:
+        raise Fault("lost good result", f"{captions}, {errors[-300:]}")
+    if code not in (0, 1) or len(captions) != 1 - code:
+        raise Fault("exit code", f"{code}: {captions}, {errors[-300:]}")
+    if code and printable(name) not in errors:
         raise Fault("message", f"does not name the image: {errors[-300:]}")
+
+
+def _read_captions(path: pathlib.Path) -> dict[str, str]:
+    """Returns captions by the name of the photo, without its ending."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        rows = [(e["image_id"], e["caption"]) for e in json.loads(text)]
+    else:
+        rows = [row[:3:2] for row in csv.reader(io.StringIO(text))][1:]
+        if any(cell.startswith(("=", "+", "-", "@")) for row in rows
+               for cell in row):  # fmt: skip
+            raise Fault("harm", f"a formula: {rows}")
+    return {pathlib.PurePath(name).stem: caption for name, caption in rows}

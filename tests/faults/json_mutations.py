@@ -13,6 +13,8 @@ _ODD = (
     "9" * 5000, '"' + "x" * 5000 + '"', "[" * 200 + "]" * 200,
     '"=cmd|calc"', '"\\u001b[31m"', '"<script>alert(1)</script>"', '"\\u202e"',
 )  # fmt: skip
+# The texts of them.
+TEXTS = tuple(text[1:-1] for text in _ODD if text.startswith('"'))
 _MARK = "@odd@"
 
 
