@@ -25,16 +25,16 @@ def call_in_process(function: Callable, *arguments):
         ChildProcessError: The process ended without an answer.
     """
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
+    ours, theirs = context.Pipe()
     with ours:
         with theirs:
-            process = context.Process(
-                target=_answer, args=(theirs, function, *arguments)
-            )
+            process = context.Process(target=_answer, args=(theirs,))
             process.start()
         try:
+            # Not with `start`, which would wait until the other has begun.
+            ours.send((function, arguments))
             answer, error = ours.recv()
-        except EOFError:
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             process.join()
             raise ChildProcessError(
                 f"it ended with exit code {process.exitcode}"
@@ -47,8 +47,12 @@ def call_in_process(function: Callable, *arguments):
     return answer
 
 
-def _answer(connection, function, *arguments) -> None:
+def _answer(connection) -> None:
     end_with_parent()
+    try:
+        function, arguments = connection.recv()
+    except EOFError:
+        return  # The parent was interrupted.
     try:
         answer = function(*arguments), None
     except Exception as error:
