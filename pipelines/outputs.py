@@ -4,6 +4,7 @@ A file is one that the command wrote before, and may write again, if it begins
 with the mark of that kind of file; everything else stays as it is.
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Iterable
 
 from pipelines.errors import UserError
-from pipelines.files import PathLike, write_atomically
+from pipelines.files import PathLike, remove_leftovers, write_atomically
 
 _HEAD_BYTES = 4096
 # What pictures of attention hold, and how they begin.
@@ -43,6 +44,8 @@ def check_output_file(
     path = os.fspath(path)
     if is_stream(path):
         return
+    with contextlib.suppress(OSError, ValueError):  # No such folder.
+        remove_leftovers(*os.path.split(os.path.abspath(path)))
     try:
         if os.path.isdir(path):
             raise IsADirectoryError("it is a folder")

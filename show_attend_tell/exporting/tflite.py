@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from pipelines.errors import UserError
-from pipelines.files import remove_leftovers, replacing
+from pipelines.files import replacing
 from pipelines.images.decoding import Photo
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.exporting.archive import write_archive
@@ -99,17 +99,15 @@ def _check_output(output: str) -> None:
         raise UserError(
             f"Expected --output to end in {ENDING}. Received: {output!r}"
         )
-    folder, name = os.path.split(output)
+    if os.path.lexists(output):
+        raise _exists(output)
     try:
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(os.path.dirname(output), exist_ok=True)
     except OSError as error:
         raise UserError(
             f"Expected --output to be a file in a folder. Received: "
             f"{output!r} ({error})"
         ) from error
-    remove_leftovers(folder, name)
-    if os.path.lexists(output):
-        raise _exists(output)
 
 
 def _exists(output: str) -> UserError:
