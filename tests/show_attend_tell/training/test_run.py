@@ -2,12 +2,6 @@
 
 import fcntl
 import json
-import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
@@ -23,13 +17,10 @@ from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 from show_attend_tell.metrics.bleu import bleu
 from show_attend_tell.training.data import prepare_data
 from show_attend_tell.training.run import Run, train
-from tests.conftest import ROOT
 from tests.show_attend_tell import tiny
 from tests.show_attend_tell.conftest import (
-    TINY,
     call_command,
     command_environment,
-    run_command,
 )
 
 SCORES = {"BLEU-1", "BLEU-4", "BLEU-4_no_penalty", "true_captions"}
@@ -203,65 +194,6 @@ def test_a_stopped_run_ends_like_one_that_was_not(trained, tmp_path, name):
         learned = again.trainer.captioner.encoder.get_weights()
         moved = [np.any(a != b) for a, b in zip(encoder, learned, strict=True)]
         assert moved.count(True) == 4
-
-
-@pytest.mark.proof
-@pytest.mark.parametrize(
-    "options",
-    [
-        (),
-        (
-            "--objective=hard_attention",
-            "--batch_size=40",
-            "--label_smoothing=0.1",
-            "--scheduled_sampling=0.5",
-            "--ema=0.9",
-            "--keep_epochs=1",
-        ),
-        ("--objective=self_critical",),
-    ],
-    ids=["plain", "options", "self_critical"],
-)
-def test_a_killed_run_ends_like_one_that_was_not(tmp_path, trained, options):
-    """Three runs, each killed three times at random moments."""
-    flags = [*TINY, "--checkpoint_minutes=0", "--dropout=0.3", *options]
-    if "--objective=self_critical" in options:
-        flags.append(f"--warm_start={trained}")
-    complete = tmp_path / "complete"
-    began = time.monotonic()
-    done = run_command("train", f"--workdir={complete}", *flags)
-    duration = time.monotonic() - began
-    assert done.returncode == 0, done.stderr
-    dice = random.Random()
-    for attempt in range(3):
-        workdir = tmp_path / f"killed{attempt}"
-        flags_of_run = [f"--workdir={workdir}", *flags]
-        command = [sys.executable, "-m", "show_attend_tell.train"]
-        for _ in range(3):
-            process = subprocess.Popen(
-                [*command, *flags_of_run],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            time.sleep(dice.uniform(0.3, 0.95) * duration)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        done = run_command("train", *flags_of_run)
-        assert done.returncode == 0, done.stderr
-        shards = (complete / "annotations").glob("*.array_record")
-        for path in (
-            *("scores.json", "history.json", "captions_test.json"),
-            *(shard.relative_to(complete) for shard in shards),
-        ):
-            ours, theirs = workdir / path, complete / path
-            assert ours.read_bytes() == theirs.read_bytes(), (attempt, path)
-        tiny.assert_equal(checkpoint(workdir), checkpoint(complete))
-        shutil.rmtree(workdir)
-
-
-def checkpoint(workdir):
-    return tiny.arrays_of(keras.saving.load_model(workdir / "last.keras"))
 
 
 @pytest.mark.proof
