@@ -71,6 +71,8 @@ def exit_code_of(command: Callable[[], object], resumable: bool):
         code = 1
         if isinstance(error, KeyboardInterrupt):
             code = getattr(error, "exit_code", 128 + signal.SIGINT)
+            if sys.stderr.isatty():  # After ^C, or a bar of progress.
+                print(file=sys.stderr)
             goes_on = "; the same command goes on" if resumable else ""
             report(f"stopped{goes_on}")
         elif describe_error(error) is None:

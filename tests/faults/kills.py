@@ -239,9 +239,9 @@ def _judge(ended: Ended, kind: str, work: pathlib.Path) -> bool:
     if kind in codes:
         if "Traceback" in ended.text:
             raise Fault("traceback", ended.text[-1500:])
-        begins = "stopped" if kind.startswith("SIG") else "error: "
-        last = ended.text.strip().splitlines()[-1]
-        if not last.startswith(begins):
+        message = "stopped" if kind.startswith("SIG") else "error: "
+        # It may stand behind a bar of progress.
+        if message not in ended.text.strip().splitlines()[-1]:
             raise Fault("message", ended.text[-1500:])
         if left := leftovers(work):
             raise Fault("left over", str(left))
