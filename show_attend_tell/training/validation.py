@@ -122,12 +122,13 @@ class Validation:
     def report(self, epoch: int, step: int, scores, captions) -> None:
         """Writes and prints the scores, also for TensorBoard."""
         self._history.append({"epoch": epoch, **scores})
-        write_json(self._workdir, HISTORY_FILE, self._history)
         if has_curves(self._history):
             write_atomically(
                 os.path.join(self._workdir, "curves.svg"),
                 draw_curves(self._history).encode(),
             )
+        # Last: what it holds is not done again by a run that goes on.
+        write_json(self._workdir, HISTORY_FILE, self._history)
         when = "" if epoch else "before training, "
         print(f"{when}validation: {_format(scores)}")
         if scores[self._measure] is None:

@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 
 import h5py
@@ -171,7 +172,9 @@ def _try(folder: pathlib.Path, case: Case) -> bool:
                 largest = _bytes_of(folder / name / "work") + 2**16
                 room = _bytes_of(work) + int(case.rng.integers(largest))
                 _resize(disk, room)
+            begun = time.monotonic()
             ended = _run(name, folder, work, harm)
+            case.seconds = max(case.seconds, time.monotonic() - begun)
             stopped = _judge(ended, kind, work)
             if kind == "full disk":
                 _resize(disk, 2**30)
