@@ -13,7 +13,7 @@ from tests.faults.kills import PHASES, leftovers
 CONTENTS = (b"old", b"new" * 1000)
 
 
-def test_a_folder_is_whole_after_a_kill_before_any_operation(tmp_path):
+def test_a_folder_is_complete_after_a_kill_before_any_operation(tmp_path):
     # Forks of a process without threads are sound.
     assert call_in_process(_kill_everywhere, tmp_path) > 40
 
