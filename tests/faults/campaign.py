@@ -132,7 +132,9 @@ class Result:
     def faults(self) -> list[Outcome]:
         return [one for one in self.outcomes if one.fault]
 
-    def command(self, first: int = 0, count: int | None = None) -> str:
+    def command(self, first: int | None = None, count: int | None = None):
+        """Returns the command that tries cases again, by default all."""
+        first = self.outcomes[0].number if first is None else first
         count = len(self.outcomes) if count is None else count
         start = f" --first={first}" if first else ""
         if phase := os.environ.get(PHASE):

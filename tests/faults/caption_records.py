@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import posixpath
+import unicodedata
 
 _WORDS = (
     "a dog runs across the green grass while two children play near an old "
@@ -92,6 +93,15 @@ def to_tokens(records: list[Record]) -> str:
     )
 
 
+def canonical(name: str) -> str:
+    """Returns what all names have in common that may be of one file.
+
+    Systems and programs differ in case, slashes, accents and endings.
+    """
+    name = unicodedata.normalize("NFC", name.strip().replace("\\", "/"))
+    return posixpath.splitext(posixpath.normpath(name.casefold()))[0]
+
+
 def _gather(rows) -> dict:
     """Returns by name what rows say: splits, then captions, in their order."""
     records = {}
@@ -107,6 +117,8 @@ def _gather(rows) -> dict:
 
 def _csv_rows(text):
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    if "file" not in (rows.fieldnames or ()):
+        raise KeyError("file")
     for row in rows:
         if None not in row:
             yield row["file"], row["split"], [row["caption"]]

@@ -29,19 +29,39 @@ def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def is_legal_png(data: bytes) -> bool:
-    """Whether chunks are in an order, and as often, as the format has them.
+    """Whether chunks have the order, the number and the size of the format.
 
     Decoders may read the same pixels in others, and do so each in its way.
     """
     try:
-        kinds = [kind for kind, _ in png_chunks(data)]
+        chunks = png_chunks(data)
     except struct.error:
         return False
+    kinds = [kind for kind, _ in chunks]
     before = kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else []
-    return before[:1] == [b"IHDR"] and all(
-        kinds.count(kind) == before.count(kind) <= 1
-        for kind in (b"IHDR", b"PLTE", b"tRNS")
+    return (
+        before[:1] == [b"IHDR"]
+        and all(
+            kinds.count(kind) == before.count(kind) <= 1
+            for kind in (b"IHDR", b"PLTE", b"tRNS", b"acTL")
+        )
+        and b"fdAT" not in before
+        and before.count(b"fcTL") <= 1
+        and _fit_colours(dict(reversed(chunks)))
     )
+
+
+def _fit_colours(content: dict[bytes, bytes]) -> bool:
+    """Whether palette and transparency have the lengths of their colours."""
+    colour, palette = content[b"IHDR"][9:10], content.get(b"PLTE", b"")
+    if colour == b"\3" and (not palette or len(palette) % 3):
+        return False
+    if b"tRNS" not in content:
+        return True
+    length = len(content[b"tRNS"])
+    if colour == b"\3":
+        return 0 < length <= len(palette) // 3
+    return length == {b"\0": 2, b"\2": 6}.get(colour)
 
 
 def png_file(chunks: list[tuple[bytes, bytes]]) -> bytes:

@@ -15,7 +15,7 @@ import pathlib
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import AvifImagePlugin, Image, ImageOps
 
 from pipelines.printing import printable
 from tests.faults.campaign import Case, Fault, Limits
@@ -87,27 +87,42 @@ def plain_pixels(data: bytes) -> tuple[str, np.ndarray, int] | None:
     None where Pillow cannot, or where it has more than the oracle's pixels.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _opened(data) as image:
             if image.width * image.height > _ORACLE_PIXELS:
                 return None
             kind = image.format
             image.load()
+            image, turned = _upright(image)
+            return kind, _rgb(image), turned
     except Exception:
         return None
-    turned = 1
+
+
+def _opened(data):
+    try:
+        return Image.open(io.BytesIO(data))
+    except Exception:
+        # It asks for the first of the brands alone.
+        return AvifImagePlugin.AvifImageFile(io.BytesIO(data))
+
+
+def _upright(image):
     try:
         turned = image.getexif().get(0x0112, 1)
-        image = ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image), turned
     except Exception:
-        turned = None  # Broken EXIF turns nothing.
+        return image, None  # Broken EXIF turns nothing.
+
+
+def _rgb(image):
     if image.mode.startswith("I"):
         high = np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8)
-        return kind, np.stack([high] * 3, axis=-1), turned
+        return np.stack([high] * 3, axis=-1)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return kind, np.asarray(image.convert("RGB")), turned
+    return np.asarray(image.convert("RGB"))
 
 
 def try_pixels(case, data, plain) -> bool:
