@@ -120,14 +120,20 @@ def describe_error(error: Exception) -> str | None:
             "there is not enough memory. Give less at a time, such as with "
             "--batch_size, or end other programs."
         )
-    # TensorFlow's own of a full disk, memory, and a path without permission.
     tensorflow = sys.modules.get("tensorflow")
-    if tensorflow and isinstance(
-        error,
-        (
-            tensorflow.errors.ResourceExhaustedError,
-            tensorflow.errors.PermissionDeniedError,
-        ),
+    if tensorflow and isinstance(error, tensorflow.errors.OpError):
+        return _describe_tensorflow(error, tensorflow.errors)
+    return None
+
+
+def _describe_tensorflow(error, kinds) -> str | None:
+    """Describes a user's error in a graph, and some of TensorFlow's own."""
+    users = re.findall(r"pipelines\.errors\.UserError: (.+)", error.message)
+    if users:
+        return users[-1]  # The others are its causes.
+    # A full disk, memory, and a path without permission.
+    if isinstance(
+        error, (kinds.ResourceExhaustedError, kinds.PermissionDeniedError)
     ):
         return error.message.strip().splitlines()[0]
     return None

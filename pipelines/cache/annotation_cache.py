@@ -155,8 +155,9 @@ class AnnotationCache:
         except UserError as error:
             raise UserError(
                 f"The annotations of {self.ids[position]!r} are damaged. "
-                f"{error} Run the extraction again; it redoes what is "
-                f"damaged: {extract_command(self.directory, self.metadata)}"
+                f"{error} Delete that shard, and run the same command again; "
+                "or the extraction, with the same flags for the images: "
+                f"{extract_command(self.directory, self.metadata)}"
             ) from error
         return record
 

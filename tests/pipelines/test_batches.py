@@ -19,6 +19,7 @@ from pipelines.cache.extraction import extract_annotations
 from pipelines.cache.shards import ShardReader
 from pipelines.captions import CaptionedImage
 from pipelines.encoders.registry import build_encoder
+from pipelines.ending import describe_error
 from pipelines.errors import UserError
 from pipelines.images.augmentation import Augmentation
 from pipelines.vocabulary import END, PADDING, START
@@ -291,8 +292,11 @@ def test_a_damaged_record_stops_the_epoch(cache, monkeypatch):
 
     batches = batches_of(cache)
     monkeypatch.setattr(ShardReader, "read", read)
-    with pytest.raises(tf.errors.OpError, match="gone"):
+    with pytest.raises(tf.errors.OpError) as error:
         elements(batches.epoch(0))
+    described = describe_error(error.value)
+    assert described.startswith("The annotations of '")
+    assert "gone" in described and "\n" not in described
 
 
 @pytest.mark.parametrize(
