@@ -14,8 +14,12 @@ from tests.faults.mutations import change_digits, mutate
 
 
 def link_folder(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Makes a folder of the same files, without copying what they hold."""
-    shutil.copytree(source, target, copy_function=os.link)
+    """Makes a folder of the same files, without copying what they hold.
+
+    Locks are not among them: they would be held in both.
+    """
+    ignored = shutil.ignore_patterns(".*")
+    shutil.copytree(source, target, copy_function=os.link, ignore=ignored)
 
 
 def write_anew(path: pathlib.Path, data: bytes) -> None:
