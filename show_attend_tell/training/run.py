@@ -14,8 +14,10 @@ import time
 import keras
 
 from pipelines.checksums import write_json
+from pipelines.errors import UserError
 from pipelines.files import locked, read_json
 from show_attend_tell.configs.run_config import RunConfig
+from show_attend_tell.evaluation.history import HISTORY_FILE
 from show_attend_tell.evaluation.score_files import write_evaluation
 from show_attend_tell.evaluation.split_evaluation import (
     SplitEvaluation,
@@ -135,6 +137,7 @@ class Run:
         scored = self.validation.last_epoch
         if scored is None:  # A warm start is scored as epoch 0.
             scored = -1 if self.config.training.warm_start else 0
+        self._check_scored(first, scored)
         if first > scored:  # The run was stopped before this was scored.
             self._validate(first)
         for epoch in range(first, self.config.training.epochs):
@@ -142,6 +145,21 @@ class Run:
                 break
             self.train_epoch(epoch)
             self._validate(epoch + 1)
+
+    def _check_scored(self, done: int, scored: int) -> None:
+        """Checks that no scores were lost, nor the model that they chose."""
+        begun = self.trainer.steps_taken() > done * self.steps_per_epoch
+        path = os.path.join(self.workdir, MODEL_FILE)
+        has_best = self.validation.last_epoch is None or os.path.exists(path)
+        # An epoch is scored before the next one begins.
+        if done - scored > (0 if begun else 1) or not has_best:
+            if has_best:
+                path = os.path.join(self.workdir, HISTORY_FILE)
+            raise UserError(
+                f"Expected {path} of the {done} epochs that were trained. "
+                "Received: none, or one that ends earlier. Put the file of "
+                "that run back, or choose another --workdir."
+            )
 
     def train_epoch(self, epoch: int) -> None:
         """Trains an epoch, from 0 on, or the rest of it, and saves."""

@@ -20,7 +20,7 @@ from show_attend_tell.inference.workdir_captioner import encoder_of
 from show_attend_tell.training import run
 from show_attend_tell.training.warm_start import check_start
 from show_attend_tell.training.workdir import check_workdir, claim
-from tests.show_attend_tell.conftest import call_command
+from tests.show_attend_tell.conftest import TINY, call_command
 
 SIMILAR = ("similar_photos.json", "similar_photos.float16")
 
@@ -117,6 +117,18 @@ def test_commands_say_it_in_one_line(copy):
         assert done.returncode == 1
         assert "encoder.json" in done.stderr, command
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("name", ["history.json", "best.keras"])
+def test_a_training_goes_on_with_all_that_it_has_chosen(
+    trained, tmp_path, name
+):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    (folder / name).unlink()
+    done = call_command("train", f"--workdir={folder}", *TINY)
+    assert done.returncode == 1
+    assert f"Expected {folder / name} of the 2 epochs" in done.stderr
+    assert not (folder / name).exists()
 
 
 def test_a_run_of_an_earlier_version_is_listed_by_the_command(copy):
