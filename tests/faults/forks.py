@@ -55,12 +55,14 @@ class Ended:
         text: What it printed.
         seconds: How long its phase took.
         operations: How many operations on files its phase had.
+        mebibytes: The most memory that it held.
     """
 
     code: int
     text: str
     seconds: float
     operations: int
+    mebibytes: float
 
 
 def run(command, folder, phase, output, harm: Harm | None = None) -> Ended:
@@ -94,11 +96,12 @@ def run(command, folder, phase, output, harm: Harm | None = None) -> Ended:
     finally:
         os.close(ours)
         left = _end_session(process)
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    _, status, usage = os.wait4(process, 0)
+    code = os.waitstatus_to_exitcode(status)
     text = output.read_text(errors="replace")
     if hangs or left:
         raise Fault("hang" if hangs else "orphans", f"{left} {text[-400:]}")
-    return Ended(code, text, seconds, operations)
+    return Ended(code, text, seconds, operations, usage.ru_maxrss / 1024)
 
 
 def _redirect(output: pathlib.Path) -> None:

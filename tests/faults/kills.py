@@ -31,7 +31,7 @@ from tests.faults.campaign import Case, Fault, Limits
 from tests.faults.forks import Ended, Harm, run
 
 ATTACK = "stops of training, extraction and export"
-LIMITS = Limits(seconds=120, ceiling=16384)
+LIMITS = Limits(seconds=120, mebibytes=4096, ceiling=16384)
 
 _STOPS = 2  # In each case.
 _DISK = "disk"
@@ -175,6 +175,7 @@ def _try(folder: pathlib.Path, case: Case) -> bool:
             begun = time.monotonic()
             ended = _run(name, folder, work, harm)
             case.seconds = max(case.seconds, time.monotonic() - begun)
+            case.mebibytes = max(case.mebibytes, ended.mebibytes)
             stopped = _judge(ended, kind, work)
             if kind == "full disk":
                 _resize(disk, 2**30)
