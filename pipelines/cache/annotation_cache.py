@@ -172,9 +172,15 @@ def _open_shards(
         for name in os.listdir(directory)
     )
     if missing > 0:
+        paths = (
+            shard_path(directory, number, manifest.shards)
+            for number in range(manifest.shards)
+        )
+        first = next((p for p in paths if not os.path.exists(p)), ending)
         raise UserError(
             f"The annotations in {os.fspath(directory)!r} are not complete: "
-            f"{missing} of {manifest.shards} shards are missing. {mend}"
+            f"{missing} of {manifest.shards} shards are missing, the first "
+            f"{os.path.basename(first)}. {mend}"
         )
     listed = read_shard_list(directory, mend)
     shards = []
@@ -192,7 +198,7 @@ def _open_shards(
     ids = [id for shard in shards for id in shard.image_ids]
     if ids_digest(ids) != manifest.ids_digest:
         raise UserError(
-            f"The shards in {os.fspath(directory)!r} are of other images. "
-            f"{mend}"
+            f"The shards in {os.fspath(directory)!r} are of other images than "
+            f"its {FILE_NAME}. {mend}"
         )
     return shards
