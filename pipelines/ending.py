@@ -131,7 +131,13 @@ def _describe_tensorflow(error, kinds) -> str | None:
     users = re.findall(r"pipelines\.errors\.UserError: (.+)", error.message)
     if users:
         return users[-1]  # The others are its causes.
-    # A full disk, memory, and a path without permission.
+    for number, advice in _ADVICE.items():
+        # Such as "/tmp/x/variables; No space left on device [Op:SaveV2]".
+        reason = os.strerror(number)
+        refused = re.search(rf"(?:^|}}}} )(/[^;\n]*); {reason}", error.message)
+        if refused:
+            return f"{reason}: {refused[1]!r}. {advice}"
+    # Memory, and a path without permission.
     if isinstance(
         error, (kinds.ResourceExhaustedError, kinds.PermissionDeniedError)
     ):

@@ -1,5 +1,6 @@
 """Loads the images of a run's splits and their annotations."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage, summarize_skipped
 from pipelines.encoders.encoder import Encoder
 from pipelines.errors import UserError
+from pipelines.files import remove_leftovers
 from pipelines.sources import load_source
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.inference.model_files import load_metadata
@@ -67,7 +69,12 @@ def prepare_split(
 def open_cache(
     folder: str, expected: Metadata, images: Sequence[CaptionedImage]
 ) -> AnnotationCache | None:
-    """Opens a cache that has at least these images, if it is complete."""
+    """Opens a cache that has at least these images, if it is complete.
+
+    What an extraction has left that was killed at its very end is removed.
+    """
+    with contextlib.suppress(OSError):  # There is none, or it is read only.
+        remove_leftovers(folder)
     try:
         cache = AnnotationCache.open(folder, expected)
     except UserError:

@@ -1,12 +1,14 @@
 """How commands end: one line, an exit code, and no traceback."""
 
 import errno
+import functools
 import os
 import signal
 import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from pipelines.ending import exit_code_of
 from pipelines.errors import UserError
@@ -47,6 +49,13 @@ def test_mistakes_and_failures_of_the_system(capsys, error, message):
     assert message in errors
     assert errors.startswith("error: ") and errors.count("\n") == 1
     assert output == ""
+
+
+def test_a_disk_that_is_full_for_tensorflow(capsys):
+    write = functools.partial(tf.io.write_file, "/dev/full", "x" * 10**6)
+    assert exit_code_of(write, False) == 1
+    expected = "error: No space left on device: '/dev/full'. Make room, or"
+    assert capsys.readouterr().err.startswith(expected)
 
 
 def test_a_fault_of_the_project_keeps_its_traceback():
