@@ -1,14 +1,18 @@
 """Boxes of the things in photos, which words of captions name."""
 
+import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipelines.boxes.coco_instances import instance_files, load_instances
 from pipelines.boxes.flickr30k_entities import is_entities, load_entities
 from pipelines.boxes.photo_boxes import (
+    Box,
     BoxesByName,
     NamedBoxes,
     PhotoBoxes,
+    Phrase,
     fit_box,
 )
 from pipelines.captions import CaptionedImage
@@ -31,9 +35,11 @@ def load_boxes(
     """
     path = os.path.expanduser(path)
     ids = [image.id for image in images]
+    marked = None
     if is_entities(path):
         # Every word is a name; the photos know which ones they have.
-        photos, find_names = load_entities(path, ids), enumerate
+        photos, marked = load_entities(path, ids)
+        find_names = enumerate
     elif files := instance_files(path):
         photos, find_names = load_instances(files, ids)
     else:
@@ -54,12 +60,20 @@ def load_boxes(
                 f"Expected for {id} at most {_MAX_BOXES} boxes of one name "
                 f"in {path!r}. Received: {count}"
             )
-    fitted = {}
+    fitted, fitted_marked = {}, None if marked is None else {}
     for image in images:
         if image.id in photos:
             shape = _shape(image, resize_mode)
-            fitted[image.id] = _fit(photos[image.id], shape, size, resize_mode)
-    return PhotoBoxes(fitted, find_names)
+            fit = functools.partial(
+                fit_box, shape=shape, size=size, resize_mode=resize_mode
+            )
+            fitted[image.id] = _fit(photos[image.id], fit)
+            if marked is not None:
+                fitted_marked[image.id] = {
+                    words: _fit_phrases(phrases, fit)
+                    for words, phrases in marked[image.id].items()
+                }
+    return PhotoBoxes(fitted, find_names, fitted_marked)
 
 
 def _shape(image: CaptionedImage, resize_mode: str) -> tuple[int, int]:
@@ -71,13 +85,25 @@ def _shape(image: CaptionedImage, resize_mode: str) -> tuple[int, int]:
         raise UserError(f"cannot read the photo {image.id}: {error}") from error
 
 
-def _fit(
-    photo: BoxesByName, shape: tuple[int, int], size: int, resize_mode: str
-) -> BoxesByName:
+def _fit(photo: BoxesByName, fit: Callable) -> BoxesByName:
     """Maps a photo's boxes to the square; names outside it are left out."""
     fitted = {}
     for name, things in photo.items():
-        boxes = [fit_box(box, shape, size, resize_mode) for box in things.boxes]
-        if boxes := tuple(box for box in boxes if box is not None):
+        if boxes := _fit_boxes(things.boxes, fit):
             fitted[name] = NamedBoxes(things.kind, boxes)
     return fitted
+
+
+def _fit_phrases(
+    phrases: Sequence[Phrase], fit: Callable
+) -> tuple[Phrase, ...]:
+    """Maps the boxes of phrases; phrases outside the square are left out."""
+    return tuple(
+        dataclasses.replace(phrase, boxes=boxes)
+        for phrase in phrases
+        if (boxes := _fit_boxes(phrase.boxes, fit))
+    )
+
+
+def _fit_boxes(boxes: Sequence[Box], fit: Callable) -> tuple[Box, ...]:
+    return tuple(box for box in map(fit, boxes) if box is not None)

@@ -30,7 +30,14 @@ import re
 import xml.etree.ElementTree
 from collections.abc import Iterable, Iterator
 
-from pipelines.boxes.photo_boxes import Box, BoxesByName, NamedBoxes, cut_box
+from pipelines.boxes.photo_boxes import (
+    Box,
+    BoxesByName,
+    NamedBoxes,
+    Phrase,
+    PhrasesByCaption,
+    cut_box,
+)
 from pipelines.errors import UserError
 from pipelines.files import read_text
 from pipelines.words import words_of
@@ -53,22 +60,28 @@ def is_entities(path: str) -> bool:
     )
 
 
-def load_entities(folder: str, ids: Iterable[str]) -> dict[str, BoxesByName]:
+def load_entities(
+    folder: str, ids: Iterable[str]
+) -> tuple[dict[str, BoxesByName], dict[str, PhrasesByCaption]]:
     """Loads the boxes, as fractions of the photo, of those that are annotated.
 
     Ids are file names of Flickr30k (`36979.jpg`), or of Flickr8k, whose
     photos have the same number (`1000268201_693b08cb0e.jpg`). A name is the
     last word of phrases, its kind the type that most of these have.
+
+    Returns:
+        Of each photo the boxes by name, and of each of its captions the
+        phrases with boxes, of the first type that each has.
     """
-    photos = {}
+    photos, marked = {}, {}
     for id in ids:
         for name in _file_names(id):
             path = os.path.join(folder, "Annotations", f"{name}.xml")
             if os.path.exists(path):
                 sentences = os.path.join(folder, "Sentences", f"{name}.txt")
-                photos[id] = _photo(_read_chains(path), sentences)
+                photos[id], marked[id] = _photo(_read_chains(path), sentences)
                 break
-    return photos
+    return photos, marked
 
 
 def _file_names(id: str) -> list[str]:
@@ -79,34 +92,53 @@ def _file_names(id: str) -> list[str]:
     return [stem, flickr8k[1]] if flickr8k else [stem]
 
 
-def _photo(chains: dict[str, list[Box]], sentences: str) -> BoxesByName:
-    kinds, boxes = {}, {}
-    for entity, types, phrase in _read_phrases(sentences):
-        words = words_of(phrase)
-        if entity in chains and words and words[-1] not in _NAMELESS:
-            name = words[-1]
-            kinds.setdefault(name, collections.Counter()).update(types)
-            # A dictionary for a set that keeps its order.
-            boxes.setdefault(name, {}).update(dict.fromkeys(chains[entity]))
-    return {
+def _photo(
+    chains: dict[str, list[Box]], sentences: str
+) -> tuple[BoxesByName, PhrasesByCaption]:
+    kinds, boxes, captions = {}, {}, {}
+    for parts in _read_sentences(sentences):
+        words, phrases = [], []
+        for text, entity, types in parts:
+            start, added = len(words), words_of(text)
+            words += added
+            if not added or entity not in chains:
+                continue
+            phrases.append(
+                Phrase(start, len(words), types[0], tuple(chains[entity]))
+            )
+            if (name := added[-1]) not in _NAMELESS:
+                kinds.setdefault(name, collections.Counter()).update(types)
+                # A dictionary for a set that keeps its order.
+                named = boxes.setdefault(name, {})
+                named.update(dict.fromkeys(chains[entity]))
+        captions[tuple(words)] = tuple(phrases)
+    by_name = {
         name: NamedBoxes(kinds[name].most_common(1)[0][0], tuple(boxes[name]))
         for name in boxes
     }
+    return by_name, captions
 
 
-def _read_phrases(path: str) -> Iterator[tuple[str, list[str], str]]:
-    """Yields entity, types and text of each phrase of a file."""
+def _read_sentences(path: str) -> Iterator[list[tuple[str, str, list[str]]]]:
+    """Yields the parts of each sentence: text, entity and types.
+
+    What is between phrases has no entity.
+    """
     for number, line in enumerate(
         read_text(path, max_bytes=_MAX_BYTES).splitlines(), start=1
     ):
-        phrases = _PHRASE.findall(line)
-        if len(phrases) != line.count("[/EN#"):
+        parts, end = [], 0
+        for phrase in _PHRASE.finditer(line):
+            entity, types, text = phrase.groups()
+            parts.append((line[end : phrase.start()], "", []))
+            parts.append((text, entity, types[1:].split("/")))
+            end = phrase.end()
+        if len(parts) // 2 != line.count("[/EN#"):
             raise UserError(
                 "Expected phrases such as [/EN#137645/other cards] in "
                 f"{path}, line {number}. Received: {line[:200]!r}"
             )
-        for entity, types, phrase in phrases:
-            yield entity, types[1:].split("/"), phrase
+        yield [*parts, (line[end:], "", [])]
 
 
 def _read_chains(path: str) -> dict[str, list[Box]]:

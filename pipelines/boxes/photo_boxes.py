@@ -22,23 +22,41 @@ class NamedBoxes:
     boxes: tuple[Box, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Phrase:
+    """Words of a caption, side by side, that name things with boxes.
+
+    They are `words[start:stop]`; `kind` and `boxes` as in `NamedBoxes`.
+    """
+
+    start: int
+    stop: int
+    kind: str
+    boxes: tuple[Box, ...]
+
+
 BoxesByName = Mapping[str, NamedBoxes]  # Of one photo.
+# Of captions of one photo, as words, that people marked.
+PhrasesByCaption = Mapping[tuple[str, ...], tuple[Phrase, ...]]
 
 
 class PhotoBoxes:
     """The boxes of photos by id, to be named by the words of captions.
 
     `find_names` gives, for the words of a caption, each name in them: the
-    position of its last word and the name, in order.
+    position of its last word and the name, in order. `marked` are the phrases
+    of captions, by the photo's id, where people marked them.
     """
 
     def __init__(
         self,
         photos: Mapping[str, BoxesByName],
         find_names: Callable[[Sequence[str]], Iterable[tuple[int, str]]],
+        marked: Mapping[str, PhrasesByCaption] | None = None,
     ):
         self._photos = photos
         self._find_names = find_names
+        self._marked = marked
 
     def __len__(self) -> int:
         return len(self._photos)
@@ -64,6 +82,20 @@ class PhotoBoxes:
             for position, things in named.items()
             if position + 1 not in named
         ]
+
+    def phrases(self, id: str, words: Sequence[str]) -> tuple[Phrase, ...]:
+        """Returns the phrases of a photo's own caption that have boxes.
+
+        Where people marked phrases, those of captions that are word for word
+        one of theirs, and none of others; elsewhere each word that
+        `groundings` returns.
+        """
+        if self._marked is not None:
+            return self._marked.get(id, {}).get(tuple(words), ())
+        return tuple(
+            Phrase(word.position, word.position + 1, word.kind, word.boxes)
+            for word in self.groundings(id, words)
+        )
 
 
 def cut_box(box: Box) -> Box | None:

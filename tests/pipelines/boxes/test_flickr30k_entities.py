@@ -5,7 +5,9 @@ import pytest
 from pipelines import boxes as package
 from pipelines.boxes import load_boxes
 from pipelines.boxes.flickr30k_entities import load_entities
+from pipelines.boxes.photo_boxes import Phrase
 from pipelines.errors import UserError
+from pipelines.words import words_of
 
 XML = """<annotation>
 	<filename>36979.jpg</filename>
@@ -64,7 +66,7 @@ THIRD = (0.0, 0.0, 1.0, 0.2)  # Cut to the photo.
 
 def test_last_words_have_the_boxes_of_their_chains(entities):
     folder = entities("36979", XML, SENTENCES)
-    photo = load_entities(folder, ["36979.jpg", "1.jpg"])["36979.jpg"]
+    photo = load_entities(folder, ["36979.jpg", "1.jpg"])[0]["36979.jpg"]
     assert {
         name: (named.kind, named.boxes) for name, named in photo.items()
     } == {
@@ -77,7 +79,7 @@ def test_last_words_have_the_boxes_of_their_chains(entities):
     # One word of two chains.
     sentences = "[/EN#1/people A man] beside [/EN#4/people a man] ."
     folder = entities("36979", XML, sentences)
-    photo = load_entities(folder, ["36979.jpg"])["36979.jpg"]
+    photo = load_entities(folder, ["36979.jpg"])[0]["36979.jpg"]
     assert photo["man"].boxes == (FIRST, SECOND, THIRD)
 
 
@@ -118,16 +120,34 @@ def test_boxes_are_carried_into_the_crop(entities, photos):
     assert boxes.groundings("36979.jpg", ["subway"]) != []
 
 
+def test_phrases_of_captions_that_people_marked(entities, photos):
+    folder = entities("36979", XML, SENTENCES)
+    images = photos(**{"36979": (200, 400)})
+    boxes = load_boxes(folder, images, 224, "squash")
+    caption = words_of("The other, of guys; in subway!")
+    first, second, third = boxes.phrases("36979.jpg", caption)
+    assert first == Phrase(0, 2, "people", (pytest.approx(SECOND),))
+    assert (second.start, second.stop, len(second.boxes)) == (3, 4, 2)
+    assert third == Phrase(5, 6, "vehicles", (pytest.approx(THIRD),))
+    # What has no box is no phrase: "each other", of chain 0.
+    caption = words_of("A group of friends play with each other")
+    (friends,) = boxes.phrases("36979.jpg", caption)
+    assert (friends.start, friends.stop) == (0, 4)
+    # A caption of other words has none, nor has another photo.
+    assert boxes.phrases("36979.jpg", words_of("Two guys")) == ()
+    assert boxes.phrases("1.jpg", caption) == ()
+
+
 def test_flickr8ks_names_of_the_same_photos(entities):
     folder = entities("1000268201", XML, SENTENCES)
     id = "1000268201_693b08cb0e.jpg"
-    assert list(load_entities(folder, [id])) == [id]
+    assert list(load_entities(folder, [id])[0]) == [id]
 
 
 @pytest.mark.parametrize("id", ["../36979.jpg", "a/../../x", "..", "", "\0"])
 def test_a_name_leads_nowhere(entities, id):
     folder = entities("36979", XML, SENTENCES)
-    assert not load_entities(folder, [id]) or id == "../36979.jpg"
+    assert not load_entities(folder, [id])[0] or id == "../36979.jpg"
 
 
 def test_no_photo_is_annotated(entities, photos):
