@@ -88,7 +88,7 @@ def extract_annotations(
     try:
         os.makedirs(directory, exist_ok=True)
         with locked(directory, being_written):
-            _begin(directory, manifest, restart)
+            manifest = _begin(directory, manifest, restart)
             _extract(images, encoder, directory, manifest, *settings)
             paths = shard_paths(directory, manifest)
             list_shards(directory, [ShardReader(p).digest for p in paths])
@@ -182,8 +182,12 @@ def _manifest(
     return Manifest(metadata, len(ids), shard_size, ids_digest(ids))
 
 
-def _begin(directory: PathLike, manifest: Manifest, restart: bool) -> None:
-    """Makes the folder one of this extraction, or checks that it is."""
+def _begin(directory: PathLike, manifest: Manifest, restart: bool) -> Manifest:
+    """Makes the folder one of this extraction, or checks that it is.
+
+    Returns the manifest to go by: a folder that was begun keeps how locations
+    are stored.
+    """
     path = os.path.join(directory, FILE_NAME)
     if not os.path.exists(path):
         remove_leftovers(directory, FILE_NAME)
@@ -195,7 +199,7 @@ def _begin(directory: PathLike, manifest: Manifest, restart: bool) -> None:
                 "Choose another with --annotations=OTHER_DIR."
             )
         write_json(path, manifest.to_dict())
-        return
+        return manifest
     remove_leftovers(directory)
     existing = Manifest.read(directory)
     if os.path.lexists(os.path.join(directory, checksums.FILE_NAME)):
@@ -210,7 +214,7 @@ def _begin(directory: PathLike, manifest: Manifest, restart: bool) -> None:
             for name in _shards(directory):
                 os.remove(os.path.join(directory, name))
             write_json(path, manifest.to_dict())
-            return
+            return manifest
     check_equal(directory, manifest.metadata, existing.metadata)
     for name, expected in manifest.comparable.items():
         if existing.comparable[name] != expected:
@@ -221,6 +225,7 @@ def _begin(directory: PathLike, manifest: Manifest, restart: bool) -> None:
                 "another: "
                 f"{extract_command('OTHER_DIR', manifest.metadata)}"
             )
+    return existing
 
 
 def shard_paths(directory: PathLike, manifest: Manifest) -> list[str]:

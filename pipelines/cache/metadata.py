@@ -23,13 +23,15 @@ from pipelines.files import PathLike, read_json
 from pipelines.images.decoding import RESIZE_MODES
 
 # Of everything in the folder: raised when older readers could misread it.
-VERSION = 2
+# Records of the last leave out locations that are repeated, see `parts`.
+VERSIONS = (2, 3)
 FILE_NAME = "metadata.json"
 
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_SIDE = 65536
 _MAX_VALUES = 2**26
 _MAX_IMAGES = 2**31
+_MAX_PARTS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,9 @@ class Metadata:
 
     `digest` is the SHA-256 of the encoder's weights; `precision` is
     `"sqrt8"`, `"float16"`, or `"uint8"`, which pixels are and nothing else.
+    `parts` are those of `Encoder`, each stored on its own grid; how locations
+    are stored makes no difference to what an annotation is, so caches of
+    earlier versions, which repeat them, are equal.
     """
 
     encoder: str
@@ -49,6 +54,9 @@ class Metadata:
     grid: tuple[int, int]
     depth: int
     precision: str
+    parts: tuple[tuple[int, int, int], ...] = dataclasses.field(
+        default=(), compare=False
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -70,6 +78,27 @@ class Metadata:
                 f"Expected at most {_MAX_VALUES} values an image. Received: "
                 f"grid={self.grid}, depth={self.depth}."
             )
+        if self.parts:
+            self._check_parts()
+
+    def _check_parts(self) -> None:
+        rows, columns = self.grid
+        fit = all(
+            rows % part_rows == columns % part_columns == 0
+            for part_rows, part_columns, _ in self.parts
+        )
+        depth = sum(depth for *_, depth in self.parts)
+        if not fit or depth != self.depth or self.precision == EXACT:
+            raise UserError(
+                "Expected parts that divide the grid and make up the depth. "
+                f"Received: grid={self.grid}, depth={self.depth}, "
+                f"parts={_short(self.parts)}."
+            )
+
+    @property
+    def stored(self) -> tuple[tuple[int, int, int], ...]:
+        """Rows, columns and depth of what a record has, one after another."""
+        return self.parts or ((*self.grid, self.depth),)
 
     @property
     def locations(self) -> int:
@@ -87,12 +116,15 @@ class Metadata:
             grid=tuple(encoder.grid),
             resize_mode=resize_mode,
             precision=EXACT if encoder.layer == PIXELS else precision,
+            parts=encoder.parts,
             **{name: getattr(encoder, name) for name in names},
         )
 
     def to_dict(self) -> dict:
         """Returns what `from_dict` and JSON take."""
-        return {**dataclasses.asdict(self), "grid": list(self.grid)}
+        values = {**dataclasses.asdict(self), "grid": list(self.grid)}
+        parts = [list(part) for part in values.pop("parts")]
+        return {**values, "parts": parts} if parts else values
 
     @property
     def binding(self) -> str:
@@ -104,19 +136,21 @@ class Metadata:
     def from_dict(cls, values: object) -> "Metadata":
         """Reads what `to_dict` gave."""
         names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
+        if not isinstance(values, dict) or {*values, "parts"} != names:
             raise UserError(
                 "Expected the description of annotations with the fields "
                 f"{sorted(names)}. Received: {_short(values)}."
             )
-        grid = values["grid"]
-        grid = tuple(grid) if isinstance(grid, list) else grid
-        return cls(**{**values, "grid": grid})
+        parts = _tuple(values.get("parts", ()))
+        if isinstance(parts, tuple):
+            parts = tuple(map(_tuple, parts))
+        return cls(**{**values, "grid": _tuple(values["grid"]), "parts": parts})
 
     def differences(self, other: "Metadata") -> tuple[str, ...]:
         """Names each difference to what is there, where `self` is expected."""
         mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
         for values in (mine, others):
+            del values["parts"]
             values["encoder"] += f"/{values.pop('layer')}"
             values["weights' digest"] = values.pop("digest")
         return tuple(
@@ -139,12 +173,16 @@ class Manifest:
     ids_digest: str
     tensorflow: str = tf.__version__
     keras: str = keras.__version__
-    version: int = VERSION
 
     @property
     def shards(self) -> int:
         """The number of shards."""
         return -(-self.images // self.shard_size)
+
+    @property
+    def version(self) -> int:
+        """The oldest version whose readers read the folder."""
+        return VERSIONS[-1] if self.metadata.parts else VERSIONS[0]
 
     @property
     def comparable(self) -> dict[str, object]:
@@ -154,7 +192,8 @@ class Manifest:
 
     def to_dict(self) -> dict:
         """Returns what is written to the file."""
-        return {**vars(self), "metadata": self.metadata.to_dict()}
+        values = {**vars(self), "metadata": self.metadata.to_dict()}
+        return {**values, "version": self.version}
 
     @classmethod
     def read(cls, directory: PathLike) -> "Manifest":
@@ -173,11 +212,12 @@ class Manifest:
                 f"Expected a JSON object of at most {_MAX_JSON_BYTES} bytes. "
                 f"Received: {path}, {size} bytes."
             )
-        if values.get("version") != VERSION:
+        version = values.pop("version", None)
+        if version not in VERSIONS:
             raise UserError(
-                f"Expected annotations of version {VERSION}. Received: "
-                f"version={_short(values.get('version'))} in {path}. Extract "
-                f"them anew: {extract_command('OTHER_DIR')}"
+                f"Expected annotations of a version of {VERSIONS}. Received: "
+                f"version={_short(version)} in {path}. Extract them anew: "
+                f"{extract_command('OTHER_DIR')}"
             )
         try:
             names = {field.name for field in dataclasses.fields(cls)}
@@ -241,6 +281,18 @@ def _is_count(value: object, limit: int = _MAX_SIDE) -> bool:
     return type(value) is int and 0 < value <= limit
 
 
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _are_counts(value: object, length: int) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == length
+        and all(map(_is_count, value))
+    )
+
+
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}..."
@@ -250,10 +302,11 @@ _CHECKS = {
     "resize_mode": lambda value: value in RESIZE_MODES,
     "precision": lambda value: value in (*PRECISIONS, EXACT),
     "image_size": _is_count,
-    "grid": lambda value: (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(map(_is_count, value))
-    ),
+    "grid": lambda value: _are_counts(value, 2),
     "depth": _is_count,
+    "parts": lambda value: (
+        isinstance(value, tuple)
+        and len(value) <= _MAX_PARTS
+        and all(_are_counts(part, 3) for part in value)
+    ),
 }

@@ -1,7 +1,9 @@
 """Encodes one image's annotations as the bytes of a record, and decodes them.
 
 A record is channel-major (D, L), because a channel without activations in the
-image is then one run of zeros:
+image is then one run of zeros. Of several layers or networks side by side each
+has its own grid there, one after another, and decoding repeats what a coarser
+one has for several locations:
 
 - `sqrt8`: two little-endian float32, the lowest and the highest signed
   square root s = sign(a) sqrt(|a|) of the image, then each s as one byte,
@@ -15,6 +17,7 @@ and faster. Pixels (`uint8`) are a PNG file.
 """
 
 import io
+import math
 import struct
 import zlib
 
@@ -48,7 +51,8 @@ def encode_annotations(annotations: np.ndarray, metadata: Metadata) -> bytes:
         file = io.BytesIO()
         Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
         return file.getvalue()
-    channels = np.ascontiguousarray(annotations.T, np.float32)
+    parts = _without_repeats(annotations, metadata)
+    channels = np.concatenate(parts, axis=None)
     if metadata.precision == "float16":
         return deflate(_float16(channels).tobytes())
     roots = np.sign(channels) * np.sqrt(np.abs(channels))
@@ -71,7 +75,6 @@ def decode_annotations(record: bytes, metadata: Metadata) -> np.ndarray:
         raise UserError(
             f"Expected a record of {expected} bytes. Received: {len(data)}."
         )
-    shape = (metadata.depth, metadata.locations)
     if metadata.precision == "float16":
         values = np.frombuffer(data, "<f2").astype(np.float32)
     else:
@@ -80,7 +83,16 @@ def decode_annotations(record: bytes, metadata: Metadata) -> np.ndarray:
         codes = np.frombuffer(data, np.uint8, offset=8).astype(np.float32)
         roots = codes * step + low
         values = roots * np.abs(roots)
-    return np.ascontiguousarray(values.reshape(shape).T)
+    annotations = np.empty((metadata.locations, metadata.depth), np.float32)
+    start = channel = 0
+    for rows, columns, depth in metadata.stored:
+        end = start + rows * columns * depth
+        part = values[start:end].reshape(depth, -1).T  # (locations, depth)
+        if rows * columns < metadata.locations:
+            part = part[_location_of_each(metadata, rows, columns)]
+        annotations[:, channel : channel + depth] = part
+        start, channel = end, channel + depth
+    return annotations
 
 
 def decode_annotations_batch(
@@ -95,21 +107,33 @@ def decode_annotations_batch(
     data = tf.io.decode_compressed(records, "ZLIB")
     if metadata.precision == "float16":
         values = tf.cast(tf.io.decode_raw(data, tf.float16), tf.float32)
-        values = tf.reshape(values, [batch, depth, locations])
+        values = tf.reshape(values, [batch, _values(metadata)])
     else:
-        data = tf.io.decode_raw(data, tf.uint8)  # (B, 8 + D L)
+        data = tf.io.decode_raw(data, tf.uint8)  # (B, 8 + values)
         bounds = tf.bitcast(tf.reshape(data[:, :8], [batch, 2, 4]), tf.float32)
-        low, high = bounds[:, 0, None, None], bounds[:, 1, None, None]
-        codes = tf.reshape(data[:, 8:], [batch, depth, locations])
+        low, high = bounds[:, 0, None], bounds[:, 1, None]
+        codes = tf.reshape(data[:, 8:], [batch, _values(metadata)])
         roots = tf.cast(codes, tf.float32) * ((high - low) / 255.0) + low
-        values = roots * tf.abs(roots)  # (B, D, L)
-    values = tf.transpose(values, [0, 2, 1])
-    return tf.ensure_shape(values, [None, locations, depth])
+        values = roots * tf.abs(roots)
+    parts = []
+    sizes = [math.prod(part) for part in metadata.stored]
+    splits = tf.split(values, sizes, axis=1)
+    for part, (rows, columns, part_depth) in zip(
+        splits, metadata.stored, strict=True
+    ):
+        part = tf.reshape(part, [batch, part_depth, rows * columns])
+        part = tf.transpose(part, [0, 2, 1])
+        if rows * columns < locations:
+            each = _location_of_each(metadata, rows, columns)
+            part = tf.gather(part, each, axis=1)
+        parts.append(part)
+    annotations = tf.concat(parts, axis=2) if len(parts) > 1 else parts[0]
+    return tf.ensure_shape(annotations, [None, locations, depth])
 
 
 def raw_bytes(metadata: Metadata) -> int:
     """Returns how many bytes a record has before compression."""
-    values = metadata.locations * metadata.depth
+    values = _values(metadata)
     return 2 * values if metadata.precision == "float16" else 8 + values
 
 
@@ -138,6 +162,34 @@ def inflate(data: bytes, limit: int) -> bytes:
             "another."
         )
     return inflated
+
+
+def _values(metadata: Metadata) -> int:
+    return sum(math.prod(part) for part in metadata.stored)
+
+
+def _without_repeats(
+    annotations: np.ndarray, metadata: Metadata
+) -> list[np.ndarray]:
+    """Returns each part channel-major, without the locations it repeats."""
+    grid, parts, channel = metadata.grid, [], 0
+    squares = annotations.reshape(*grid, metadata.depth)
+    for rows, columns, depth in metadata.stored:
+        part = squares[
+            :: grid[0] // rows,
+            :: grid[1] // columns,
+            channel : channel + depth,
+        ]
+        parts.append(part.astype(np.float32).transpose(2, 0, 1))
+        channel += depth
+    return parts
+
+
+def _location_of_each(metadata: Metadata, rows: int, columns: int):
+    """Of each location of the grid, the one of a coarser grid it lies in."""
+    numbers = np.arange(rows * columns).reshape(rows, columns)
+    repeats = metadata.grid[0] // rows, metadata.grid[1] // columns
+    return numbers.repeat(repeats[0], axis=0).repeat(repeats[1], axis=1).ravel()
 
 
 def _decode_png(record: bytes, metadata: Metadata) -> np.ndarray:

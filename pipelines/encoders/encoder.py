@@ -28,6 +28,9 @@ class Encoder:
         model: uint8 (B, image_size, image_size, 3) RGB -> float32 (B, L, D);
             locations row by row.
         preprocessing: What the model does to pixels first, in words.
+        parts: Of several layers or networks side by side, rows, columns and
+            depth of each: where it is coarser than the grid, locations that
+            lie in one of its own have the same annotation.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Encoder:
     digest: str
     model: keras.Model
     preprocessing: str
+    parts: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,19 +101,13 @@ def frozen_encoder(network: Network, layer: str | None = None) -> Encoder:
     """
     name, size = network.name, network.image_size
     layer = layer or network.default_layer
-    output = _output(network, layer)
+    output = output_of(network, layer)
     depth = output.shape[-1]
-    features = keras.Model(
-        network.model.inputs[0], output, name=_features_name(name)
-    )
-    features.trainable = False
-
+    features = frozen_features(network, output)
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     annotations = features(network.preprocess(images), training=False)
-    if len(output.shape) == 4:
-        rows, columns = output.shape[1:3]
-    else:
-        rows = columns = _rows_of_patches(network, output)
+    rows, columns = grid_of(network, output)
+    if len(output.shape) == 3:
         annotations = LastTokens(rows * columns)(annotations)
     annotations = keras.layers.Reshape(
         (rows * columns, depth), dtype="float32", name="annotations"
@@ -124,6 +122,15 @@ def frozen_encoder(network: Network, layer: str | None = None) -> Encoder:
         model=keras.Model(images, annotations, name="encoder"),
         preprocessing=network.preprocessing,
     )
+
+
+def frozen_features(network: Network, outputs) -> keras.Model:
+    """Returns a network up to some outputs, frozen."""
+    features = keras.Model(
+        network.model.inputs[0], outputs, name=_features_name(network.name)
+    )
+    features.trainable = False
+    return features
 
 
 def features_of(encoder: Encoder) -> keras.Model:
@@ -176,7 +183,8 @@ def layers_with_locations(network: Network) -> dict:
     return outputs
 
 
-def _output(network: Network, layer: str | None):
+def output_of(network: Network, layer: str | None):
+    """Returns the output of a layer that has locations."""
     outputs = layers_with_locations(network)
     if layer not in outputs:
         names = ", ".join(list(outputs)[-LAYERS_NAMED:])
@@ -189,11 +197,14 @@ def _output(network: Network, layer: str | None):
     return outputs[layer]
 
 
-def _rows_of_patches(network: Network, tokens) -> int:
+def grid_of(network: Network, output) -> tuple[int, int]:
+    """Returns rows and columns of an output that has locations."""
+    if len(output.shape) == 4:
+        return output.shape[1:3]
     rows = network.image_size // network.patch_size
-    while rows**2 > tokens.shape[1]:  # Swin merges patches, stage by stage.
+    while rows**2 > output.shape[1]:  # Swin merges patches, stage by stage.
         rows //= 2
-    return rows
+    return rows, rows
 
 
 def _features_name(name: str) -> str:

@@ -10,6 +10,7 @@ import dataclasses
 
 import keras
 
+from pipelines.encoders.common_grid import JOIN
 from pipelines.encoders.encoder import (
     LAYERS_NAMED,
     PIXELS,
@@ -21,7 +22,6 @@ from pipelines.encoders.encoder import (
 from pipelines.encoders.keras_hub_backbones import PREFIX
 from pipelines.encoders.registry import build_encoder, load_network
 from pipelines.encoders.scenes_network import scenes_network
-from pipelines.encoders.side_by_side import JOIN
 from pipelines.encoders.weights_files import initialise
 from pipelines.errors import UserError
 
@@ -61,6 +61,11 @@ def cut_encoder(
         raise UserError(
             "Expected one encoder of keras.applications or of this package "
             f"with --finetune. Received: --encoder={name}. Give one of them."
+        )
+    if JOIN in (layer or ""):
+        raise UserError(
+            "Expected one layer with --finetune. Received: --encoder_layer="
+            f"{layer}. Give one of them, or leave out --finetune."
         )
     network = load_network(name, weights)
     layer = layer or network.default_layer

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 
 from pipelines.encoders import keras_hub_backbones
+from pipelines.encoders.common_grid import JOIN
 from pipelines.encoders.efficientnet_lite0 import efficientnet_lite0
 from pipelines.encoders.encoder import (
     PIXELS,
@@ -20,7 +21,8 @@ from pipelines.encoders.keras_applications import (
     load_application,
 )
 from pipelines.encoders.scenes_network import scenes_network
-from pipelines.encoders.side_by_side import JOIN, side_by_side, split_names
+from pipelines.encoders.several_layers import several_layers
+from pipelines.encoders.side_by_side import side_by_side, split_names
 from pipelines.encoders.weights_files import build_weighted, packaged_weights
 from pipelines.errors import UserError
 
@@ -68,7 +70,9 @@ def build_encoder(
             efficientnet_lite0, `block4_conv2` of scenes, the last one of a
             backbone of keras-hub; other encoders have no default.
             `"pixels"` gives the pixels themselves, whatever the weights. Of
-            several encoders those of all, joined likewise.
+            one encoder several layers, joined by `+`, are side by side on
+            the grid of the first, see `several_layers`; of several encoders
+            one layer each, joined likewise.
         weights: `"default"` (ImageNet, downloaded once by Keras; those of
             efficientnet_lite0 and scenes come with the package), `"none"`
             (random, always the same), or an HDF5 file that `load_weights`
@@ -101,7 +105,10 @@ def build_encoder(
         packaged = _PACKAGED.get(name)
         size = packaged.image_size if packaged else application_image_size(name)
         return pixels_encoder(name, size)
-    return frozen_encoder(load_network(name, weights), layer)
+    network = load_network(name, weights)
+    if JOIN in (layer or ""):
+        return several_layers(network, layer)
+    return frozen_encoder(network, layer)
 
 
 def load_network(name: str, weights: str) -> Network:

@@ -4,12 +4,15 @@ import dataclasses
 
 import keras
 
+from pipelines.encoders.common_grid import (
+    JOIN,
+    concatenated,
+    no_finer_than_first,
+)
 from pipelines.encoders.encoder import PIXELS, Encoder
 from pipelines.encoders.weights_files import weights_digest
 from pipelines.errors import UserError
 
-# Between the names of encoders.
-JOIN = "+"
 # What annotations are multiplied by before they are concatenated with those
 # of other encoders, so that all vary about as much as VGG's.
 _SCALES = {"efficientnet_lite0": 0.3}
@@ -36,46 +39,43 @@ def split_names(
     ]
 
 
-def side_by_side(parts: list[Encoder]) -> Encoder:
+def side_by_side(encoders: list[Encoder]) -> Encoder:
     """Builds the encoder whose annotations are those of several.
 
-    At each location of the first they are concatenated. A coarser grid is
-    repeated: a location has the annotation of the one it lies in.
+    At each location of the first they are concatenated, see `common_grid`.
     """
-    first, *_ = parts
+    first, *_ = encoders
     images = keras.Input(first.model.input_shape[1:], dtype="uint8")
-    annotations = [
-        _on_grid_of(first, part, f"encoder_{number}")(images)
-        for number, part in enumerate(parts)
+    for one in encoders:
+        if one.image_size != first.image_size:
+            raise UserError(
+                "Expected encoders of images of one size. Received: "
+                f"{first.name} of {first.image_size} pixels, {one.name} of "
+                f"{one.image_size}"
+            )
+    maps = [
+        _with_rows(one, f"encoder_{number}")(images)
+        for number, one in enumerate(encoders)
     ]
-    concatenate = keras.layers.Concatenate(dtype="float32", name="annotations")
-    model = keras.Model(images, concatenate(annotations), name="encoders")
+    names = [one.name for one in encoders]
+    maps = no_finer_than_first(maps, names)
+    scales = [_SCALES.get(name, 1.0) for name in names]
+    annotations = concatenated(maps, scales)
+    model = keras.Model(images, annotations, name="encoders")
     return dataclasses.replace(
         first,
-        name=JOIN.join(part.name for part in parts),
-        layer=JOIN.join(part.layer for part in parts),
-        depth=sum(part.depth for part in parts),
+        name=JOIN.join(names),
+        layer=JOIN.join(one.layer for one in encoders),
+        depth=sum(one.depth for one in encoders),
         digest=weights_digest(model),
         model=model,
-        preprocessing=f" {JOIN} ".join(part.preprocessing for part in parts),
+        preprocessing=f" {JOIN} ".join(one.preprocessing for one in encoders),
+        parts=tuple(one.shape[1:] for one in maps),
     )
 
 
-def _on_grid_of(first: Encoder, part: Encoder, name: str) -> keras.Model:
-    """Returns an encoder's model with the locations of another."""
-    rows, columns = first.grid
-    part_rows, part_columns = part.grid
-    finer = rows % part_rows or columns % part_columns
-    if part.image_size != first.image_size or finer:
-        raise UserError(
-            "Expected encoders of images of one size, the finest locations "
-            f"first. Received: {first.name} of {first.image_size} pixels and "
-            f"{first.grid} locations, {part.name} of {part.image_size} and "
-            f"{part.grid}"
-        )
-    features = keras.layers.Reshape((*part.grid, part.depth))(part.model.output)
-    repeats = rows // part_rows, columns // part_columns
-    features = keras.layers.UpSampling2D(repeats)(features)
-    features = keras.layers.Rescaling(_SCALES.get(part.name, 1.0))(features)
-    features = keras.layers.Reshape((rows * columns, part.depth))(features)
-    return keras.Model(part.model.input, features, name=name)
+def _with_rows(encoder: Encoder, name: str) -> keras.Model:
+    """Returns an encoder's model to (B, rows, columns, D)."""
+    shape = *encoder.grid, encoder.depth
+    features = keras.layers.Reshape(shape)(encoder.model.output)
+    return keras.Model(encoder.model.input, features, name=name)

@@ -569,6 +569,27 @@ def test_a_cache_of_an_earlier_version_is_not_extracted_again(
     assert contents(tmp_path) == complete
 
 
+def test_repeated_locations_are_stored_once(tmp_path):
+    # 28x28x64 beside 14x14x128, whose locations are repeated.
+    layers = "block3_conv2+block4_conv2:0.5"
+    encoder = build_encoder("scenes", layers, "none")
+    once, images = tmp_path / "once", pictures(5)
+    cache = extract(images, encoder, once, precision="float16")
+    expected = encode(images, encoder)
+    np.testing.assert_allclose(cache.read(range(5)), expected, 2e-3, 1e-3)
+    # As an earlier version did, whose cache is read, and goes on, as it is.
+    repeating = dataclasses.replace(encoder, parts=())
+    earlier = tmp_path / "earlier"
+    extract(images, repeating, earlier, precision="float16", shard_size=2)
+    os.remove(earlier / "annotations-00001-of-00003.array_record")
+    before = contents(earlier)
+    again = extract(images, encoder, earlier, precision="float16", shard_size=2)
+    np.testing.assert_array_equal(again.read(range(5)), cache.read(range(5)))
+    assert before.items() < contents(earlier).items()
+    sizes = [len(each.records([0])[0]) for each in (cache, again)]
+    assert sizes[0] < 0.7 * sizes[1]
+
+
 def test_what_an_unfinished_extraction_left_is_made_anew(tmp_path, encoder):
     images = truncated_pictures(19, {17, 18})
     with pytest.raises(UserError, match="at most 0 of 19"):

@@ -21,6 +21,21 @@ def test_metadata_goes_through_json():
     assert metadata.locations == 15
 
 
+def test_parts_are_kept_and_make_no_difference():
+    parts = ((3, 5, 1), (1, 5, 3))
+    metadata = described(parts=parts)
+    restored = Metadata.from_dict(json.loads(json.dumps(metadata.to_dict())))
+    assert restored.parts == parts
+    # An earlier version stored the same annotations with repeated locations.
+    earlier = described()
+    assert "parts" not in earlier.to_dict()
+    assert earlier == metadata and earlier.differences(metadata) == ()
+    assert earlier.binding != metadata.binding
+    assert Manifest(earlier, 10, 4, "digest").to_dict()["version"] == 2
+    # Which readers of that version refuse.
+    assert Manifest(metadata, 10, 4, "digest").to_dict()["version"] == 3
+
+
 def test_every_difference_is_named():
     other = described(
         "float16",
@@ -54,6 +69,8 @@ def test_every_difference_is_named():
     + [{"grid": g} for g in ([3], [3, 10**6], [60000, 60000], 3)]
     + [{"resize_mode": "pad"}, {"resize_mode": []}, {"precision": "int4"}]
     + [{"encoder": ""}, {"encoder": None}, {"layer": "x" * 10_000}]
+    + [{"parts": p} for p in (3, [4], [[3, 5, 3]], [[3, 2, 4]], [[3, 5, 4.0]])]
+    + [{"parts": [[3, 5, 4], [3, 5, 0]]}, {"parts": [[3, 5, 1]] * 65}]
     + [{"more": 1}],
 )
 def test_malformed_metadata(change):

@@ -1,5 +1,6 @@
 """Records: how exact they are, and how malformed ones fail."""
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -45,6 +46,28 @@ def test_sqrt8_by_hand(annotations, bounds, codes):
     assert list(data[8:]) == codes
     np.testing.assert_allclose(
         decode_annotations(record, metadata), annotations, atol=1e-5
+    )
+
+
+def test_repeated_locations_are_stored_once():
+    # Of four locations, in a row; the second layer has two, of two channels.
+    parts = ((1, 4, 1), (1, 2, 2))
+    metadata = described(grid=(1, 4), depth=3, parts=parts)
+    annotations = np.array(
+        [[0, 36, 4], [4, 36, 4], [16, 64, 100], [100, 64, 100]], np.float32
+    )
+    record = encode_annotations(annotations, metadata)
+    data = zlib.decompress(record)
+    assert data[:8] == struct.pack("<2f", 0, 10)
+    # Roots 0, 2, 4, 10; then 6, 8; then 2, 10; fifths of 255.
+    assert list(data[8:]) == [0, 51, 102, 255, 153, 204, 51, 255]
+    assert raw_bytes(metadata) == len(data)
+    exact = dataclasses.replace(metadata, precision="float16")
+    record = encode_annotations(annotations, exact)
+    values = struct.pack("<8e", 0, 4, 16, 100, 36, 64, 4, 100)
+    assert zlib.decompress(record) == values
+    np.testing.assert_array_equal(
+        decode_annotations(record, exact), annotations
     )
 
 
@@ -121,15 +144,25 @@ def test_pixels_of_another_size_or_damaged_are_refused():
             decode_annotations_batch(tf.constant([data]), what)
 
 
+PARTS = ((14, 14, 10), (7, 7, 16), (14, 2, 6))
+
+
+@pytest.mark.parametrize("parts", [(), PARTS])
 @pytest.mark.parametrize("precision", ["sqrt8", "float16"])
-def test_the_graph_decodes_as_numpy_does(precision):
-    metadata = described(precision, grid=(14, 14), depth=32)
+def test_the_graph_decodes_as_numpy_does(precision, parts):
+    metadata = described(precision, grid=(14, 14), depth=32, parts=parts)
     annotations = rectified(6, metadata)
+    squares = annotations.reshape(6, 14, 14, 32)
+    if parts:  # Each location has the values of the part's that it lies in.
+        repeated = squares[:, ::2, ::2, 10:26].repeat(2, axis=1)
+        squares[..., 10:26] = repeated.repeat(2, axis=2)
+        squares[..., 26:] = squares[:, :, ::7, 26:].repeat(7, axis=2)
     annotations[1] -= 3
     annotations[2] = 0
     annotations[3] = 7.5
     packed = [encode_annotations(a, metadata) for a in annotations]
     expected = [decode_annotations(record, metadata) for record in packed]
+    np.testing.assert_allclose(expected, annotations, rtol=0.05, atol=0.1)
     batch = tf.constant(np.array(packed, object))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -183,9 +216,10 @@ def malformed_records(metadata):
     }
 
 
+@pytest.mark.parametrize("parts", [(), ((3, 5, 1), (3, 1, 3))])
 @pytest.mark.parametrize("precision", ["sqrt8", "float16"])
-def test_malformed_records(precision):
-    metadata = described(precision)
+def test_malformed_records(precision, parts):
+    metadata = described(precision, parts=parts)
     for name, record in malformed_records(metadata).items():
         with pytest.raises(UserError):
             decode_annotations(record, metadata)

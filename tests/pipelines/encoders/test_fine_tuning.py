@@ -151,6 +151,8 @@ def test_refused_cuts():
 
     with pytest.raises(UserError, match="one encoder.*with --finetune"):
         cut_encoder("vgg16+scenes", None, "none", "all")
+    with pytest.raises(UserError, match="one layer with --finetune"):
+        cut_encoder("scenes", "block4_conv2+block3_conv2", "none", "all")
     # A residual connection leads from block_3_project_BN round it.
     refused("block_4_depthwise", "no path leads round")
     refused("block_9_expand", "lies above", "block_5_add")

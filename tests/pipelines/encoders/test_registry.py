@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.encoders.common_grid import no_finer_than_first
 from pipelines.encoders.encoder import features_of
 from pipelines.encoders.keras_applications import (
     IMAGE_SIZES,
@@ -147,6 +148,7 @@ def test_side_by_side_a_location_has_the_annotations_of_all(
     np.testing.assert_allclose(
         annotations[..., 512:], expected.reshape(2, 196, 320), atol=1e-5
     )
+    assert both.parts == ((14, 14, 512), (7, 7, 320))
     # On photos both vary alike.
     spread = annotations[..., 512:].std() / annotations[..., :512].std()
     assert 0.7 < spread < 1.4
@@ -156,7 +158,6 @@ def test_side_by_side_a_location_has_the_annotations_of_all(
     ("name", "layer", "message"),
     [
         ("vgg16+", None, "Expected an encoder"),
-        ("efficientnet_lite0+vgg16", None, "finest.*first.*14, 14"),
         ("vgg16+scenes", None, "images of one size.*112"),
         ("vgg16+efficientnet_lite0", "block5_conv3", "a layer for each"),
         ("vgg16+efficientnet_lite0", "pixels+pixels", "a layer for each"),
@@ -166,6 +167,80 @@ def test_side_by_side_a_location_has_the_annotations_of_all(
 def test_what_cannot_stand_side_by_side(name, layer, message):
     with pytest.raises(UserError, match=message):
         build_encoder(name, layer, "none")
+
+
+def features(name, layer, weights, images):
+    """A layer's outputs on prepared pixels (B, rows, columns, D)."""
+    encoder = build_encoder(name, layer, weights)
+    shape = (len(images), *encoder.grid, encoder.depth)
+    return run(encoder.model, images).reshape(shape)
+
+
+def test_layers_side_by_side_are_those_of_each_in_one_pass(flickr8k_dir):
+    name, layers = "efficientnet_lite0", ("block5c_add", "block7a_project_bn")
+    encoder = build_encoder(name, "+".join(layers))
+    assert (encoder.name, encoder.grid) == (name, (14, 14))
+    assert encoder.parts == ((14, 14, 112), (7, 7, 320))
+    assert encoder.depth == 432
+    # One network, of as many weights.
+    last = build_encoder(name, layers[-1])
+    assert encoder.model.count_params() == last.model.count_params()
+
+    images = photos(flickr8k_dir, 4)
+    annotations = run(encoder.model, images).reshape(4, 14, 14, 432)
+    fine, coarse = (features(name, each, "default", images) for each in layers)
+    np.testing.assert_allclose(annotations[..., :112], fine, atol=1e-3)
+    # The scale is in the name; with it both vary alike.
+    first, scaled = encoder.layer.split("+")
+    assert first == "block5c_add"
+    last, scale = scaled.split(":")
+    repeated = float(scale) * coarse.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(annotations[..., 112:], repeated, atol=1e-3)
+    assert 0.7 < annotations[..., 112:].std() / fine.std() < 1.4
+    # By which it is built again; and others are others.
+    again = build_encoder(name, encoder.layer)
+    assert (again.layer, again.digest) == (encoder.layer, encoder.digest)
+    np.testing.assert_array_equal(
+        run(again.model, images), annotations.reshape(4, 196, 432)
+    )
+
+
+def test_a_finer_layer_is_averaged_on_the_grid_of_the_first():
+    layer = "block4_conv2+block3_conv2:0.5"
+    encoder = build_encoder("scenes", layer, "none")
+    assert encoder.parts == ((14, 14, 128), (14, 14, 64))
+    assert encoder.layer == layer  # Nothing is measured.
+    images = pixels(2, 112)
+    fine = features("scenes", "block3_conv2", "none", images)
+    expected = 0.5 * fine.reshape(2, 14, 2, 14, 2, 64).mean((2, 4))
+    annotations = run(encoder.model, images)[..., 128:]
+    np.testing.assert_allclose(
+        annotations, expected.reshape(2, 196, 64), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("block4_conv2+block9", "layer of scenes.*block9.*--encoder_layer"),
+        ("block4_conv2+", "layer of scenes"),
+        ("block4_conv2+pixels", "layer of scenes.*pixels"),
+        ("block4_conv2+block4_conv2", "different layers"),
+        ("block4_conv2+block3_conv2:0", "block7a_project_bn:2.5.*conv2:0"),
+        ("block4_conv2:x+block3_conv2", "scales from.*conv2:x"),
+        ("block4_conv2:nan+block3_conv2", "scales from.*conv2:nan"),
+    ],
+)
+def test_layers_that_cannot_stand_side_by_side(layer, message):
+    with pytest.raises(UserError, match=message):
+        build_encoder("scenes", layer, "none")
+
+
+def test_grids_that_do_not_divide_each_other():
+    maps = [keras.Input((35, 35, 2)), keras.Input((17, 17, 3))]
+    message = r"mixed2 of \(35, 35\) locations, mixed7 of \(17, 17\)"
+    with pytest.raises(UserError, match=message):
+        no_finer_than_first(maps, ["mixed2", "mixed7"])
 
 
 def test_pixels_are_the_annotations_of_an_encoder_that_learns():
