@@ -6,13 +6,16 @@ Nothing is shuffled in a buffer; records are read by their positions.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from pipelines.boxes.coverage import coverage
+from pipelines.boxes.photo_boxes import Phrase
 from pipelines.cache.extraction import AnnotationCache
-from pipelines.images.augmentation import Augmentation
+from pipelines.images.augmentation import ENTIRE_IMAGE, Augmentation, seen_boxes
 from pipelines.vocabulary import PADDING
 
 
@@ -21,12 +24,14 @@ class CaptionedAnnotation:
     """An image by its position in the cache, and its captions as tokens.
 
     Each caption is from start to end token, int32 `(words + 2,)`; `mirrors` is
-    whether they also hold for the mirrored image.
+    whether they also hold for the mirrored image; `phrases` are those of each
+    caption that have boxes, if any is to be compared with them.
     """
 
     position: int
     captions: tuple[np.ndarray, ...]
     mirrors: bool = False
+    phrases: tuple[tuple[Phrase, ...], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +55,8 @@ class TrainingBatches:
         seed: Seed of the order.
         augmentation: The augmentation of the images, where the cache holds
             pixels.
+        grid: Rows and columns of the attention, where it is to be compared
+            with boxes.
     """
 
     cache: AnnotationCache
@@ -60,6 +67,7 @@ class TrainingBatches:
     max_words: int = 50
     seed: int = 0
     augmentation: Augmentation | None = None
+    grid: tuple[int, int] | None = None
 
     def __post_init__(self):
         if self.batching not in ("image", "length"):
@@ -141,7 +149,9 @@ class TrainingBatches:
 
         Elements are `{"annotations": (N, L, D) float32, "tokens":
         (N, K, T + 1) int32, "examples": (N,) int32}`, the last with the
-        number of each row's example, -1 for an empty one.
+        number of each row's example, -1 for an empty one. With a `grid` also
+        `"coverage": (N, K, T, L) float32`, the share of each location that
+        the boxes of each word cover.
         """
         plan = self.plan(epoch)
         n, k = self.images_per_batch(), self.captions_per_image()
@@ -165,17 +175,56 @@ class TrainingBatches:
                 array.set_shape((n,))
             tokens.set_shape((n, k, None))
             annotations = self.cache.decode(records)
+            step = epoch * len(plan) + number
             if self.augmentation:
-                step = epoch * len(plan) + number
                 annotations = self._augmented(annotations, mirrors, step)
-            return {
+            batch = {
                 "annotations": annotations,
                 "tokens": tokens,
                 "examples": examples,
             }
+            if self.grid:
+                windows = np.repeat(ENTIRE_IMAGE[None], n, axis=0)
+                if self.augmentation:
+                    windows = self.augmentation.windows(mirrors, step)
+                batch["coverage"] = self._coverage(plan, number, windows)
+            return batch
 
         numbers = tf.data.Dataset.range(start, len(plan))
         return numbers.map(load, num_parallel_calls=2).prefetch(4)
+
+    def _coverage(self, plan, number, windows):
+        covered = tf.numpy_function(
+            lambda number, windows: self.coverage(*plan[number], windows),
+            [number, windows],
+            tf.float32,
+            stateful=False,
+        )
+        n, k = self.images_per_batch(), self.captions_per_image()
+        return tf.ensure_shape(covered, (n, k, None, math.prod(self.grid)))
+
+    def coverage(self, steps: int, rows, windows) -> np.ndarray:
+        """Returns what the boxes of words cover, `(N, K, T, L)` float32.
+
+        Args:
+            steps: T.
+            rows: As `plan` gives them.
+            windows: What is seen of each image, see `Augmentation.windows`.
+        """
+        n, k = self.images_per_batch(), self.captions_per_image()
+        locations = math.prod(self.grid)
+        covered = np.zeros((n, k, steps, locations), np.float32)
+        for row, (i, which) in enumerate(rows):
+            phrases = self.examples[i].phrases
+            phrases = phrases if which < 0 else (phrases[which],)
+            for column, caption in enumerate(phrases):
+                for phrase in caption:
+                    stop = min(phrase.stop, self.max_words)
+                    boxes = seen_boxes(phrase.boxes, windows[row])
+                    share = coverage(boxes, self.grid).ravel()
+                    # The step that predicts a word has its position.
+                    covered[row, column, phrase.start : stop] = share
+        return covered
 
     def _augmented(self, pixels, mirrors, step):
         shape = (-1, *self.cache.metadata.grid, 3)

@@ -11,12 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from pipelines.sources.scenes.grammar import Box
+
 # The part of the image's area that a crop keeps at least, and how much its
 # sides may be out of proportion.
 _AREA = 0.7
 _PROPORTION = 1.1
 # Brightness, contrast and saturation change by at most this part.
 _COLOUR = 0.2
+# What is seen of an image that stays as it is: left, top, right, bottom.
+ENTIRE_IMAGE = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
 # How much red, green and blue weigh in a grey.
 _GREY = (0.299, 0.587, 0.114)
 
@@ -51,14 +55,11 @@ class Augmentation:
         Of these, `mirrors` `(N,)` may be mirrored. All randomness follows from
         the seed and `step`, the number of the batch.
         """
-        n = tf.shape(images)[0]
-        seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
-        # One number each for what can be changed, whatever is.
-        noise = tf.random.stateless_uniform((8, n), seed)
+        noise = self._noise(mirrors, step)
         if self.crop:
-            images = _crop(images, noise[:4])
+            images = _crop(images, _crops(noise))
         if self.flip:
-            chosen = mirrors & (noise[4] < 0.5)
+            chosen = _mirrored(mirrors, noise)
             images = tf.where(
                 chosen[:, None, None, None], images[:, :, ::-1], images
             )
@@ -66,10 +67,48 @@ class Augmentation:
             images = _colour(images, 1 + _COLOUR * (2 * noise[5:] - 1))
         return images
 
+    def windows(self, mirrors, step):
+        """Returns what a call takes of each image, `(N, 4)` float32.
 
-def _crop(images, noise):
-    """Cuts boxes out, given four numbers from 0 to 1 for each image."""
-    rows, columns = images.shape[1:3]
+        Left, top, right and bottom as fractions; left is right of right where
+        the image is mirrored.
+        """
+        noise = self._noise(mirrors, step)
+        crops = _crops(noise) if self.crop else tf.zeros((0, 4))
+        n = tf.shape(mirrors)[0]
+        windows = tf.tile(tf.constant(ENTIRE_IMAGE[None]), (n, 1))
+        if self.crop:
+            windows = tf.gather(crops, (1, 0, 3, 2), axis=1)
+        if self.flip:
+            mirrored = tf.gather(windows, (2, 1, 0, 3), axis=1)
+            chosen = _mirrored(mirrors, noise)[:, None]
+            windows = tf.where(chosen, mirrored, windows)
+        return windows
+
+    def _noise(self, mirrors, step):
+        """Returns eight numbers for each image, whatever is changed."""
+        seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
+        return tf.random.stateless_uniform((8, tf.shape(mirrors)[0]), seed)
+
+
+def seen_boxes(boxes: Sequence[Box], window: Sequence[float]) -> list[Box]:
+    """Maps boxes of an image to what `Augmentation.windows` gives of it."""
+    left, top, right, bottom = window
+    seen = []
+    for box in boxes:
+        x = sorted((edge - left) / (right - left) for edge in box[0::2])
+        y = [(edge - top) / (bottom - top) for edge in box[1::2]]
+        seen.append((x[0], y[0], x[1], y[1]))
+    return seen
+
+
+def _mirrored(mirrors, noise):
+    """Returns which images are mirrored, `(N,)` bool."""
+    return mirrors & (noise[4] < 0.5)
+
+
+def _crops(noise):
+    """Returns top, left, bottom and right of each crop, `(N, 4)`."""
     side = tf.sqrt(_AREA + (1 - _AREA) * noise[0])
     odd = tf.exp(np.log(_PROPORTION) / 2 * (2 * noise[1] - 1))
     height = tf.minimum(side * odd, 1.0)
@@ -77,7 +116,12 @@ def _crop(images, noise):
     top, left = (1 - height) * noise[2], (1 - width) * noise[3]
     boxes = tf.stack([top, left, top + height, left + width], axis=1)
     # Beyond the last pixel, if only by rounding, it would be black.
-    boxes = tf.minimum(boxes, 1 - 1e-6)
+    return tf.minimum(boxes, 1 - 1e-6)
+
+
+def _crop(images, boxes):
+    """Cuts boxes out."""
+    rows, columns = images.shape[1:3]
     numbers = tf.range(tf.shape(images)[0])
     return tf.image.crop_and_resize(images, boxes, numbers, (rows, columns))
 

@@ -12,6 +12,12 @@ BATCHINGS = ("image", "length")
 class DataConfig(SourceConfig):
     """What a run is trained on, and how it is batched."""
 
+    boxes: str | None = option(
+        None,
+        "boxes of the photos, for attention_supervision and to measure "
+        "attention: folder of Flickr30k Entities or of COCO's instances",
+        is_path=True,
+    )
     train_images: int = option(0, "use this many for training; 0: all")
     validation_images: int = option(0, "use this many for validation; 0: all")
     test_images: int = option(0, "use this many for the test; 0: all")

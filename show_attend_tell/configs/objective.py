@@ -32,6 +32,11 @@ class ObjectiveConfig:
         "the penalty's sum over locations (the paper's), or mean",
         NORMALIZATIONS,
     )
+    attention_supervision: float = option(
+        0.0,
+        "weight of the loss of attention outside the boxes of what words "
+        "name; 0: none",
+    )
     label_smoothing: float = option(
         0.0,
         "part of a word's probability that is spread over all words",

@@ -129,6 +129,13 @@ def _conflicts(o: types.SimpleNamespace) -> Iterator[tuple[str, str]]:
             "augmentation",
             "--augmentation with a fine-tuned encoder, --finetune=LAYER",
         )
+    if o.boxes and o.dataset == "scenes":
+        yield "boxes", "no --boxes with --dataset=scenes, which has its own"
+    if o.attention_supervision and not o.boxes and o.dataset != "scenes":
+        yield (
+            "attention_supervision",
+            "--boxes=FOLDER of the photos with --attention_supervision",
+        )
     if o.finetune and not o.learning_rate:
         yield "learning_rate", "--learning_rate to be positive with --finetune"
     if o.finetune and o.consensus:

@@ -36,6 +36,7 @@ from show_attend_tell.metrics.caption_scores import (
     evaluate_captions,
 )
 from show_attend_tell.metrics.grounding import (
+    FIGURES,
     attention_change,
     measure_grounding,
 )
@@ -207,14 +208,18 @@ def evaluate_split(
     if scenes:
         figures.update(measure_scene_truth(texts, attentions, images))
     if boxes is not None:
-        groundings = [
-            boxes.groundings(image.id, caption.words)
-            for image, caption in zip(images, captions, strict=True)
-        ]
-        figures["grounding"] = measure_grounding(attentions, groundings)
+        figures["grounding"] = _measure_boxes(captions, images, boxes)
     return SplitEvaluation(
         split, tuple(images), tuple(captions), scores, figures
     )
+
+
+def _measure_boxes(captions, images, boxes: PhotoBoxes) -> dict:
+    groundings = [
+        boxes.groundings(image.id, caption.words)
+        for image, caption in zip(images, captions, strict=True)
+    ]
+    return measure_grounding([c.attention for c in captions], groundings)
 
 
 def format_evaluation(evaluation: SplitEvaluation) -> str:
@@ -254,7 +259,10 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
 
 
 def quick_scores(
-    captions: Sequence[Caption], images: Sequence[CaptionedImage], scenes: bool
+    captions: Sequence[Caption],
+    images: Sequence[CaptionedImage],
+    scenes: bool,
+    boxes: PhotoBoxes | None = None,
 ) -> dict[str, float | None]:
     """Returns scores that take no time, to compare epochs by.
 
@@ -274,6 +282,9 @@ def quick_scores(
             images,
         )
         scores.update({k: v for k, v in truth.items() if k[:3] != "by_"})
+    elif boxes is not None:
+        grounding = _measure_boxes(captions, images, boxes)
+        scores.update({name: grounding[name] for name in FIGURES})
     return scores
 
 

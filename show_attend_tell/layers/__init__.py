@@ -1,5 +1,8 @@
 """Keras layers of the captioner, usable in other models."""
 
+from show_attend_tell.layers.attention_supervision import (
+    AttentionSupervision,
+)
 from show_attend_tell.layers.bahdanau_attention import BahdanauAttention
 from show_attend_tell.layers.decoder_outputs import (
     DecodedSequence,
@@ -19,6 +22,7 @@ from show_attend_tell.layers.lstm_decoder_cell import LSTMDecoderCell
 
 __all__ = [
     "AttentionSampling",
+    "AttentionSupervision",
     "BahdanauAttention",
     "DecodedSequence",
     "DecoderStep",

@@ -84,7 +84,7 @@ class HardAttention(Likelihood):
         """Repeats each caption for each of its samples; see `Likelihood`."""
         inputs = super().prepare(captioner, inputs, step)
         if self.attention_samples > 1:
-            for name in {"tokens", "targets"} & set(inputs):
+            for name in {"tokens", "targets", "coverage"} & set(inputs):
                 repeated = ops.repeat(inputs[name], self.attention_samples, 1)
                 inputs = {**inputs, name: repeated}
         return inputs
@@ -97,7 +97,7 @@ class HardAttention(Likelihood):
         outputs = captioner(inputs, training=True, sampling=sampling)
         targets, mask = targets_and_mask(inputs)
         nll = caption_nll(outputs["logits"], targets, mask)
-        losses = self.losses_of(nll, outputs, targets, mask)
+        losses = self.losses_of(nll, outputs, targets, mask, inputs)
         added = self.sampling_loss(nll, outputs, sampling.sampled, mask)
         return losses._replace(loss=losses.loss + added)
 

@@ -4,7 +4,10 @@ import keras
 from keras import ops
 
 from pipelines.vocabulary import END
-from show_attend_tell.layers import DoublyStochasticRegularizer
+from show_attend_tell.layers import (
+    AttentionSupervision,
+    DoublyStochasticRegularizer,
+)
 from show_attend_tell.objectives.objective import (
     Losses,
     Objective,
@@ -36,6 +39,8 @@ class Likelihood(Objective):
             is replaced by one that the model samples, see
             `replace_previous_words`; with `set_progress` that of the last
             epoch, growing evenly from zero in the first.
+        attention_supervision: The weight of `AttentionSupervision`, where the
+            inputs have the `coverage` of words by boxes.
     """
 
     def __init__(
@@ -44,12 +49,14 @@ class Likelihood(Objective):
         regularizer_normalization: str = "sum",
         label_smoothing: float = 0.0,
         scheduled_sampling: float = 0.0,
+        attention_supervision: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.regularizer = DoublyStochasticRegularizer(
             regularizer_weight, regularizer_normalization
         )
+        self.supervision = AttentionSupervision(attention_supervision)
         self.label_smoothing = label_smoothing
         self.scheduled_sampling = scheduled_sampling
         if scheduled_sampling:
@@ -89,9 +96,9 @@ class Likelihood(Objective):
         outputs = captioner(inputs, training=training)
         targets, mask = targets_and_mask(inputs)
         nll = caption_nll(outputs["logits"], targets, mask)
-        return self.losses_of(nll, outputs, targets, mask)
+        return self.losses_of(nll, outputs, targets, mask, inputs)
 
-    def losses_of(self, nll, outputs, targets, mask) -> Losses:
+    def losses_of(self, nll, outputs, targets, mask, inputs) -> Losses:
         """Returns the losses of equation 14.
 
         Args:
@@ -99,8 +106,13 @@ class Likelihood(Objective):
             outputs: The captioner's.
             targets: `(N, K, T)` int.
             mask: `(N, K, T)`, true where a word (or the end token) is.
+            inputs: Those of a batch.
         """
         penalty = self.regularizer(outputs["attention"], mask)
+        if "coverage" in inputs:
+            penalty = penalty + self.supervision(
+                outputs["attention"], inputs["coverage"]
+            )
         if self.label_smoothing:
             penalty = penalty + self.label_smoothing * smoothing(
                 outputs["logits"], targets, mask

@@ -1,7 +1,7 @@
 """The interface of all objectives."""
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -44,6 +44,15 @@ class Objective(keras.layers.Layer):
 
         Args:
             captions: For each example its captions, from start to end token.
+        """
+
+    def supervise(self, cover: Callable) -> None:
+        """Takes what tells where attention should lie; most need it not.
+
+        Args:
+            cover: From `tokens` `(N, K, T + 1)` and `examples` `(N,)` to how
+                much of each location the boxes of what each word names cover,
+                `(N, K, T, L)` float32; zero of words that name nothing.
         """
 
     def set_progress(self, epoch: int, epochs: int) -> None:

@@ -14,7 +14,10 @@ from show_attend_tell.decoding.candidates import (
     mask_tokens,
 )
 from show_attend_tell.decoding.decode import decode
-from show_attend_tell.layers import DoublyStochasticRegularizer
+from show_attend_tell.layers import (
+    AttentionSupervision,
+    DoublyStochasticRegularizer,
+)
 from show_attend_tell.metrics.bleu import counts_of_matches, smoothed_bleu
 from show_attend_tell.metrics.cider import cider_d
 from show_attend_tell.metrics.meteor import exact_meteor
@@ -70,6 +73,8 @@ class SelfCritical(Objective):
             which are those that are generated later.
         regularizer_weight: Lambda of the doubly stochastic penalty.
         regularizer_normalization: Of the penalty, `"sum"` or `"mean"`.
+        attention_supervision: The weight of `AttentionSupervision` of the
+            sampled captions, where `supervise` told what their words name.
         length_step: Captions are padded to a multiple of this many steps, as
             a compiled step is compiled once a length.
         seed: Of the samples; with the step, all randomness follows from it.
@@ -85,6 +90,7 @@ class SelfCritical(Objective):
         reward_temperature: float = 1.0,
         regularizer_weight: float = 1.0,
         regularizer_normalization: str = "sum",
+        attention_supervision: float = 0.0,
         length_step: int = 4,
         seed: int = 0,
         **kwargs,
@@ -115,11 +121,13 @@ class SelfCritical(Objective):
         self.regularizer = DoublyStochasticRegularizer(
             regularizer_weight, regularizer_normalization
         )
+        self.supervision = AttentionSupervision(attention_supervision)
         self.reward_metric = keras.metrics.Mean(name="reward")
         self._generate = tf.function(
             _generate, jit_compile=True, autograph=False
         )
         self._references = None
+        self._cover = None
 
     def adapt(self, captions):
         """Learns the references, ends of captions among them.
@@ -138,6 +146,10 @@ class SelfCritical(Objective):
                 f"{len(captions)} training images, all of the same words. "
                 "Give more images, or --reward_bleu=1."
             )
+
+    def supervise(self, cover):
+        """Takes what tells how much of each location words' boxes cover."""
+        self._cover = cover
 
     def prepare(self, captioner, inputs, step):
         """Samples captions and compares their rewards.
@@ -174,9 +186,12 @@ class SelfCritical(Objective):
         tokens = ops.concatenate([start, tokens], axis=2)
         tokens = ops.where(real[:, None, None], tokens, PADDING)
         longest = self._longest(tokens[:, :, 1:], finished)
+        tokens = tokens[:, :, : longest + 1]
+        if self._cover is not None:
+            inputs = {**inputs, "coverage": self._coverage(tokens, examples)}
         return {
             **inputs,
-            "tokens": tokens[:, :, : longest + 1],
+            "tokens": tokens,
             "finished": finished,
             "advantage": rewards - baseline,
         }
@@ -203,10 +218,21 @@ class SelfCritical(Objective):
         nll = nll + ops.where(cut, _nll_of_no_end(logits[:, :, -1]), 0.0)
         real = ops.cast(real, "float32")
         penalty = self.regularizer(outputs["attention"], mask)
+        if "coverage" in inputs:
+            penalty = penalty + self.supervision(
+                outputs["attention"], inputs["coverage"]
+            )
         loss = ops.sum((inputs["advantage"] * nll + penalty) * real)
         captions = ops.maximum(replica_sum(ops.sum(real)), 1)
         words = ops.sum(ops.cast(mask, "float32"))
         return Losses(loss / captions, ops.sum(nll), words)
+
+    def _coverage(self, tokens, examples):
+        """Returns what the boxes of words cover, `(N, K, T, L)` float32."""
+        covered = tf.numpy_function(
+            self._cover, [tokens, examples], tf.float32, stateful=False
+        )
+        return tf.ensure_shape(covered, (*tokens.shape[:2], None, None))
 
     def _rewards(self, tokens, examples):
         """Returns the reward of each caption, `(N, K)` float32."""

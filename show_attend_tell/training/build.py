@@ -83,11 +83,13 @@ def make_objective(config: RunConfig) -> Objective:
             max_words=config.decoding.max_words,
             length_step=config.data.length_step,
             seed=config.training.seed,
-            **starting_with("reward_", "regularizer_"),
+            **starting_with("reward_", "regularizer_", "attention_super"),
         )
     if name == "likelihood":
         return Likelihood(
-            **starting_with("regularizer_", "label_", "scheduled_")
+            **starting_with(
+                "regularizer_", "attention_supervision", "label_", "scheduled_"
+            )
         )
     for reward in starting_with("reward_"):
         del options[reward]

@@ -6,6 +6,8 @@ import os
 import keras
 
 from pipelines.batches import CaptionedAnnotation, TrainingBatches
+from pipelines.boxes import PhotoBoxes, load_boxes
+from pipelines.boxes.scene_boxes import SceneBoxes
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.cache.metadata import Metadata
 from pipelines.captions import CaptionedImage
@@ -30,6 +32,7 @@ from show_attend_tell.inference.model_files import (
     load_metadata,
 )
 from show_attend_tell.training.checkpoints import is_begun
+from show_attend_tell.training.supervision import phrases_of
 from show_attend_tell.training.warm_start import (
     check_annotations,
     starting_vocabulary,
@@ -49,12 +52,21 @@ class Data:
         vocabulary: The words.
         encoder: The part of the encoder that is fine-tuned, if one is;
             the annotations are then its inputs.
+        boxes: The boxes of their photos, if there are.
     """
 
     splits: dict[str, tuple[CaptionedImage, ...]]
     cache: AnnotationCache
     vocabulary: Vocabulary
     encoder: keras.Model | None = None
+    boxes: PhotoBoxes | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the attention."""
+        if self.encoder is None:
+            return self.cache.metadata.grid
+        return self.encoder.output_shape[1:3]
 
 
 def prepare_data(config: RunConfig, workdir: str) -> Data:
@@ -79,7 +91,19 @@ def prepare_data(config: RunConfig, workdir: str) -> Data:
     _keep(workdir, vocabulary, cache.metadata)
     counts = [f"{len(split)} {name}" for name, split in splits.items()]
     print(f"{', '.join(counts)} images; {len(vocabulary)} words")
-    return Data(splits, cache, vocabulary, encoder.live)
+    boxes = _load_boxes(config, splits, cache.metadata.image_size)
+    return Data(splits, cache, vocabulary, encoder.live, boxes)
+
+
+def _load_boxes(config: RunConfig, splits, size: int) -> PhotoBoxes | None:
+    """Loads the boxes of the images of training and of validation."""
+    if config.data.dataset == "scenes":
+        return SceneBoxes()
+    if config.data.boxes is None:
+        return None
+    images = [*splits["train"], *splits["validation"]]
+    mode = config.encoder.resize_mode
+    return load_boxes(config.data.boxes, images, size, mode)
 
 
 def _keep(workdir: str, vocabulary: Vocabulary, metadata: Metadata) -> None:
@@ -192,11 +216,17 @@ def _describe(encoder, config: RunConfig) -> Metadata:
 
 def make_batches(config: RunConfig, data: Data) -> TrainingBatches:
     """Returns the batches of all epochs."""
+    # Samples are supervised by `coverage_of_samples`.
+    supervised = (
+        config.objective.attention_supervision > 0
+        and config.objective.name != "self_critical"
+    )
     examples = [
         CaptionedAnnotation(
             data.cache.position(image.id),
             tuple(data.vocabulary.encode(text) for text in image.captions),
             can_mirror(image.captions),
+            phrases_of(image, data.boxes) if supervised else (),
         )
         for image in data.splits["train"]
     ]
@@ -213,4 +243,5 @@ def make_batches(config: RunConfig, data: Data) -> TrainingBatches:
         max_words=config.data.max_training_words,
         seed=seed,
         augmentation=augmentation,
+        grid=data.grid if supervised else None,
     )

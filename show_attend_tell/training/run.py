@@ -45,6 +45,7 @@ from show_attend_tell.training.distribution import (
     check_batch_size,
     make_strategy,
 )
+from show_attend_tell.training.supervision import coverage_of_samples
 from show_attend_tell.training.train_step import CaptionerTrainer
 from show_attend_tell.training.validation import Validation, render
 from show_attend_tell.training.warm_start import check_start, start_from
@@ -104,6 +105,11 @@ class Run:
             self.trainer = self._load_or_build()
         captions = [example.captions for example in self.batches.examples]
         self.trainer.objective.adapt(captions)
+        if config.objective.attention_supervision:
+            cover = coverage_of_samples(
+                data.splits["train"], data.vocabulary, data.boxes, data.grid
+            )
+            self.trainer.objective.supervise(cover)
         self.validation = Validation(
             config, workdir, data, self.trainer.captioner, self._epochs_done()
         )

@@ -63,6 +63,7 @@ class Validation:
             data.cache.metadata.grid,
             config.encoder.resize_mode,
         )
+        self._boxes = data.boxes
         self._self_critical = config.objective.name == "self_critical"
         self._measure = "CIDEr-D" if self._self_critical else "BLEU-4"
         if len(self._images) == 1:
@@ -85,7 +86,7 @@ class Validation:
         images = self._images
         captions = caption_split(self._generator, self._cache, images, decoding)
         scenes = self._config.data.dataset == "scenes"
-        scores = quick_scores(captions, images, scenes)
+        scores = quick_scores(captions, images, scenes, self._boxes)
         if self._self_critical:
             matches = match_words(
                 [caption.words for caption in captions],

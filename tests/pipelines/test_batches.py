@@ -15,6 +15,7 @@ from pipelines.batches import (
     TrainingBatches,
     evaluation_batches,
 )
+from pipelines.boxes.photo_boxes import Phrase
 from pipelines.cache.extraction import extract_annotations
 from pipelines.cache.shards import ShardReader
 from pipelines.captions import CaptionedImage
@@ -134,6 +135,38 @@ def test_every_caption_once_with_its_image(cache, epochs, batching, epoch):
             expected[example.position, cut(caption)] += 1
     assert set(expected.values()) == {1}
     assert seen(cache, epochs[batching][epoch]) == expected
+
+
+@pytest.mark.parametrize("batching", ["image", "length"])
+def test_coverage_of_words_by_boxes(cache, batching):
+    left, corner = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.75, 0.5)
+    examples = [
+        dataclasses.replace(example, phrases=((),) * len(example.captions))
+        for example in examples_of()
+    ]
+    # Words 1 and 2 of the first caption of 5, and all of what is cut.
+    phrases = (Phrase(1, 3, "", (corner,)),)
+    examples[4] = dataclasses.replace(examples[4], phrases=(phrases, (), ()))
+    phrases = (Phrase(0, 15, "", (left, corner)),)
+    examples[5] = dataclasses.replace(examples[5], phrases=(phrases, ()))
+    batches = dataclasses.replace(
+        batches_of(cache, batching=batching), examples=examples, grid=(1, 2)
+    )
+    coverages = {}
+    for batch in elements(batches.epoch(0)):
+        assert batch["coverage"].shape == (*batch["tokens"][..., 1:].shape, 2)
+        for row, column in np.argwhere(batch["coverage"].any((2, 3))):
+            key = batch["examples"][row], batch["tokens"][row, column, 1]
+            coverages[key] = batch["coverage"][row, column]
+    short, long = (examples[i].captions[0][1] for i in (4, 5))
+    assert set(coverages) == {(4, short), (5, long)}
+    # A quarter of the right half.
+    expected = np.zeros_like(coverages[4, short])
+    expected[1:3] = [0.0, 0.25]
+    np.testing.assert_array_equal(coverages[4, short], expected)
+    expected = np.zeros_like(coverages[5, long])
+    expected[:MAX_WORDS] = [1.0, 0.25]
+    np.testing.assert_array_equal(coverages[5, long], expected)
 
 
 @pytest.mark.parametrize("batching", ["image", "length"])

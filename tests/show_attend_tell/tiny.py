@@ -105,9 +105,9 @@ def float64_weights(captioner):
     }
 
 
-def oracle(captioner, batch):
+def oracle(captioner, batch, weights=None):
     """Logits and attention, `(N, K, T, ...)`, by the paper's equations."""
-    weights = float64_weights(captioner)
+    weights = weights or float64_weights(captioner)
     n, k = batch["tokens"].shape[:2]
     captions = [
         reference.caption_loop(

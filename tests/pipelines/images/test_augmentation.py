@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from pipelines.images.augmentation import Augmentation, can_mirror
+from pipelines.images.augmentation import (
+    Augmentation,
+    can_mirror,
+    seen_boxes,
+)
 
 SIZE = 16
 
@@ -81,6 +85,34 @@ def test_crop_takes_a_box_and_resizes_it():
         assert 0.9 < width / height < 1.12
         areas.append(width * height)
     assert 0.66 < min(areas) < 0.75 and 0.95 < max(areas) <= 1
+
+
+def test_windows_say_what_is_seen():
+    # Red is the column, green the row: an image says where it is from.
+    side = np.linspace(0, 1, SIZE, dtype=np.float32)
+    image = np.stack([*np.meshgrid(side, side), np.ones((SIZE, SIZE))], -1)
+    images = np.repeat(image[None].astype(np.float32), 4, axis=0)
+    mirrors = np.array([True, True, False, True])
+    for kinds in ({"flip": True}, {"crop": True}, {"crop": True, "flip": True}):
+        for step in range(20):
+            seen = augmented(images, step, mirrors, **kinds)
+            windows = Augmentation(**kinds).windows(mirrors, step)
+            edges = [seen[:, 0, 0, 0], seen[:, 0, 0, 1]]
+            edges += [seen[:, -1, -1, 0], seen[:, -1, -1, 1]]
+            np.testing.assert_allclose(windows, np.stack(edges, 1), atol=1e-5)
+    windows = Augmentation(colour=True).windows(mirrors, 0)
+    np.testing.assert_array_equal(windows, [[0, 0, 1, 1]] * 4)
+
+
+def test_boxes_follow_crop_and_flip_by_hand():
+    box = (0.25, 0.5, 0.5, 0.75)
+    assert seen_boxes([box], (0.0, 0.0, 1.0, 1.0)) == [box]
+    mirrored = (0.5, 0.5, 0.75, 0.75)
+    assert seen_boxes([box], (1.0, 0.0, 0.0, 1.0)) == [mirrored]
+    # The right half, mirrored: the box lies outside, to the right.
+    assert seen_boxes([box], (1.0, 0.0, 0.5, 1.0)) == [(1.0, 0.5, 1.5, 0.75)]
+    # The upper left quarter.
+    assert seen_boxes([box], (0.0, 0.0, 0.5, 0.5)) == [(0.5, 1.0, 1.0, 1.5)]
 
 
 def test_colour_by_hand():

@@ -6,14 +6,18 @@ import pytest
 import tensorflow as tf
 
 from pipelines.vocabulary import END, PADDING, START, UNKNOWN
-from show_attend_tell.objectives import Likelihood
+from show_attend_tell.objectives import HardAttention, Likelihood
 from show_attend_tell.objectives.likelihood import caption_nll, smoothing
 from show_attend_tell.objectives.scheduled_sampling import (
     replace_previous_words,
 )
 from tests import reference
 from tests.show_attend_tell import tiny
-from tests.show_attend_tell.layers.checks import assert_close
+from tests.show_attend_tell.layers.checks import (
+    assert_close,
+    named_weights,
+    random_array,
+)
 from tests.show_attend_tell.tiny import (
     K,
     batch_of,
@@ -109,6 +113,47 @@ def test_losses_are_equation_14(normalization, share):
     expected = tiny.nll_of(logits, batch["tokens"]).sum()  # Not smoothed.
     np.testing.assert_allclose(nll, expected, 1e-5)
     assert float(words) == mask.sum()
+
+
+@pytest.mark.parametrize("objective", [Likelihood, HardAttention])
+def test_supervision_is_added_and_changes_nothing_at_zero(objective):
+    """Forward and gradient on a tiny model, against NumPy."""
+    captioner, batch = make_captioner(), batch_of(n=3)
+    coverage = np.maximum(random_array(3, K, tiny.T, tiny.L, seed=8), 0)
+    coverage[:, :, 1] = 0  # No boxes.
+    coverage *= (batch["tokens"][..., 1:] != PADDING)[..., None]
+    supervised = {**batch, "coverage": coverage}
+    captions = (batch["tokens"][..., 1:] != PADDING).any(-1).sum()
+
+    def expected(weights):
+        _, attention = tiny.oracle(captioner, batch, weights)
+        inside = (attention * coverage).sum(-1)[coverage.any(-1)]
+        return -0.3 * np.log(inside).sum() / captions
+
+    def run(weight, inputs):
+        return loss_and_gradients(
+            captioner,
+            objective(regularizer_weight=0.0, attention_supervision=weight),
+            inputs,
+            training=False,
+        )
+
+    plain, plain_gradients = run(0.3, batch)
+    off, off_gradients = run(0.0, supervised)
+    np.testing.assert_array_equal(off, plain)
+    tiny.assert_equal(off_gradients, plain_gradients)
+    losses, gradients = run(0.3, supervised)
+    weights = tiny.float64_weights(captioner)
+    np.testing.assert_allclose(
+        losses.loss - plain.loss, expected(weights), rtol=1e-4
+    )
+    names = list(named_weights(captioner))
+    numeric = reference.numeric_gradient(expected, weights)
+    for name, one, other in zip(names, gradients, plain_gradients, strict=True):
+        difference = np.asarray(one, np.float64) - other
+        np.testing.assert_allclose(
+            difference, numeric[name], rtol=1e-2, atol=1e-4, err_msg=name
+        )
 
 
 def test_padding_counts_nothing():

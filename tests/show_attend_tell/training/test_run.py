@@ -96,6 +96,7 @@ def test_what_another_run_has_is_refused(trained, tmp_path):
     [
         ("--dropout=1", "--dropout"),
         ("--dataset=flickr8k", "--data_dir"),
+        ("--boxes=.", "no --boxes with --dataset=scenes"),
         ("--encoder=vgg99", "vgg19"),
         ("--encoder_weights=/nowhere.h5", "--encoder_weights=FILE"),
         ("surplus", "surplus"),
@@ -135,6 +136,7 @@ STOPPED = {
         "objective": "hard_attention",
         "scheduled_sampling": 0.5,
         "label_smoothing": 0.1,
+        "attention_supervision": 0.5,
         "ema": 0.9,
         "dropout": 0.3,
     },
@@ -142,6 +144,7 @@ STOPPED = {
         "finetune": "block4_conv1",
         "encoder_learning_rate": 1e-3,
         "augmentation": "crop,flip,colour",
+        "attention_supervision": 0.5,
     },
 }
 
@@ -199,7 +202,10 @@ def test_a_stopped_run_ends_like_one_that_was_not(trained, tmp_path, name):
 @pytest.mark.proof
 def test_self_critical_training_goes_on_from_a_trained_model(trained, tmp_path):
     config = RunConfig.load(str(trained)).replace(
-        objective="self_critical", epochs=1, warm_start=str(trained)
+        objective="self_critical",
+        epochs=1,
+        warm_start=str(trained),
+        attention_supervision=0.5,
     )
     train(config, str(tmp_path))
     history = read(tmp_path / "history.json")
