@@ -84,6 +84,28 @@ def load_entities(
     return photos, marked
 
 
+def read_phrases(
+    folder: str, id: str
+) -> Iterator[tuple[list[str], list[tuple[int, int]]]]:
+    """Yields the words of each caption of a photo, and its phrases in them.
+
+    A phrase is `words[start:stop]`, whether it has a box or not. Ids are those
+    of `load_entities`; a photo that is not annotated has no captions.
+    """
+    for name in _file_names(id):
+        path = os.path.join(folder, "Sentences", f"{name}.txt")
+        if os.path.exists(path):
+            for parts in _read_sentences(path):
+                words, spans = [], []
+                for text, entity, _ in parts:
+                    start, added = len(words), words_of(text)
+                    words += added
+                    if entity and added:
+                        spans.append((start, len(words)))
+                yield words, spans
+            return
+
+
 def _file_names(id: str) -> list[str]:
     stem = os.path.splitext(os.path.basename(id))[0]
     if not re.fullmatch(r"[A-Za-z0-9_-]+", stem):
