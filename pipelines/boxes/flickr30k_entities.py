@@ -45,7 +45,8 @@ from pipelines.words import words_of
 _MAX_BYTES = 2**20  # bytes; those of the data set have at most some 20,000
 _MAX_PIXELS = 10**6  # pixels
 _PHRASE = re.compile(r"\[/EN#(\d+)((?:/[A-Za-z]+)+)\s([^\[\]]*+)\]")
-_NAMELESS = frozenset(
+# Words that stand for a thing, or count, and name none.
+NAMELESS = frozenset(
     "one two three four five six seven eight nine ten several many few some "
     "all both each other others another it its he him his she her hers they "
     "them their this that these those who which what something someone".split()
@@ -128,7 +129,7 @@ def _photo(
             phrases.append(
                 Phrase(start, len(words), types[0], tuple(chains[entity]))
             )
-            if (name := added[-1]) not in _NAMELESS:
+            if (name := added[-1]) not in NAMELESS:
                 kinds.setdefault(name, collections.Counter()).update(types)
                 # A dictionary for a set that keeps its order.
                 named = boxes.setdefault(name, {})

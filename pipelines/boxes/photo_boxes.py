@@ -34,6 +34,11 @@ class Phrase:
     kind: str
     boxes: tuple[Box, ...]
 
+    @property
+    def positions(self) -> range:
+        """Of its words."""
+        return range(self.start, self.stop)
+
 
 BoxesByName = Mapping[str, NamedBoxes]  # Of one photo.
 # Of captions of one photo, as words, that people marked.

@@ -13,6 +13,10 @@ from pipelines.errors import UserError
 from pipelines.words import words_of
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
+from show_attend_tell.evaluation.attention_measures import (
+    measure_captions,
+    measure_references,
+)
 from show_attend_tell.evaluation.split_data import (
     load_splits,
     prepare_split,
@@ -38,7 +42,6 @@ from show_attend_tell.metrics.caption_scores import (
 from show_attend_tell.metrics.grounding import (
     FIGURES,
     attention_change,
-    measure_grounding,
 )
 from show_attend_tell.metrics.scene_truth import measure_scene_truth
 from show_attend_tell.metrics.score_table import (
@@ -111,11 +114,19 @@ def evaluate_run(
             boxes, cached, cache.metadata.image_size, cache.metadata.resize_mode
         )
         captions = caption_split(caption_generator, cache, cached, decoding)
-        evaluations.append(
-            evaluate_split(
-                split, cached, captions, training_captions, scenes, photo_boxes
-            )
+        evaluation = evaluate_split(
+            split, cached, captions, training_captions, scenes, photo_boxes
         )
+        if photo_boxes and not ensemble:
+            evaluation.figures["grounding"]["references"] = measure_references(
+                captioner,
+                vocabulary,
+                cache,
+                cached,
+                photo_boxes,
+                caption_generator.grid,
+            )
+        evaluations.append(evaluation)
     if ensemble:
         paths = member_files(workdir, ensemble)
         members = [{"model": p, "sha256": file_digest(p)} for p in paths]
@@ -208,18 +219,10 @@ def evaluate_split(
     if scenes:
         figures.update(measure_scene_truth(texts, attentions, images))
     if boxes is not None:
-        figures["grounding"] = _measure_boxes(captions, images, boxes)
+        figures["grounding"] = measure_captions(captions, images, boxes)
     return SplitEvaluation(
         split, tuple(images), tuple(captions), scores, figures
     )
-
-
-def _measure_boxes(captions, images, boxes: PhotoBoxes) -> dict:
-    groundings = [
-        boxes.groundings(image.id, caption.words)
-        for image, caption in zip(images, captions, strict=True)
-    ]
-    return measure_grounding([c.attention for c in captions], groundings)
 
 
 def format_evaluation(evaluation: SplitEvaluation) -> str:
@@ -243,6 +246,12 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
     grounding = figures.get("grounding", figures)
     if grounding.get("count") == 0:
         lines.append(f"{'grounding':22s} {UNDEFINED}")
+    if "grounding" in figures:
+        lines += _grounding_lines(grounding, "generated words")
+        if "references" in grounding:
+            lines += _grounding_lines(
+                grounding["references"], "phrases of references"
+            )
     rows = [
         *grounding.get("by_word_class", {}).items(),
         *figures.get("by_statement", {}).items(),
@@ -256,6 +265,31 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
         lines.append(f"{name:10s} {', '.join(cells)}")
     lines += [f"note: {line}" for line in left_out_lines(scores)]
     return "\n".join(lines)
+
+
+def _grounding_lines(grounding: dict, what: str) -> list[str]:
+    """Formats figures against boxes, each beside chance and the mean map."""
+    lines = [f"{what} with boxes: {grounding['count']}"]
+    intervals = grounding["intervals"]
+    for name, label in (
+        ("pointing_accuracy", "peak in the box"),
+        ("attention_mass", "attention in the box"),
+    ):
+        if (value := grounding[name]) is None:
+            continue
+        low, high = intervals[name]
+        measure = name.removesuffix("_accuracy")
+        lines.append(
+            f"{label:22s} {value:.3f} ({low:.3f} to {high:.3f}); chance "
+            f"{grounding[f'{measure}_chance']:.3f}, one map for all words "
+            f"{grounding[f'{measure}_mean_map']:.3f}"
+        )
+    if grounding.get("F1_all") is not None:
+        lines.append(
+            f"{'F1_all, F1_loc':22s} {grounding['F1_all']:.3f}, "
+            f"{grounding['F1_loc']:.3f}"
+        )
+    return lines
 
 
 def quick_scores(
@@ -283,7 +317,7 @@ def quick_scores(
         )
         scores.update({k: v for k, v in truth.items() if k[:3] != "by_"})
     elif boxes is not None:
-        grounding = _measure_boxes(captions, images, boxes)
+        grounding = measure_captions(captions, images, boxes)
         scores.update({name: grounding[name] for name in FIGURES})
     return scores
 

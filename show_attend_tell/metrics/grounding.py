@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.boxes.coverage import coverage
+from pipelines.boxes.photo_boxes import Phrase
 from pipelines.sources.scenes.grammar import Box, Grounding
+from show_attend_tell.metrics.bootstrap import Sums, interval, resample
 
 FIGURES = (
     "pointing_accuracy",
@@ -14,12 +16,20 @@ FIGURES = (
     "attention_mass",
     "attention_mass_chance",
 )
+# Of one map for all words of a caption, the mean of theirs: what attention
+# that follows the words must exceed.
+MEAN_MAP = ("pointing_mean_map", "attention_mass_mean_map")
+_ALL = FIGURES + MEAN_MAP
 
 
 def measure_grounding(
-    attentions: Iterable[np.ndarray], groundings: Iterable[Iterable[Grounding]]
+    attentions: Iterable[np.ndarray],
+    groundings: Iterable[Iterable[Grounding | Phrase]],
 ) -> dict[str, Any]:
     """Measures the attention of words in the boxes of what they name.
+
+    Of phrases the mean over their words is measured: `attention_mass` is then
+    the attention correctness of Liu et al. (2017).
 
     A location is one cell of the grid that the attention divides the image
     into. A word points at its boxes if the middle of the location with most
@@ -31,36 +41,55 @@ def measure_grounding(
 
     Args:
         attentions: Of each caption `(T, rows, columns)`.
-        groundings: Of each caption the words that name something: position,
-            class (`kind`) and boxes, as fractions of the square that the
-            network sees.
+        groundings: Of each caption the words or phrases that name something:
+            positions, class (`kind`) and boxes, as fractions of the square
+            that the network sees.
 
     Returns:
-        `count`, the number of such words, and means over them:
+        `count`, the number of these, and means over them:
         `pointing_accuracy`; `pointing_chance`, that of a random location;
-        `attention_mass`; and `attention_mass_chance`, that of attention
-        spread evenly. None where there is no such word. And in
-        `by_word_class` the same for each class, the most frequent first.
+        `attention_mass`; `attention_mass_chance`, that of attention spread
+        evenly; and `pointing_mean_map` and `attention_mass_mean_map`, those of
+        the mean map of the caption. None where there is no such word. In
+        `by_word_class` the same for each class, the most frequent first; in
+        `intervals` of each figure the middle 95 % of resampled captions.
 
     Raises:
         ValueError: The numbers of captions and groundings differ, or an
             attention is not `(T, rows, columns)`.
     """
-    by_class = {}
+    by_class, per_caption = {}, []
     for attention, words in zip(attentions, groundings, strict=True):
         if np.ndim(attention) != 3:
             raise ValueError(
                 "Expected attention (T, rows, columns). Received: "
                 f"shape={np.shape(attention)}"
             )
-        for word in words:
-            figures = _figures(attention[word.position], word.boxes)
-            by_class.setdefault(word.kind, []).append(figures)
+        words = list(words)
+        figures = [_figures(attention, word) for word in words]
+        for word, each in zip(words, figures, strict=True):
+            by_class.setdefault(word.kind, []).append(each)
+        sums = np.sum(figures, axis=0) if figures else np.zeros(len(_ALL))
+        per_caption.append((len(figures), *sums))
     ranked = sorted(by_class.items(), key=lambda item: (-len(item[1]), item[0]))
     return {
         **_summary([f for figures in by_class.values() for f in figures]),
         "by_word_class": {kind: _summary(figures) for kind, figures in ranked},
+        "intervals": _intervals(np.array(per_caption)),
     }
+
+
+def _intervals(per_caption: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Returns the interval of each figure from sums over captions' words."""
+    if not per_caption.size or not per_caption[:, 0].any():
+        return {}
+
+    def means(sums):
+        of_words = sums[..., 1:] / np.maximum(sums[..., :1], 1)
+        return dict(zip(_ALL, np.moveaxis(of_words, -1, 0), strict=True))
+
+    resampled = resample([Sums(per_caption, means)])
+    return {name: interval(values) for name, values in resampled.items()}
 
 
 def _pointing_at(boxes: Sequence[Box], grid: tuple[int, int]) -> np.ndarray:
@@ -77,23 +106,31 @@ def _pointing_at(boxes: Sequence[Box], grid: tuple[int, int]) -> np.ndarray:
     return inside
 
 
-def _figures(attention: np.ndarray, boxes: Sequence[Box]) -> tuple:
-    """Returns `FIGURES` of one word."""
-    pointing = _pointing_at(boxes, attention.shape)
-    covered = coverage(boxes, attention.shape)
+def _figures(attention: np.ndarray, word: Grounding | Phrase) -> tuple:
+    """Returns `FIGURES` and `MEAN_MAP` of a word, or means over a phrase."""
+    grid = attention.shape[1:]
+    pointing, covered = (
+        _pointing_at(word.boxes, grid),
+        coverage(word.boxes, grid),
+    )
+    maps = [*attention[word.positions], attention.mean(axis=0)]
+    hits = [pointing[one == one.max()].mean() for one in maps]
+    mass = [(one * covered).sum() for one in maps]
     return (
-        pointing[attention == attention.max()].mean(),
+        np.mean(hits[:-1]),
         pointing.mean(),
-        (attention * covered).sum(),
+        np.mean(mass[:-1]),
         covered.mean(),
+        hits[-1],
+        mass[-1],
     )
 
 
 def _summary(figures: Sequence[tuple]) -> dict[str, float | None]:
     if not figures:
-        return {"count": 0, **dict.fromkeys(FIGURES)}
+        return {"count": 0, **dict.fromkeys(_ALL)}
     means = np.mean(figures, axis=0).tolist()
-    return {"count": len(figures), **dict(zip(FIGURES, means, strict=True))}
+    return {"count": len(figures), **dict(zip(_ALL, means, strict=True))}
 
 
 def attention_change(attentions: Iterable[np.ndarray]) -> float | None:

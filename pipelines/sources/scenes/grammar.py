@@ -111,6 +111,11 @@ class Grounding:
     kind: str
     boxes: tuple[Box, ...]
 
+    @property
+    def positions(self) -> range:
+        """The position, as those of a phrase."""
+        return range(self.position, self.position + 1)
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:

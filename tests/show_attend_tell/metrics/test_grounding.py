@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 
+from pipelines.boxes.photo_boxes import Phrase
 from pipelines.sources.scenes.grammar import Grounding
 from show_attend_tell.metrics.grounding import (
     FIGURES,
+    MEAN_MAP,
     attention_change,
     coverage,
     measure_grounding,
 )
+
+ALL = ("count", *FIGURES, *MEAN_MAP)
 
 
 def maps_of(*maps) -> np.ndarray:
@@ -28,7 +32,7 @@ CORNER = (1.0 - 1e-9, 1.0 - 1e-9, 1.0, 1.0)
 
 def figures(attention, *words):
     measured = measure_grounding([attention], [words])
-    del measured["by_word_class"]
+    del measured["by_word_class"], measured["intervals"]
     return measured
 
 
@@ -68,17 +72,39 @@ def test_figures(
     attention, boxes, accuracy, random_accuracy, mass, random_mass
 ):
     measured = figures(maps_of(attention), word(0, *boxes))
-    values = 1, accuracy, random_accuracy, mass, random_mass
-    expected = dict(zip(("count", *FIGURES), values, strict=True))
+    values = 1, accuracy, random_accuracy, mass, random_mass, accuracy, mass
+    expected = dict(zip(ALL, values, strict=True))
     assert measured == pytest.approx(expected, abs=1e-7)
 
 
 def test_a_word_that_names_nothing_is_missed():
     measured = figures(maps_of(FIRST), word(0), word(0, LEFT))
-    values = 2, 1 / 2, 1 / 4, 0.3, 1 / 4
-    expected = dict(zip(("count", *FIGURES), values, strict=True))
+    values = 2, 1 / 2, 1 / 4, 0.3, 1 / 4, 1 / 2, 0.3
+    expected = dict(zip(ALL, values, strict=True))
     assert measured == pytest.approx(expected)
-    assert figures(maps_of(FIRST)) == {"count": 0, **dict.fromkeys(FIGURES)}
+    empty = {"count": 0, **dict.fromkeys(ALL[1:])}
+    assert figures(maps_of(FIRST)) == empty
+
+
+def test_a_phrase_is_the_mean_of_its_words():
+    # Of three words the second and third are the phrase, of the left half.
+    maps = maps_of([[0, 0.5], [0, 0.5]], FIRST, [[0, 1], [0, 0]])
+    measured = figures(maps, Phrase(1, 3, "people", (LEFT,)))
+    # Peaks: left, right. Masses: 0.6 and 0. Mean map: left 0.2, right 0.8.
+    values = 1, 1 / 2, 1 / 2, 0.3, 1 / 2, 0, 0.2
+    assert measured == pytest.approx(dict(zip(ALL, values, strict=True)))
+
+
+def test_intervals_are_of_resampled_captions():
+    rng = np.random.default_rng(0)
+    hits = rng.random(400) < 0.7
+    captions = [maps_of(FIRST)] * 400
+    groundings = [[word(0, LEFT if hit else RIGHT)] for hit in hits]
+    measured = measure_grounding(captions, groundings)
+    low, high = measured["intervals"]["pointing_accuracy"]
+    error = 1.96 * np.sqrt(hits.mean() * (1 - hits.mean()) / 400)
+    assert low == pytest.approx(hits.mean() - error, abs=0.01)
+    assert high == pytest.approx(hits.mean() + error, abs=0.01)
 
 
 def test_the_map_of_each_word_and_of_a_grid_that_is_not_square():
