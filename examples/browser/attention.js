@@ -1,5 +1,6 @@
 // Renders and describes where the attention of a word lies.
 
+const GAMMA = 0.8; // lifts what is attended to somewhat
 const SIGMA = 0.65; // of the smoothing, in grid cells
 const GLOW = [1, 0.95, 0.8];
 
@@ -52,9 +53,9 @@ export function renderAttention(photo, weights, grid, seen) {
 function upsample(weights, [rows, columns], height, width) {
   const lines = innerProducts(cellShares(width, columns), weights, columns);
   const smooth = innerProducts(cellShares(height, rows), lines, rows);
-  const dim = 4 * weights.reduce((a, b) => a + b, 0) / weights.length;
+  const dim = 3 * weights.reduce((a, b) => a + b, 0) / weights.length;
   const peak = smooth.reduce((a, b) => Math.max(a, b), dim);
-  return smooth.map((value) => value / (peak || 1));
+  return smooth.map((value) => (value / (peak || 1)) ** GAMMA);
 }
 
 // The inner product of each row of `a` with each row of `b`, rows of `size`.

@@ -9,6 +9,7 @@ from pipelines.files import read_json, write_json
 from pipelines.outputs import check_output_file
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.caption_file import JSON_MARK
+from show_attend_tell.inference.caption_phrases import phrases_as_json
 from show_attend_tell.metrics.prediction_files import write_predictions
 
 SCORES_FILE = "scores.json"
@@ -84,6 +85,10 @@ def write_evaluation(
             captions_file(directory, evaluation.split),
             [image.id for image in evaluation.images],
             [caption.text for caption in evaluation.captions],
+            [
+                {"phrases": phrases_as_json(caption.phrases)}
+                for caption in evaluation.captions
+            ],
         )
     settings = {"decoding": dataclasses.asdict(decoding)}
     figures = dict(earlier or {})

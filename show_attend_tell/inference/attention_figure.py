@@ -1,34 +1,40 @@
 """Draws a photo with the attention of each word of its caption."""
 
-import functools
 import io
 import math
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
+from pipelines.boxes.photo_boxes import Box
 from pipelines.errors import UserError
 from pipelines.files import write_atomically
 from pipelines.images.decoding import resized_shape
 from pipelines.outputs import SOFTWARE
+from show_attend_tell.inference.box_figure import PixelBox, draw_boxes
+from show_attend_tell.inference.figure_legend import (
+    ACCENT,
+    BACKGROUND,
+    MUTED,
+    TRACK,
+    draw_legend,
+)
+from show_attend_tell.inference.figure_text import (
+    legible,
+    load_font,
+    truncated,
+)
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-
-_BACKGROUND = (250, 250, 249)
 _INK = (32, 33, 36)
-_MUTED = (92, 96, 102)
-_TRACK = (222, 224, 227)
-_ACCENT = (232, 119, 34)
 _BACKDROP = (20, 20, 22)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _GLOW = np.array([1.0, 0.95, 0.8], np.float32)
 
+_GAMMA = 0.8  # lifts what is attended to somewhat
 _SIGMA = 0.65  # of the smoothing, in cells of the attention grid
-_MOST_COLUMNS = 6  # panels in a row
+_MOST_COLUMNS = 5  # words in a row
 _TITLE_SIZES = (0.12, 0.105, 0.09, 0.075)  # of the panel; the first that fits
-_NO_GLYPH = "\U0010fffe"  # a noncharacter: every font draws its "missing" sign
 
 
 def draw_attention(
@@ -38,10 +44,11 @@ def draw_attention(
     gate: np.ndarray | None = None,
     resize_mode: str = "crop",
     locations: Sequence[int | None] | None = None,
-    panel_size: int = 180,
+    boxes: Sequence[tuple[str, Box]] = (),
+    panel_size: int = 240,
     font: str | None = None,
 ) -> Image.Image:
-    """Draws the photo, and once more for each word with its attention.
+    """Draws the photo with boxes, and small for each word with its attention.
 
     Where a word's attention lies the photo keeps its colours; elsewhere it is
     dark and grey. Brightness is relative to the panel's peak, but attention
@@ -57,6 +64,8 @@ def draw_attention(
             a central square (the rest stays dark), `"squash"` for all of it.
         locations: For each word the location that hard attention sampled, as
             its index row by row, drawn as a ring; or `None` for no ring.
+        boxes: Labels and boxes to draw on the photo, as fractions of the
+            model's input.
         panel_size: Longer side of a panel in pixels; the rest follows it.
         font: A TrueType or OpenType file for words that Pillow's font lacks.
 
@@ -74,23 +83,39 @@ def draw_attention(
     gate = None if gate is None else np.asarray(gate, np.float64)
     locations = [None] * len(words) if locations is None else locations
     _check(image, words, attention, gate, locations)
-    scale = panel_size / max(image.shape[:2])
-    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-    photo = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
-    region = input_region(image.shape[:2], photo.size, resize_mode)
     style = _Style(panel_size, font, with_gate=gate is not None)
-    cells = [style.cell(photo)]
+    large = style.photo(image, 2 * panel_size + style.gaps[0])
+    photo = style.photo(image, panel_size)
+    region = input_region(image.shape[:2], large.size, resize_mode)
+    style.boxes(large, boxes, region)
+    region = input_region(image.shape[:2], photo.size, resize_mode)
+    cells = []
     for t, word in enumerate(words):
         panel = _overlay(photo, attention[t], region)
         if locations[t] is not None:
             style.ring(panel, locations[t], attention.shape[1:], region)
         cells.append(style.cell(panel, word, None if gate is None else gate[t]))
-    return style.grid(cells)
+    notes = _legend(gate, locations, boxes) if cells else []
+    return style.page(style.rounded(large), notes, cells)
+
+
+def _legend(gate, locations, boxes) -> list[tuple[str, str]]:
+    """Returns the marks in a picture, and what they mean."""
+    notes = [("light", "where the model attended for this word")]
+    if gate is not None:
+        text = "how much the word relied on the photo: context gate, 0 to 1"
+        notes.append(("bar", text))
+    if any(location is not None for location in locations):
+        notes.append(("ring", "the one location that the word came from"))
+    if boxes:
+        text = "what these words attend to, with the share of their attention"
+        notes.append(("box", text))
+    return notes
 
 
 def input_region(
     shape: tuple[int, int], size: tuple[int, int], resize_mode: str
-) -> Box:
+) -> PixelBox:
     """Returns the part of a photo that the model's input shows.
 
     The photo has the `shape` (height, width), and is drawn at the `size`
@@ -110,13 +135,15 @@ def attention_brightness(
     """Returns the brightness `(height, width)` in [0, 1] of each pixel.
 
     A pixel has the mean of all `weights` `(rows, columns)`, weighted by a
-    Gaussian of their distance, relative to the peak. As even attention is
-    1 / L everywhere, only a peak of four times that has full brightness.
+    Gaussian of their distance, relative to the peak, and lifted somewhat. As
+    even attention is 1 / L everywhere, only a peak of three times that has full
+    brightness.
     """
     down = _gaussian_shares(height, weights.shape[0])
     across = _gaussian_shares(width, weights.shape[1])
     smooth = down @ weights @ across.T
-    return smooth / max(smooth.max(), 4 * weights.mean(), 1e-12)
+    bright = smooth / max(smooth.max(), 3 * weights.mean(), 1e-12)
+    return bright**_GAMMA
 
 
 def _gaussian_shares(pixels: int, cells: int) -> np.ndarray:
@@ -146,18 +173,18 @@ def contact_sheet(
     width = max(picture.width for picture in pictures)
     header = width // 22 if captions else 0
     heights = [header + picture.height + 1 for picture in pictures]
-    sheet = Image.new("RGB", (width, sum(heights) - 1), _BACKGROUND)
+    sheet = Image.new("RGB", (width, sum(heights) - 1), BACKGROUND)
     draw, top, margin = ImageDraw.Draw(sheet), 0, header // 3
     for n, picture in enumerate(pictures):
         if captions:
-            letters = _font(header // 2, font)
-            line = _legible(captions[n], letters)
-            line = _truncated(line, letters, width - 2 * margin)
+            letters = load_font(header // 2, font)
+            line = legible(captions[n], letters)
+            line = truncated(line, letters, width - 2 * margin)
             start = margin, top + header * 0.85
             draw.text(start, line, _INK, letters, anchor="ls")
         sheet.paste(picture, (0, top + header))
         top += heights[n]
-        draw.line([0, top - 1, width, top - 1], _TRACK)
+        draw.line([0, top - 1, width, top - 1], TRACK)
     return sheet
 
 
@@ -186,8 +213,10 @@ class _Style:
         def scaled(part: float) -> int:
             return max(1, round(panel_size * part))
 
-        self.title_fonts = [_font(scaled(s), font) for s in _TITLE_SIZES]
-        self.gate_font = _font(scaled(0.083), None)
+        self.title_fonts = [load_font(scaled(s), font) for s in _TITLE_SIZES]
+        self.gate_font = load_font(scaled(0.083), None)
+        self.label_font = load_font(scaled(0.085), font)
+        self.note_font = load_font(scaled(0.075), None)
         self.title_height = scaled(0.165)
         self.gate_height = scaled(0.11) if with_gate else 0
         self.least_width = scaled(0.6)
@@ -202,42 +231,76 @@ class _Style:
         """Returns a panel with its word and gate above it."""
         width = max(panel.width, self.least_width)
         top = self.title_height + self.gate_height
-        cell = Image.new("RGB", (width, top + panel.height), _BACKGROUND)
+        cell = Image.new("RGB", (width, top + panel.height), BACKGROUND)
         draw = ImageDraw.Draw(cell)
         for font in self.title_fonts:
-            title = _legible(word, font)
+            title = legible(word, font)
             if font.getlength(title) <= width:
                 break
-        title = _truncated(title, font, width)
+        title = truncated(title, font, width)
         draw.text((0, self.title_height * 0.72), title, _INK, font, anchor="ls")
         if gate is not None:
             self._gate(draw, gate, width)
+        start = (width - panel.width) // 2, top
+        cell.paste(self.rounded(panel), start)
+        return cell
+
+    def photo(self, image: np.ndarray, size: int) -> Image.Image:
+        """Returns the photo with its longer side of this size."""
+        scale = size / max(image.shape[:2])
+        sides = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+        return Image.fromarray(image).resize(sides, Image.Resampling.LANCZOS)
+
+    def rounded(self, panel: Image.Image) -> Image.Image:
+        """Returns a panel with rounded corners."""
         edges = 0, 0, panel.width - 0.25, panel.height - 0.25
         rounded = {"radius": 4 * self.radius, "fill": 255}
         mask = _smooth_mask(panel.size, "rounded_rectangle", edges, **rounded)
-        cell.paste(panel, ((width - panel.width) // 2, top), mask)
-        return cell
+        corners = Image.new("RGB", panel.size, BACKGROUND)
+        corners.paste(panel, mask=mask)
+        return corners
+
+    def boxes(
+        self,
+        photo: Image.Image,
+        boxes: Sequence[tuple[str, Box]],
+        region: PixelBox,
+    ) -> None:
+        """Draws labelled boxes, which are fractions of the region."""
+        left, top, right, bottom = region
+        start, sides = (left, top) * 2, (right - left, bottom - top) * 2
+        in_pixels = [
+            (
+                label,
+                tuple(
+                    round(first + edge * side)
+                    for first, edge, side in zip(start, box, sides, strict=True)
+                ),
+            )
+            for label, box in boxes
+        ]
+        draw_boxes(photo, in_pixels, self.label_font, max(2, self.stroke))
 
     def _gate(self, draw: ImageDraw.ImageDraw, gate: float, width: int) -> None:
         """Draws the gate: a bar with its number on the right."""
         middle = self.title_height + self.gate_height * 0.3
         text, font = f"{gate:.2f}", self.gate_font
-        draw.text((width, middle), text, _MUTED, font, anchor="rm")
+        draw.text((width, middle), text, MUTED, font, anchor="rm")
         length = width - round(font.getlength("0.00") * 1.2)
         half = max(1, round(self.stroke * 1.25))
-        for part, colour in ((1, _TRACK), (gate, _ACCENT)):
+        for part, colour in ((1, TRACK), (gate, ACCENT)):
             right = round(length * part)
             if right > 0:
                 draw.rectangle((0, middle - half, right, middle + half), colour)
 
-    def ring(self, panel: Image.Image, location: int, shape, region: Box):
+    def ring(self, panel: Image.Image, location: int, shape, region: PixelBox):
         """Draws a ring around a location, seen on light and on dark."""
         left, top, right, bottom = region
         row, column = divmod(location, shape[1])
         across, down = (right - left) / shape[1], (bottom - top) / shape[0]
         x, y = left + (column + 0.5) * across, top + (row + 0.5) * down
         radius = max(0.75 * max(across, down), 3.0 * self.stroke)
-        for part, colour in ((3, _BACKDROP), (1.5, _ACCENT)):
+        for part, colour in ((3, _BACKDROP), (1.5, ACCENT)):
             width = part * self.stroke
             reach = radius + width / 2
             edges = x - reach, y - reach, x + reach, y + reach
@@ -245,24 +308,47 @@ class _Style:
             mask = _smooth_mask(panel.size, "ellipse", edges, **outline)
             panel.paste(colour, mask=mask)
 
+    def page(
+        self,
+        photo: Image.Image,
+        notes: Sequence[tuple[str, str]],
+        cells: Sequence[Image.Image],
+    ) -> Image.Image:
+        """Arranges the photo, a legend below it, and the cells of words.
+
+        These are on the right, in rows of nearly equal length.
+        """
+        width = max(photo.width, 2 * self.least_width)
+        legend = draw_legend(notes, width, self.note_font, self.stroke)
+        grid = self.grid(cells)
+        height = max(photo.height + legend.height, grid.height)
+        frame = width + grid.width + 2 * self.margin, height + 2 * self.margin
+        picture = Image.new("RGB", frame, BACKGROUND)
+        picture.paste(photo, (self.margin, self.margin))
+        picture.paste(legend, (self.margin, self.margin + photo.height))
+        picture.paste(grid, (self.margin + width, self.margin))
+        return picture
+
     def grid(self, cells: Sequence[Image.Image]) -> Image.Image:
-        """Arranges cells of one size in rows of nearly equal length."""
-        rows = math.ceil(len(cells) / _MOST_COLUMNS)
+        """Arranges cells of one size in rows, with a gap before each."""
+        if not cells:
+            return Image.new("RGB", (0, 0))
+        # Two rows are as high as the photo with its legend.
+        rows = min(math.ceil(len(cells) / 3), 2)
+        rows = max(math.ceil(len(cells) / _MOST_COLUMNS), rows)
         columns = math.ceil(len(cells) / rows)
         gap_x, gap_y = self.gaps
         right, down = cells[0].width + gap_x, cells[0].height + gap_y
-        size = columns * right - gap_x, rows * down - gap_y
-        frame = [side + 2 * self.margin for side in size]
-        picture = Image.new("RGB", frame, _BACKGROUND)
+        size = gap_x + columns * right, rows * down - gap_y
+        grid = Image.new("RGB", size, BACKGROUND)
         for index, cell in enumerate(cells):
             row, column = divmod(index, columns)
-            start = self.margin + column * right, self.margin + row * down
-            picture.paste(cell, start)
-        return picture
+            grid.paste(cell, (2 * gap_x + column * right, row * down))
+        return grid
 
 
 def _overlay(
-    photo: Image.Image, weights: np.ndarray, region: Box
+    photo: Image.Image, weights: np.ndarray, region: PixelBox
 ) -> Image.Image:
     """Returns the photo, bright where the weights are and dark elsewhere."""
     left, top, right, bottom = region
@@ -286,47 +372,6 @@ def _smooth_mask(size, shape: str, edges, **style) -> Image.Image:
     draw = getattr(ImageDraw.Draw(large), shape)
     draw([4 * edge for edge in edges], **style)
     return large.resize(size, Image.Resampling.BOX)
-
-
-def _font(size: int, path: str | None) -> ImageFont.FreeTypeFont:
-    """Returns Pillow's own font, or that of a file."""
-    if path is None:
-        return ImageFont.load_default(size)
-    try:
-        return ImageFont.truetype(path, size)
-    except OSError as error:
-        raise UserError(
-            "Expected `font` to be a TrueType or OpenType file. "
-            f"Received: font={str(path)!r} ({error})"
-        ) from error
-
-
-def _truncated(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """Returns the text, or as much of its beginning as fits."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
-
-
-def _legible(text: str, font: ImageFont.FreeTypeFont) -> str:
-    """Replaces what the font lacks: by the letter without accent, or `?`."""
-
-    @functools.cache
-    def glyph(character: str) -> tuple:
-        mask = font.getmask(character)
-        return mask.size, bytes(mask)
-
-    legible = []
-    for character in " ".join(unicodedata.normalize("NFC", text).split()):
-        if character != " " and glyph(character) == glyph(_NO_GLYPH):
-            base = unicodedata.normalize("NFKD", character)[0]
-            invisible = unicodedata.category(character)[0] in "MC"
-            replacement = "?" if glyph(base) == glyph(_NO_GLYPH) else base
-            character = "" if invisible else replacement
-        legible.append(character)
-    return "".join(legible)
 
 
 def _check(image, words, attention, gate, locations) -> None:

@@ -14,6 +14,10 @@ from pipelines.printing import printable
 from pipelines.words import join_words
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.attention_figure import draw_attention
+from show_attend_tell.inference.caption_phrases import (
+    CaptionPhrase,
+    ground_phrases,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +59,11 @@ class Caption:
         """The caption as a line."""
         return join_words(self.words)
 
+    @functools.cached_property
+    def phrases(self) -> tuple[CaptionPhrase, ...]:
+        """The noun phrases of an English caption, each with its box."""
+        return ground_phrases(self.words, self.attention)
+
     def format(self, name: str) -> str:
         """Formats the caption of a named photo as a line.
 
@@ -68,7 +77,7 @@ class Caption:
         return "\n".join(map(printable, [f"{name}:", *lines]))
 
     def draw(self, photo: Photo | None = None, **style) -> Image.Image:
-        """Draws the photo, and once more for each word with its attention.
+        """Draws the photo with boxes of phrases, and each word's attention.
 
         Args:
             photo: The photo, if the caption does not hold it (those of
@@ -92,6 +101,10 @@ class Caption:
             "gate": self.gate,
             "resize_mode": self.resize_mode,
             "locations": self.locations,
+            "boxes": [
+                (f"{phrase.text}  {phrase.attention:.0%}", phrase.box)
+                for phrase in self.phrases
+            ],
         }
         return draw_attention(
             load_image(photo), self.words, self.attention, **defaults | style

@@ -9,6 +9,7 @@ from pipelines.images.given_photos import GivenPhoto
 from pipelines.outputs import check_output_file, is_stream, write_output
 from pipelines.printing import csv_cell, printable
 from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.caption_phrases import phrases_as_json
 
 _COLUMNS = ("file", "rank", "caption", "log_probability", "score")
 # How the files begin, in this very layout.
@@ -45,10 +46,14 @@ class CaptionFile:
 
     def _json(self) -> str:
         """The best caption of each photo; of one that came twice, the last."""
-        best = {photo.id: caption.text for photo, caption in self.captions}
+        best = {photo.id: caption for photo, caption in self.captions}
         entries = [
-            {"image_id": id, "caption": printable(text)}
-            for id, text in best.items()
+            {
+                "image_id": id,
+                "caption": printable(caption.text),
+                "phrases": phrases_as_json(caption.phrases),
+            }
+            for id, caption in best.items()
         ]
         return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
 

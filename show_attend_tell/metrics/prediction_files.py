@@ -6,7 +6,7 @@ An image is named by an integer or by text, once. A caption may be empty. An
 object of captions by image, `{"42": "a dog runs on the grass"}`, is read, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.errors import UserError
@@ -50,11 +50,21 @@ def read_predictions(path: str) -> dict[int | str, str]:
 
 
 def write_predictions(
-    path: str, ids: Sequence[int | str], captions: Sequence[str]
+    path: str,
+    ids: Sequence[int | str],
+    captions: Sequence[str],
+    more: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Writes the caption of each image in COCO's results form."""
-    entries = zip(ids, captions, strict=True)
-    write_json(path, [{"image_id": id, "caption": c} for id, c in entries])
+    """Writes the caption of each image in COCO's results form.
+
+    `more` has what else is written of each caption, by name.
+    """
+    more = [{}] * len(captions) if more is None else more
+    entries = zip(ids, captions, more, strict=True)
+    write_json(
+        path,
+        [{"image_id": id, "caption": c, **rest} for id, c, rest in entries],
+    )
 
 
 def _image_id(entry: Any, where: str) -> int | str:

@@ -238,6 +238,15 @@ def test_ids_are_paths_below_the_folder(album):
     entries = json.loads(pathlib.Path("captions.json").read_text())
     ids = [entry["image_id"] for entry in entries]
     assert ids == ["a/x.png", "b/x.png", "b/y.png"]
+    for entry in entries:
+        words = entry["caption"].split()
+        for phrase in entry["phrases"]:
+            part = words[phrase["start"] : phrase["stop"]]
+            assert phrase["phrase"].split() == part
+            left, top, right, bottom = phrase["box"]
+            assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
+            assert 0 < phrase["attention"] <= 1
+    assert any(entry["phrases"] for entry in entries)
     assert "b/w.jpg" in done.stderr and "1 of 4 not captioned" in done.stderr
     # It may be written again.
     assert caption("--output=captions.json", "album/a").returncode == 0

@@ -3,6 +3,7 @@
 import json
 import types
 
+import numpy as np
 import pytest
 
 from pipelines.errors import UserError
@@ -12,11 +13,13 @@ from show_attend_tell.evaluation.score_files import (
     read_scores,
     write_evaluation,
 )
+from show_attend_tell.inference.caption import Caption
 
 
 def evaluation(split: str, value: float):
     image = types.SimpleNamespace(id="1")
-    caption = types.SimpleNamespace(text="a dog")
+    attention = np.full((2, 1, 1), 1.0, np.float32)
+    caption = Caption(("a", "dog"), -1, -1, True, attention, np.ones(2))
     figures = {"split": split, "BLEU-4": value, "intervals": {}}
     return types.SimpleNamespace(
         split=split, images=[image], captions=[caption], figures=figures
@@ -39,6 +42,10 @@ def test_other_splits_stay(tmp_path):
         assert content[split]["BLEU-4"] == value
         assert content[split]["decoding"]["method"] == "greedy"
     check_score_files(folder, ["test", "novel", "validation"])
+    (entry,) = json.loads((tmp_path / "captions_novel.json").read_text())
+    assert (entry["image_id"], entry["caption"]) == ("1", "a dog")
+    (phrase,) = entry["phrases"]
+    assert phrase["phrase"] == "a dog" and phrase["box"] == [0, 0, 1, 1]
 
 
 def test_files_of_others_stay(tmp_path):
