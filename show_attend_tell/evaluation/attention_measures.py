@@ -1,6 +1,6 @@
 """Attention of generated and of reference captions against people's boxes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from pipelines.vocabulary import PADDING, Vocabulary
 from pipelines.words import words_of
 from show_attend_tell.inference.attention_boxes import box_of
 from show_attend_tell.inference.caption import Caption
+from show_attend_tell.metrics.bootstrap import Sums, interval, resample
+from show_attend_tell.metrics.caption_scores import Evaluation
 from show_attend_tell.metrics.grounded_captions import (
     GroundedReference,
     enclosing,
     grounded_f1,
     object_classes,
 )
-from show_attend_tell.metrics.grounding import measure_grounding
+from show_attend_tell.metrics.grounding import MeasuredWords, measure_words
 
 _BATCH_SIZE = 25
 
@@ -34,24 +36,97 @@ def measure_captions(
 
     Returns:
         What `measure_grounding` returns, of the words that name something,
-        and what `grounded_f1` returns.
+        and what `grounded_f1` returns. Of `F1_all` and `F1_loc` also those of
+        the boxes of the mean map of each caption, `_mean_map`, and those of
+        boxes as large as the image, `_entire_image`.
     """
+    return evaluate_attention(captions, images, boxes)[1]
+
+
+def evaluate_attention(
+    captions: Sequence[Caption],
+    images: Sequence[CaptionedImage],
+    boxes: PhotoBoxes,
+) -> tuple[Evaluation, dict[str, Any]]:
+    """Measures the attention of generated captions, to compare it, too.
+
+    Returns:
+        The scores, for `caption_scores.compare`, and the figures that
+        `measure_captions` returns.
+    """
+    words = measure_named_words(captions, images, boxes)
+    sums = [words.sums, *_box_sums(captions, images, boxes)]
+    scores, undefined, intervals = {}, {}, {}
+    for one in sums:
+        scores.update(one.of_all())
+        undefined.update(one.undefined)
+        if len(images) > 1:
+            # One by one, because those of boxes are large.
+            resampled = resample([one])
+            intervals |= {k: interval(v) for k, v in resampled.items()}
+    intervals = {k: v for k, v in intervals.items() if k not in undefined}
+    evaluation = Evaluation(
+        ids=tuple(image.id for image in images),
+        scores=scores,
+        intervals=intervals,
+        per_image={},
+        tokenizer="words_of",
+        left_out={},
+        undefined=undefined,
+        wordless=(0, 0),
+        sums=tuple(sums),
+    )
+    return evaluation, {**words.figures, **scores, "intervals": intervals}
+
+
+def measure_named_words(
+    captions: Sequence[Caption],
+    images: Sequence[CaptionedImage],
+    boxes: PhotoBoxes,
+) -> MeasuredWords:
+    """Measures the words of generated captions that name something boxed."""
     groundings = [
         boxes.groundings(image.id, caption.words)
         for image, caption in zip(images, captions, strict=True)
     ]
-    measured = measure_grounding([c.attention for c in captions], groundings)
+    return measure_words([c.attention for c in captions], groundings)
+
+
+def _box_sums(captions, images, boxes: PhotoBoxes) -> list[Sums]:
+    """Returns what `grounded_f1` returns, and the same of other boxes."""
     references = [_references(image, boxes) for image in images]
     classes = object_classes(references)
-    predictions = [
-        [
-            (word, box_of(attention))
-            for word, attention in zip(c.words, c.attention, strict=True)
-            if word in classes
-        ]
-        for c in captions
+    named = [
+        [n for n, word in enumerate(caption.words) if word in classes]
+        for caption in captions
     ]
-    return {**measured, **grounded_f1(predictions, references, classes)}
+    makers = {
+        "": lambda caption, n: box_of(caption.attention[n]),
+        "_mean_map": lambda caption, _: box_of(caption.attention.mean(axis=0)),
+        "_entire_image": lambda *_: (0.0, 0.0, 1.0, 1.0),
+    }
+    sums = []
+    for suffix, maker in makers.items():
+        predictions = [
+            [(caption.words[n], maker(caption, n)) for n in positions]
+            for caption, positions in zip(captions, named, strict=True)
+        ]
+        measured = grounded_f1(predictions, references, classes)
+        sums.append(_renamed(measured, suffix) if suffix else measured)
+    return sums
+
+
+def _renamed(sums: Sums, suffix: str) -> Sums:
+    """Returns the F1 scores alone, with a suffix to their names."""
+
+    def renamed(named):
+        return {f"{k}{suffix}": v for k, v in named.items() if k[:2] == "F1"}
+
+    return Sums(
+        sums.per_image,
+        lambda totals: renamed(sums.scores(totals)),
+        renamed(sums.undefined),
+    )
 
 
 def _references(
@@ -61,15 +136,17 @@ def _references(
     references = []
     for text in image.captions:
         words = words_of(text)
-        objects, heads = {}, set()
+        objects, heads = [], set()
         for phrase in boxes.phrases(image.id, words):
             name = words[phrase.stop - 1]
             if name not in NAMELESS:
-                objects.setdefault(name, enclosing(phrase.boxes))
+                objects.append((name, enclosing(phrase.boxes)))
                 heads.add(phrase.stop - 1)
         if objects:
             others = (w for i, w in enumerate(words) if i not in heads)
-            references.append(GroundedReference(objects, frozenset(others)))
+            references.append(
+                GroundedReference(tuple(objects), frozenset(others))
+            )
     return references
 
 
@@ -94,15 +171,31 @@ def measure_references(
     Returns:
         What `measure_grounding` returns, of phrases.
     """
-    phrases = [
-        boxes.phrases(image.id, words_of(text))
-        for image in images
-        for text in image.captions
-    ]
     attentions = _reference_attention(
         captioner, vocabulary, cache, images, grid
     )
-    return measure_grounding(attentions, phrases)
+    return measure_phrases(attentions, images, boxes)
+
+
+def measure_phrases(
+    attentions: Iterable[np.ndarray],
+    images: Sequence[CaptionedImage],
+    boxes: PhotoBoxes,
+) -> dict[str, Any]:
+    """Measures the attention of all reference captions of images, in order.
+
+    Returns:
+        What `measure_grounding` returns, of phrases, with intervals over
+        images.
+    """
+    numbered = [
+        (number, boxes.phrases(image.id, words_of(text)))
+        for number, image in enumerate(images)
+        for text in image.captions
+    ]
+    numbers, phrases = zip(*numbered, strict=True)
+    measured = measure_words(attentions, phrases).by_image(numbers, len(images))
+    return {**measured.figures, "intervals": measured.intervals}
 
 
 def _reference_attention(

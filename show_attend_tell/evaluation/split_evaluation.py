@@ -14,7 +14,8 @@ from pipelines.words import words_of
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.attention_measures import (
-    measure_captions,
+    evaluate_attention,
+    measure_named_words,
     measure_references,
 )
 from show_attend_tell.evaluation.split_data import (
@@ -67,6 +68,8 @@ class SplitEvaluation:
     captions: tuple[Caption, ...]
     scores: Evaluation  # against the references, with intervals
     figures: dict  # of `scores.json` for the split; None what is undefined
+    boxes: PhotoBoxes | None = None  # of what words name, if they are known
+    attention: Evaluation | None = None  # its scores against the boxes
 
 
 def evaluate_run(
@@ -218,10 +221,12 @@ def evaluate_split(
         figures["one_reference_BLEU-4"] = one_reference
     if scenes:
         figures.update(measure_scene_truth(texts, attentions, images))
+    attention = None
     if boxes is not None:
-        figures["grounding"] = measure_captions(captions, images, boxes)
+        attention, measured = evaluate_attention(captions, images, boxes)
+        figures["grounding"] = measured
     return SplitEvaluation(
-        split, tuple(images), tuple(captions), scores, figures
+        split, tuple(images), tuple(captions), scores, figures, boxes, attention
     )
 
 
@@ -267,27 +272,28 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
     return "\n".join(lines)
 
 
+# Figures against boxes: name, label, and what they are to be seen beside.
+_BOX_FIGURES = (
+    ("pointing_accuracy", "peak in the box", "pointing_chance", "pointing"),
+    ("attention_mass", "attention in the box", "attention_mass_chance", None),
+    ("F1_all", "F1_all", "F1_all_entire_image", None),
+    ("F1_loc", "F1_loc", "F1_loc_entire_image", None),
+)
+
+
 def _grounding_lines(grounding: dict, what: str) -> list[str]:
     """Formats figures against boxes, each beside chance and the mean map."""
     lines = [f"{what} with boxes: {grounding['count']}"]
     intervals = grounding["intervals"]
-    for name, label in (
-        ("pointing_accuracy", "peak in the box"),
-        ("attention_mass", "attention in the box"),
-    ):
-        if (value := grounding[name]) is None:
+    for name, label, baseline, measure in _BOX_FIGURES:
+        if (value := grounding.get(name)) is None:
             continue
-        low, high = intervals[name]
-        measure = name.removesuffix("_accuracy")
+        low, high = intervals.get(name, (value, value))
+        other = "the entire image" if name[:2] == "F1" else "chance"
         lines.append(
-            f"{label:22s} {value:.3f} ({low:.3f} to {high:.3f}); chance "
-            f"{grounding[f'{measure}_chance']:.3f}, one map for all words "
-            f"{grounding[f'{measure}_mean_map']:.3f}"
-        )
-    if grounding.get("F1_all") is not None:
-        lines.append(
-            f"{'F1_all, F1_loc':22s} {grounding['F1_all']:.3f}, "
-            f"{grounding['F1_loc']:.3f}"
+            f"{label:22s} {value:.3f} ({low:.3f} to {high:.3f}); {other} "
+            f"{grounding[baseline]:.3f}, one map for all words "
+            f"{grounding[f'{measure or name}_mean_map']:.3f}"
         )
     return lines
 
@@ -317,7 +323,7 @@ def quick_scores(
         )
         scores.update({k: v for k, v in truth.items() if k[:3] != "by_"})
     elif boxes is not None:
-        grounding = measure_captions(captions, images, boxes)
+        grounding = measure_named_words(captions, images, boxes).figures
         scores.update({name: grounding[name] for name in FIGURES})
     return scores
 

@@ -7,11 +7,12 @@ class is a word as it is spelled, not its lemma.
 
 import collections
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from pipelines.sources.scenes.grammar import Box
+from show_attend_tell.metrics.bootstrap import Sums
 
 _LEAST_OVERLAP = 0.5
 _MOST_CLASSES = 480  # As many as Zhou et al. have.
@@ -19,13 +20,13 @@ _MOST_CLASSES = 480  # As many as Zhou et al. have.
 
 @dataclasses.dataclass(frozen=True)
 class GroundedReference:
-    """A reference caption: the box of each object that it names, by its word.
+    """A reference caption: each object that it names, by its word, and its box.
 
     Several boxes of one phrase are enclosed by one. `others` are its other
     words.
     """
 
-    objects: Mapping[str, Box]
+    objects: tuple[tuple[str, Box], ...]
     others: frozenset[str]
 
 
@@ -33,15 +34,16 @@ def grounded_f1(
     predictions: Sequence[Sequence[tuple[str, Box]]],
     references: Sequence[Sequence[GroundedReference]],
     classes: Collection[str],
-) -> dict[str, float | None]:
+) -> Sums:
     """Measures the boxes of the object words of generated captions.
 
     A word is right if a reference has it as an object whose box overlaps its
     own by more than a half (intersection over union). Each caption is compared
     with each reference of its image: words that the reference has without a
     box do not count, others that it lacks are wrong, its objects that the
-    caption lacks are missed. Precision and recall are means over all
-    classes. `_loc` counts only words that both have.
+    caption lacks are missed. Where one has a word twice, the other's is
+    compared with the first. Precision and recall are means over all classes.
+    `_loc` counts only words that both have.
 
     Args:
         predictions: Of each image the object words of its caption, and the
@@ -50,44 +52,55 @@ def grounded_f1(
         classes: The words that are classes.
 
     Returns:
-        `F1_all`, `F1_loc`, and the precision and the recall of each; None
-        where there are no classes.
+        `F1_all`, `F1_loc`, and the precision and the recall of each;
+        undefined where there are no classes.
     """
-    right = {
-        name: collections.defaultdict(list) for name in ("precision", "recall")
-    }
-    missing = {name: collections.Counter() for name in right}
-    for predicted, each in zip(predictions, references, strict=True):
-        boxes = dict(reversed(predicted))  # The first of each word.
+    number = {name: n for n, name in enumerate(sorted(classes))}
+    # Of each image and class, for precision and for recall: how many words are
+    # right, how many both have, and how many count.
+    counts = np.zeros((len(references), len(number), 2, 3))
+    for image, predicted, each in zip(
+        counts, predictions, references, strict=True
+    ):
+        predicted = [pair for pair in predicted if pair[0] in number]
         for reference in each:
+            objects = [pair for pair in reference.objects if pair[0] in number]
             for name, box in predicted:
-                if name in reference.objects:
-                    hit = overlap(box, reference.objects[name])
-                    right["precision"][name].append(hit > _LEAST_OVERLAP)
-                elif name not in reference.others:
-                    missing["precision"][name] += 1
-            for name, box in reference.objects.items():
-                if name in boxes:
-                    hit = overlap(boxes[name], box)
-                    right["recall"][name].append(hit > _LEAST_OVERLAP)
-                else:
-                    missing["recall"][name] += 1
-    if not classes:
-        names = ("F1", "precision", "recall")
-        return {f"{n}_{mode}": None for mode in ("all", "loc") for n in names}
+                if name not in reference.others or name in dict(objects):
+                    image[number[name], 0] += _match(name, box, objects)
+            for name, box in objects:
+                image[number[name], 1] += _match(name, box, predicted)
+    no_classes = "no reference names a thing that has a box"
+    undefined = () if number else _figures(np.zeros((1, 2, 3)))
+    return Sums(
+        counts.reshape(len(counts), -1),
+        lambda sums: _figures(sums.reshape(*sums.shape[:-1], -1, 2, 3)),
+        dict.fromkeys(undefined, no_classes),
+    )
+
+
+def _match(
+    name: str, box: Box, others: Sequence[tuple[str, Box]]
+) -> tuple[bool, bool, bool]:
+    """Returns what a word counts as: right, of both, and of all."""
+    same = next((other for word, other in others if word == name), None)
+    right = same is not None and overlap(box, same) > _LEAST_OVERLAP
+    return right, same is not None, True
+
+
+def _figures(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the scores of counts `(..., classes, 2, 3)`."""
+    right, both, every = np.moveaxis(counts, -1, 0)
     scores = {}
-    for mode in ("all", "loc"):
-        for name, hits in right.items():
-            counts = missing[name] if mode == "all" else {}
-            shares = [
-                sum(hits.get(c, ()))
-                / max(len(hits.get(c, ())) + counts.get(c, 0), 1)
-                for c in classes
-            ]
-            scores[f"{name}_{mode}"] = float(np.mean(shares))
-        both = scores[f"precision_{mode}"], scores[f"recall_{mode}"]
-        scores[f"F1_{mode}"] = 2 * np.prod(both) / max(sum(both), 1e-12)
-    return {name: float(score) for name, score in sorted(scores.items())}
+    for mode, counted in ("all", every), ("loc", both):
+        shares = (right / np.maximum(counted, 1)).sum(axis=-2)
+        shares /= max(counts.shape[-3], 1)
+        precision, recall = np.moveaxis(shares, -1, 0)
+        total = np.maximum(precision + recall, 1e-12)
+        scores[f"F1_{mode}"] = 2 * precision * recall / total
+        scores[f"precision_{mode}"] = precision
+        scores[f"recall_{mode}"] = recall
+    return scores
 
 
 def object_classes(
@@ -95,7 +108,10 @@ def object_classes(
 ) -> set[str]:
     """Returns the words that most references name an object by."""
     counts = collections.Counter(
-        name for each in references for r in each for name in sorted(r.objects)
+        name
+        for each in references
+        for reference in each
+        for name in sorted(dict(reference.objects))
     )
     return {name for name, _ in counts.most_common(_MOST_CLASSES)}
 

@@ -1,5 +1,6 @@
 """Attention compared with boxes: whether it lies on what a word names."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -58,38 +59,100 @@ def measure_grounding(
         ValueError: The numbers of captions and groundings differ, or an
             attention is not `(T, rows, columns)`.
     """
-    by_class, per_caption = {}, []
-    for attention, words in zip(attentions, groundings, strict=True):
+    words = measure_words(attentions, groundings)
+    return {**words.figures, "intervals": words.intervals}
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredWords:
+    """The figures of words, or of phrases.
+
+    Attributes:
+        kinds: The class of each.
+        values: `FIGURES` and `MEAN_MAP` of each, `(words, 6)`.
+        captions: The number of the caption of each, `(words,)`.
+        num_captions: How many captions there are.
+    """
+
+    kinds: tuple[str, ...]
+    values: np.ndarray
+    captions: np.ndarray
+    num_captions: int
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What `measure_grounding` returns, but for the intervals."""
+        by_class = {
+            kind: self.values[[one == kind for one in self.kinds]]
+            for kind in dict.fromkeys(self.kinds)
+        }
+        ranked = sorted(
+            by_class.items(), key=lambda item: (-len(item[1]), item[0])
+        )
+        return {
+            **_summary(self.values),
+            "by_word_class": {kind: _summary(one) for kind, one in ranked},
+        }
+
+    @property
+    def sums(self) -> Sums:
+        """The means over words, from sums over the words of each caption."""
+        per_caption = np.zeros((self.num_captions, 1 + len(_ALL)))
+        ones = np.ones((len(self.values), 1))
+        rows = np.concatenate([ones, self.values], axis=1)
+        np.add.at(per_caption, self.captions, rows)
+
+        def means(sums):
+            # Where resampling takes none that has a word, 0.
+            of_words = sums[..., 1:] / np.maximum(sums[..., :1], 1)
+            return dict(zip(_ALL, np.moveaxis(of_words, -1, 0), strict=True))
+
+        undefined = () if self.kinds else _ALL
+        reason = "no word names a thing that has a box"
+        return Sums(per_caption, means, dict.fromkeys(undefined, reason))
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Of each figure the middle 95 % of resampled captions."""
+        sums = self.sums
+        resampled = {} if sums.undefined else resample([sums])
+        return {name: interval(values) for name, values in resampled.items()}
+
+    def by_image(self, images: Sequence[int], count: int) -> "MeasuredWords":
+        """Returns the same with all captions of an image taken for one.
+
+        Args:
+            images: The number of the image of each caption.
+            count: How many images there are.
+        """
+        numbers = np.asarray(images, np.int64)[self.captions]
+        return dataclasses.replace(self, captions=numbers, num_captions=count)
+
+
+def measure_words(
+    attentions: Iterable[np.ndarray],
+    groundings: Iterable[Iterable[Grounding | Phrase]],
+) -> MeasuredWords:
+    """Measures each word or phrase; args and errors of `measure_grounding`."""
+    kinds, values, captions, number = [], [], [], -1
+    for number, (attention, words) in enumerate(
+        zip(attentions, groundings, strict=True)
+    ):
         if np.ndim(attention) != 3:
             raise ValueError(
                 "Expected attention (T, rows, columns). Received: "
                 f"shape={np.shape(attention)}"
             )
-        words = list(words)
-        figures = [_figures(attention, word) for word in words]
-        for word, each in zip(words, figures, strict=True):
-            by_class.setdefault(word.kind, []).append(each)
-        sums = np.sum(figures, axis=0) if figures else np.zeros(len(_ALL))
-        per_caption.append((len(figures), *sums))
-    ranked = sorted(by_class.items(), key=lambda item: (-len(item[1]), item[0]))
-    return {
-        **_summary([f for figures in by_class.values() for f in figures]),
-        "by_word_class": {kind: _summary(figures) for kind, figures in ranked},
-        "intervals": _intervals(np.array(per_caption)),
-    }
-
-
-def _intervals(per_caption: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Returns the interval of each figure from sums over captions' words."""
-    if not per_caption.size or not per_caption[:, 0].any():
-        return {}
-
-    def means(sums):
-        of_words = sums[..., 1:] / np.maximum(sums[..., :1], 1)
-        return dict(zip(_ALL, np.moveaxis(of_words, -1, 0), strict=True))
-
-    resampled = resample([Sums(per_caption, means)])
-    return {name: interval(values) for name, values in resampled.items()}
+        for word in words:
+            kinds.append(word.kind)
+            values.append(_figures(attention, word))
+            captions.append(number)
+    return MeasuredWords(
+        tuple(kinds),
+        np.reshape(values, (-1, len(_ALL))),
+        np.array(captions, np.int64),
+        number + 1,
+    )
 
 
 def _pointing_at(boxes: Sequence[Box], grid: tuple[int, int]) -> np.ndarray:
@@ -126,8 +189,8 @@ def _figures(attention: np.ndarray, word: Grounding | Phrase) -> tuple:
     )
 
 
-def _summary(figures: Sequence[tuple]) -> dict[str, float | None]:
-    if not figures:
+def _summary(figures: np.ndarray) -> dict[str, float | None]:
+    if not len(figures):
         return {"count": 0, **dict.fromkeys(_ALL)}
     means = np.mean(figures, axis=0).tolist()
     return {"count": len(figures), **dict(zip(_ALL, means, strict=True))}

@@ -16,7 +16,7 @@ FAR = (0.5, 0.5, 1.0, 1.0)
 
 
 def reference(objects, *others):
-    return GroundedReference(objects, frozenset(others))
+    return GroundedReference(tuple(objects.items()), frozenset(others))
 
 
 def test_overlap_by_hand():
@@ -44,7 +44,7 @@ def test_f1_by_hand():
     # Recall. man: right, wrong. dog: right. ball: missed twice.
     classes = object_classes(references)
     assert classes == {"man", "ball", "dog"}
-    scores = grounded_f1(predictions, references, classes)
+    scores = grounded_f1(predictions, references, classes).of_all()
     precision, recall = (1 / 2 + 1 / 2 + 0) / 3, (1 / 2 + 1 + 0) / 3
     assert scores["precision_all"] == pytest.approx(precision)
     assert scores["recall_all"] == pytest.approx(recall)
@@ -55,6 +55,17 @@ def test_f1_by_hand():
     assert scores["F1_loc"] == pytest.approx(0.5)
 
 
+def test_a_word_that_comes_twice_is_compared_with_the_first():
+    predictions = [[("dog", FAR), ("dog", BOX)]]
+    objects = ("dog", BOX), ("dog", FAR), ("dog", NEAR)
+    references = [[GroundedReference(objects, frozenset())]]
+    scores = grounded_f1(predictions, references, {"dog"}).of_all()
+    # Of both words the box is compared with the reference's first, BOX; of
+    # the three objects the box with the caption's first, FAR.
+    assert scores["precision_all"] == pytest.approx(1 / 2)
+    assert scores["recall_all"] == pytest.approx(1 / 3)
+
+
 def test_nothing_to_measure():
-    scores = grounded_f1([[("man", BOX)]], [[]], object_classes([[]]))
-    assert set(scores.values()) == {None}
+    measured = grounded_f1([[("man", BOX)]], [[]], object_classes([[]]))
+    assert set(measured.of_all().values()) == {None}

@@ -11,6 +11,7 @@ from show_attend_tell.metrics.grounding import (
     attention_change,
     coverage,
     measure_grounding,
+    measure_words,
 )
 
 ALL = ("count", *FIGURES, *MEAN_MAP)
@@ -105,6 +106,19 @@ def test_intervals_are_of_resampled_captions():
     error = 1.96 * np.sqrt(hits.mean() * (1 - hits.mean()) / 400)
     assert low == pytest.approx(hits.mean() - error, abs=0.01)
     assert high == pytest.approx(hits.mean() + error, abs=0.01)
+
+
+def test_sums_are_of_the_captions_of_an_image():
+    captions = [maps_of(FIRST, FIRST), maps_of(FIRST), maps_of(FIRST)]
+    groundings = [[word(0, LEFT), word(1, RIGHT)], [word(0, LEFT)], []]
+    measured = measure_words(captions, groundings)
+    sums = measured.by_image([0, 0, 1], 2).sums
+    # Words, hits and chances of the first image, which has all three words.
+    np.testing.assert_allclose(
+        sums.per_image[0], [3, 2, 1.5, 1.6, 1.5, 2, 1.6], atol=1e-6
+    )
+    assert not sums.per_image[1].any()
+    assert sums.of_all()["pointing_accuracy"] == pytest.approx(2 / 3)
 
 
 def test_the_map_of_each_word_and_of_a_grid_that_is_not_square():
