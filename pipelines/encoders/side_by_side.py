@@ -67,7 +67,8 @@ def side_by_side(encoders: list[Encoder]) -> Encoder:
         name=JOIN.join(names),
         layer=JOIN.join(one.layer for one in encoders),
         depth=sum(one.depth for one in encoders),
-        digest=weights_digest(model),
+        # One after the other: the joint model orders them by its graph.
+        digest=weights_digest(*(one.model for one in encoders)),
         model=model,
         preprocessing=f" {JOIN} ".join(one.preprocessing for one in encoders),
         parts=tuple(one.shape[1:] for one in maps),

@@ -88,13 +88,13 @@ def initialise(network: keras.Model) -> None:
             weight.assign(np.zeros(weight.shape, np.float32))
 
 
-def weights_digest(model: keras.Model) -> str:
-    """SHA-256 of a model's weights, their names and shapes, in hexadecimal.
+def weights_digest(*models: keras.Model) -> str:
+    """SHA-256 of the weights of models, their names and shapes, in hexadecimal.
 
     Names of layers do not count: Keras numbers some by what was built before.
     """
     digest = hashlib.sha256()
-    for weight in model.weights:
+    for weight in (weight for model in models for weight in model.weights):
         values = np.ascontiguousarray(weight.numpy(), dtype="<f4")
         digest.update(f"{weight.name}{values.shape}".encode())
         digest.update(values.tobytes())

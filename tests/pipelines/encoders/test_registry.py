@@ -136,6 +136,8 @@ def test_side_by_side_a_location_has_the_annotations_of_all(
     assert both.name == "vgg16+efficientnet_lite0"
     assert both.layer == "block5_conv3+block7a_project_bn"
     assert (both.grid, both.depth) == ((14, 14), 512 + 320)
+    # Of the weights in the order of the names, however the graph has them.
+    assert both.digest == weights_digest(first.model, lite0.model)
     assert both.digest not in (first.digest, lite0.digest)
     images = photos(flickr8k_dir, 2)
     annotations = run(both.model, images)
