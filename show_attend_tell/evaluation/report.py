@@ -33,6 +33,7 @@ from show_attend_tell.inference.attention_figure import (
     input_region,
 )
 from show_attend_tell.inference.caption import Caption
+from show_attend_tell.inference.caption_phrases import phrases_as_json
 from show_attend_tell.metrics.score_table import (
     left_out_lines,
     undefined_lines,
@@ -203,6 +204,7 @@ def _caption(caption: Caption) -> dict:
             _base64(np.rint(255 * b).astype(np.uint8)) for b in bright
         ],
         "locations": caption.locations,
+        "phrases": phrases_as_json(caption.phrases),
         "log_probability": _rounded(caption.log_probability),
         "score": _rounded(caption.score),
         "finished": bool(caption.finished),

@@ -387,6 +387,32 @@ def test_a_word_shows_its_attention_like_the_figure(still):
     assert np.abs(pixels[middle] - panel[middle]).max() < 40
 
 
+def test_a_phrase_shows_its_box(still):
+    (phrase,) = elements(card(still, "img10"), ".phrase")
+    assert phrase.text == "two dogs"
+    phrase.click()
+    frame = card(still, "img10")
+    until(still, lambda: elements(frame, ".frame.boxed"))
+    assert is_plain(still, "img10")
+    shot = elements(frame, ".frame")[0].screenshot_as_png
+    with Image.open(io.BytesIO(shot)) as picture:
+        pixels = np.array(picture.convert("RGB").resize((300, 200)))
+    pixels = pixels.astype(int)
+    y, x = np.nonzero((pixels[..., 0] > 190) & (pixels[..., 2] < 110))
+    (expected,) = caption("two dogs run", [3, 11 * 14 + 12, 0]).phrases
+    left, top, right, bottom = (edge * 14 * CELL for edge in expected.box)
+    assert 0 < left < right < 14 * CELL
+    assert (x.min(), x.max()) == pytest.approx(
+        (LEFT + left, LEFT + right), abs=3
+    )
+    assert (y.min(), y.max()) == pytest.approx(
+        (TOP + max(top, 3), TOP + bottom), abs=3
+    )
+    assert "its attention in the box" in frame.text
+    press(phrase, "ESCAPE")
+    until(still, lambda: not elements(frame, ".frame.boxed"))
+
+
 def test_a_click_pins_a_word_and_hovering_shows_another_meanwhile(page):
     from selenium.webdriver import ActionChains
 
@@ -553,7 +579,7 @@ def test_text_is_legible_by_day_and_night(page, scheme):
     assert_legible(
         page,
         "document.querySelectorAll('h1, dt, dd, th, td, caption,"
-        " label, .word, li, .soft, small, summary, input, select')",
+        " label, .word, .phrase, li, .soft, small, summary, input, select')",
         scheme,
         50,
     )
