@@ -1,4 +1,4 @@
-// Renders and describes where the attention of a word lies.
+// Renders and describes where the attention of a word lies, or the box of a phrase.
 
 const GAMMA = 0.8; // lifts what is attended to somewhat
 const SIGMA = 0.65; // of the smoothing, in grid cells
@@ -85,6 +85,30 @@ function cellShares(pixels, cells) {
     for (let n = 0; n < cells; n++) shares[pixel * cells + n] /= sum;
   }
   return shares;
+}
+
+/**
+ * Draws a box on a transparent canvas, seen on light and on dark.
+ *
+ * @param {CanvasRenderingContext2D} pen
+ * @param {[number, number, number, number]} box Left, top, right and bottom, as
+ *     fractions of the part that the encoder saw.
+ * @param {[number, number, number, number]} seen As for `renderAttention`.
+ */
+export function drawBox(pen, box, seen) {
+  const sides = [pen.canvas.width, pen.canvas.height];
+  const line = Math.max(2, Math.round(Math.max(...sides) / 160));
+  const [left, top, right, bottom] = box.map((edge, n) => {
+    const first = seen[n % 2], side = sides[n % 2];
+    const position = (first + edge * (seen[n % 2 + 2] - first)) * side;
+    return Math.min(Math.max(position, line), side - line); // Seen completely.
+  });
+  pen.clearRect(0, 0, ...sides);
+  for (const [width, colour] of [[2 * line, "#141416"], [line, "#e87722"]]) {
+    pen.lineWidth = width;
+    pen.strokeStyle = colour;
+    pen.strokeRect(left, top, right - left, bottom - top);
+  }
 }
 
 /**

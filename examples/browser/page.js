@@ -1,9 +1,10 @@
 // The page: takes a photo, shows its caption and the attention of each word.
 
-import {describeAttention, renderAttention} from "./attention.js";
+import {describeAttention, drawBox, renderAttention} from "./attention.js";
 import {
   Captioner, CaptionerError, closeConnections, decodePhoto, download, seenBox,
 } from "./captioner.js";
+import {groundPhrases} from "./phrases.js";
 import {joinWords} from "./words.js";
 
 const MODEL = "../../savedmodels/flickr8k.tflite";
@@ -13,10 +14,12 @@ const MAX_SHOWN = 800; // pixels of a photo's longer side, as it is shown
 
 const byId = (id) => document.getElementById(id);
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+const noCaption = () => ({words: [], phrases: [], complete: true});
+const percent = (share) => `${Math.round(100 * share)} %`;
 
 let captioner = null;
 let photo = null; // the current one: its pixels for the model and for the eye
-let caption = {words: [], complete: true};
+let caption = noCaption();
 let turn = 0; // number of the photo and search; results of older ones are dropped
 
 // ---------------------------------------------------------------- Messages
@@ -136,7 +139,7 @@ async function captionPhoto() {
   showStatus("Captioning …");
   const method = byId("methods").querySelector("input:checked").value;
   const started = performance.now();
-  caption = {words: [], complete: false};
+  caption = {...noCaption(), complete: false};
   const result = await captioner.caption(photo.pixels, {method, onWord: (step) => {
     if (mine === turn) addWord(step);
   }});
@@ -146,6 +149,7 @@ async function captionPhoto() {
   for (let t = caption.words.length; t < result.words.length; t++) {
     addWord({word: result.words[t], attention: result.attention[t], gate: result.gate[t]});
   }
+  groundPhrases(result.words, result.attention, grid()).forEach(addPhrase);
   showResult(result, seconds);
 }
 
@@ -164,9 +168,10 @@ function showResult({words, logProbability, finished}, seconds) {
 
 function clearCaption() {
   stop();
-  caption = {words: [], complete: true};
+  caption = noCaption();
   shown = hovered = pinned = null;
   byId("words").replaceChildren();
+  byId("phrases").replaceChildren();
   byId("words").removeAttribute("aria-label");
   for (const id of ["announcement", "description", "facts"]) byId(id).textContent = "";
   byId("overlay").classList.remove("on");
@@ -183,26 +188,45 @@ function addWord({word, attention, gate}) {
   const region = describeAttention(attention, grid(), photo.seen);
   const button = wordButton(word, gate, t);
   button.setAttribute("aria-label", `${word}: the model looked ${region}, gate ${gate.toFixed(2)}`);
-  caption.words.push({word, attention, region, button});
+  caption.words.push({attention, word, button, description: `“${word}”: looked ${region}`});
   byId("words").append(button);
   if (player?.waiting) playWord(t);
   else button.classList.toggle("pending", player !== null);
+}
+
+function addPhrase({start, stop, weights, box, share}) {
+  const {text} = joinWords(caption.words.slice(start, stop).map(({word}) => word));
+  const region = describeAttention(weights, grid(), photo.seen);
+  const button = partButton("phrase", caption.words.length + caption.phrases.length);
+  const description = `${percent(share)} of its attention in the box`;
+  button.textContent = text;
+  button.setAttribute("aria-label", `${text}: the model looked ${region}, ${description}`);
+  caption.phrases.push({box, button, description: `“${text}”: ${description}`});
+  byId("phrases").append(button);
 }
 
 function wordButton(word, gate, t) {
   const bar = document.createElement("span");
   bar.className = "gate";
   bar.style.setProperty("--gate", `${100 * gate}%`);
+  const button = partButton("word", t);
+  button.append(word, bar);
+  return button;
+}
+
+// The words, and after them the phrases, by number.
+const parts = () => [...caption.words, ...caption.phrases];
+
+function partButton(className, t) {
   const button = document.createElement("button");
   Object.assign(button, {
-    type: "button", className: "word", dir: "auto", tabIndex: t ? -1 : 0, ariaPressed: "false",
+    type: "button", className, dir: "auto", tabIndex: t ? -1 : 0, ariaPressed: "false",
   });
-  button.append(word, bar);
   button.addEventListener("pointerenter", (event) => {
     if (event.pointerType === "mouse") hover(t);
   });
   button.addEventListener("focus", () => {
-    caption.words.forEach(({button}, n) => { button.tabIndex = n === t ? 0 : -1; });
+    parts().forEach(({button}, n) => { button.tabIndex = n === t ? 0 : -1; });
     if (button.matches(":focus-visible")) hover(t);
   });
   button.addEventListener("blur", () => hover(null));
@@ -214,16 +238,16 @@ const grid = () => [captioner.settings.rows, captioner.settings.columns];
 
 // ------------------------------------------------- The attention of a word
 
-let shown = null, hovered = null, pinned = null; // numbers of words
+let shown = null, hovered = null, pinned = null; // numbers of words and phrases
 
-// A mouse or the keyboard is at a word, or at none.
+// A mouse or the keyboard is at a word or phrase, or at none.
 function hover(t) {
   if (t !== null) stop();
   hovered = t;
   update();
 }
 
-// A click or a tap keeps the attention of a word, the next one hides it.
+// A click or a tap keeps what is shown of a word, the next one hides it.
 function pin(t) {
   stop();
   pinned = hovered = pinned === t ? null : t;
@@ -231,24 +255,25 @@ function pin(t) {
 }
 
 function update() {
-  caption.words.forEach(({button}, t) => { button.ariaPressed = String(t === pinned); });
+  parts().forEach(({button}, t) => { button.ariaPressed = String(t === pinned); });
   const played = player && player.word >= 0 ? player.word : null;
   const t = played ?? hovered ?? pinned;
   if (t === shown) return;
   shown = t;
-  caption.words.forEach(({button}, n) => button.classList.toggle("active", n === t));
+  parts().forEach(({button}, n) => button.classList.toggle("active", n === t));
   byId("overlay").classList.toggle("on", t !== null);
   byId("description").textContent = "";
   if (t === null) return;
-  const {word, region, attention} = caption.words[t];
-  byId("description").textContent = `“${word}”: looked ${region}`;
-  byId("overlay").getContext("2d").putImageData(
-    renderAttention(photo.shown, attention, grid(), photo.seen), 0, 0);
+  const {description, attention, box} = parts()[t];
+  byId("description").textContent = description;
+  const pen = byId("overlay").getContext("2d");
+  if (box) drawBox(pen, box, photo.seen);
+  else pen.putImageData(renderAttention(photo.shown, attention, grid(), photo.seen), 0, 0);
 }
 
 function handleKey(event) {
-  const last = caption.words.length - 1;
-  const current = caption.words.findIndex(({button}) => button === event.target);
+  const last = parts().length - 1;
+  const current = parts().findIndex(({button}) => button === event.target);
   const next = {
     ArrowRight: Math.min(current + 1, last),
     ArrowLeft: Math.max(current - 1, 0),
@@ -262,7 +287,7 @@ function handleKey(event) {
   } else if (next !== undefined && current >= 0) {
     event.preventDefault();
     stop();
-    caption.words[next].button.focus();
+    parts()[next].button.focus();
     hover(next);
   }
 }
@@ -416,8 +441,10 @@ onClick("close-camera", cancelCamera);
 onClick("play", () => (player ? stop() : play()));
 onClick("speak", () => (player?.voice ? stop() : speak()));
 byId("methods").addEventListener("change", () => { if (photo?.pixels) attempt(captionPhoto); });
-byId("words").addEventListener("keydown", handleKey);
-byId("words").addEventListener("pointerleave", () => hover(null));
+for (const id of ["words", "phrases"]) {
+  byId(id).addEventListener("keydown", handleKey);
+  byId(id).addEventListener("pointerleave", () => hover(null));
+}
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && recording) cancelCamera();
 });

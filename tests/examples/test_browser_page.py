@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipelines.images.decoding import decode_image
+from show_attend_tell.inference.caption_phrases import ground_phrases
 from tests.chromium import assert_legible, resize, until
 from tests.examples.conftest import PAGE, encoded, pictures
 from tests.examples.native_runtime import PHOTO, needs_model
@@ -193,8 +194,42 @@ def test_mouse_shows_the_attention_of_a_word(page, native, expected):
     until(page, lambda: not overlay_on(page))
 
 
+def test_a_phrase_shows_its_box(page, native, expected):
+    from selenium.webdriver import ActionChains
+
+    attention = [one.reshape(native.grid) for one in expected["attention"]]
+    phrases = ground_phrases(expected["words"], attention)
+    buttons = page.find_elements("css selector", ".phrase")
+    assert phrases and [one.text for one in buttons] == [
+        phrase.text for phrase in phrases
+    ]
+    buttons[-1].click()
+    assert overlay_on(page)
+    assert text_of(page, "description").startswith(f"“{buttons[-1].text}”: ")
+    overlay = page.execute_script(
+        "const {width, height} = document.getElementById('overlay');"
+        "const pen = document.getElementById('overlay').getContext('2d');"
+        "return [width, height,"
+        "  [...pen.getImageData(0, 0, width, height).data]];"
+    )
+    width, height, pixels = overlay
+    pixels = np.reshape(pixels, (height, width, 4))
+    assert np.mean(pixels[..., 3] == 0) > 0.5  # Elsewhere the photo is seen.
+    y, x = np.nonzero((pixels[..., 0] > 220) & (pixels[..., 3] == 255))
+    sides = np.array([width, height] * 2)
+    edges = np.clip(phrases[-1].box * sides, 0, sides - 1)
+    extent = x.min(), y.min(), x.max(), y.max()
+    assert extent == pytest.approx(tuple(edges), abs=max(sides) / 60)
+    buttons[-1].click()
+    assert not overlay_on(page)
+    # Away from where the next phrases will be.
+    mouse = ActionChains(page, duration=0)
+    mouse.move_to_element(page.find_element("tag name", "h1")).perform()
+
+
 def test_keyboard_reaches_all_words(page):
-    first, second, *_, last = buttons_of(page)
+    first, second, *_ = buttons_of(page)
+    last = page.find_elements("css selector", ".word, .phrase")[-1]
     assert first.get_attribute("tabindex") == "0"
     assert second.get_attribute("tabindex") == "-1"
     press(page, first, "ARROW_RIGHT")
