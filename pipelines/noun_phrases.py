@@ -136,7 +136,7 @@ _NOUNS = (
     "(?:[NS]|(?<=[DQANS])T)(?:[NST]|(?<=N)U|(?<=[NS])E(?=[ANS])|A(?=[AN]))*"
 )
 _WITH_DETERMINER = (
-    f"(?:Q*DQ*|Q+)(?:(?<=D)F(?=[ANSTUVGE])|(?<=Q)F(?=A))?{_BEFORE}"
+    f"(?:Q{{0,3}}DQ{{0,3}}|Q{{1,3}})(?:(?<=D)F(?=[ANSTUVGE])|(?<=Q)F(?=A))?{_BEFORE}"
     f"(?:{_NOUNS}|(?<=[DA])[UVWG]|(?<=A)Q)"
 )
 _WITHOUT = f"(?:(?<=I)[UVGE](?=N))?{_BEFORE}{_NOUNS}"

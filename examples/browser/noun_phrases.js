@@ -96,7 +96,7 @@ const NOUNS =
   "(?:[NS]|(?<=[DQANS])T)" +
   "(?:[NST]|(?<=N)U|(?<=[NS])E(?=[ANS])|A(?=[AN]))*";
 const WITH_DETERMINER =
-  "(?:Q*DQ*|Q+)(?:(?<=D)F(?=[ANSTUVGE])|(?<=Q)F(?=A))?" +
+  "(?:Q{0,3}DQ{0,3}|Q{1,3})(?:(?<=D)F(?=[ANSTUVGE])|(?<=Q)F(?=A))?" +
   `${BEFORE}(?:${NOUNS}|(?<=[DA])[UVWG]|(?<=A)Q)`;
 const WITHOUT = `(?:(?<=I)[UVGE](?=N))?${BEFORE}${NOUNS}`;
 const ADJECTIVES = `(?:D|(?<=I))${BEFORE}A(?!&A)`;
