@@ -32,7 +32,10 @@ def test_it_is_the_equation(batch):
                 inputs["attention"][index], COVERAGE, strict=True
             ):
                 if c.any():
-                    penalty[index] -= 0.7 * np.log(np.sum(c * alpha))
+                    penalty[index] -= 0.35 * np.log(np.sum(c * alpha))
+                for b, a in zip(c / max(c.sum(), 1), alpha, strict=True):
+                    if b:
+                        penalty[index] += 0.35 * b * np.log(b / a)
         return penalty
 
     attention = np.exp(random_array(*batch, T, L))
@@ -43,11 +46,17 @@ def test_it_is_the_equation(batch):
 
 def test_by_hand():
     attention = np.array(
-        [[0.5, 0.25, 0.25], [0.0, 0.5, 0.5], [0.9, 0.1, 0.0], [0.2, 0.3, 0.5]],
+        [[0.5, 0.25, 0.25], [0.1, 0.5, 0.4], [0.9, 0.1, 0.0], [0.2, 0.3, 0.5]],
         np.float32,
     )
-    # Half of the first, 0.5 + 0.25 of the second, all of the last.
-    expected = -2 * (np.log(0.5) + np.log(0.75) + np.log(1.0))
+    # Half of the first, 0.025 + 0.5 + 0.2 of the second, all of the last.
+    inside = -(np.log(0.5) + np.log(0.725) + np.log(1.0))
+    # Even attention: 1; 1/7, 4/7, 2/7; 1/3 each.
+    spread = np.log(1 / 0.5)
+    spread += np.log(1 / 7 / 0.1) / 7 + 4 / 7 * np.log(4 / 7 / 0.5)
+    spread += 2 / 7 * np.log(2 / 7 / 0.4)
+    spread -= np.log(3 * 0.2) / 3 + np.log(3 * 0.3) / 3 + np.log(3 * 0.5) / 3
+    expected = inside + spread  # Of weight 2.
     penalty = AttentionSupervision(2.0)(attention, COVERAGE)
     assert_close(penalty, np.array(expected))
 
@@ -55,7 +64,7 @@ def test_by_hand():
 def test_attention_that_misses_all_boxes_has_a_finite_loss():
     attention = np.array([[0.0, 1.0, 0.0]], np.float32)
     penalty = AttentionSupervision()(attention, COVERAGE[:1])
-    assert 10 < float(penalty) < 20
+    assert 15 < float(penalty) < 25
 
 
 def test_a_negative_weight_is_refused():
