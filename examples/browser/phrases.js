@@ -3,7 +3,7 @@
 
 import {findNounPhrases} from "./noun_phrases.js";
 
-const SHARE = 0.98; // of the attention, which the box is made around
+const LEAST = 0.2; // of the peak, that attention in the box has
 const FINER = 4; // cells in place of one along each axis
 
 /**
@@ -27,11 +27,11 @@ export function groundPhrases(words, attention, grid) {
 }
 
 /** Returns the box of what a map lies on; see `attention_boxes.box_of`. */
-export function boxOf(weights, [rows, columns], share = SHARE) {
+export function boxOf(weights, [rows, columns], part = LEAST) {
   const across = FINER * columns, down = FINER * rows;
   const fine = interpolate(interpolate(weights, rows, columns), columns, down);
-  const least = threshold(fine, share);
   const peak = fine.reduce((best, value, n) => (value > fine[best] ? n : best), 0);
+  const least = part * fine[peak];
   const reached = new Set([peak]);
   let [left, top, right, bottom] = [across, down, -1, -1];
   for (const n of reached) { // Which grows meanwhile.
@@ -61,14 +61,6 @@ function interpolate(values, rows, columns) {
     }
   }
   return fine;
-}
-
-// The least of the largest values that make up a share of all.
-function threshold(values, share) {
-  const ranked = values.slice().sort().reverse();
-  const all = ranked.reduce((sum, value) => sum + value, 0);
-  let sum = 0;
-  return ranked.find((value) => (sum += value) >= share * all) ?? ranked.at(-1);
 }
 
 function shareIn([left, top, right, bottom], weights, [rows, columns]) {

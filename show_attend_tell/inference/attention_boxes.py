@@ -4,28 +4,28 @@ import numpy as np
 
 from pipelines.boxes.photo_boxes import Box
 
-# Chosen on photos of training by how many boxes overlap people's by more than
-# half; see docs/results/grounding.md.
-SHARE = 0.98
+# Of the peak. Chosen on photos of training by how many boxes overlap people's
+# by more than half; see docs/results/grounding.md.
+LEAST = 0.2
 _FINER = 4
 
 
-def box_of(attention: np.ndarray, share: float = SHARE) -> Box:
+def box_of(attention: np.ndarray, least: float = LEAST) -> Box:
     """Returns the box of what a map of attention lies on.
 
-    The map is interpolated bilinearly to a grid four times as fine. Of the
-    locations with most attention, as many as hold `share` of it together, the
-    box encloses those that are connected to the peak, also across corners.
+    The map is interpolated bilinearly to a grid four times as fine. The box
+    encloses the locations with at least a part of the peak's attention that are
+    connected to the peak, also across corners.
 
     Args:
         attention: `(rows, columns)`, not negative.
-        share: Of the attention, from 0 to 1.
+        least: That part, from 0 to 1.
 
     Returns:
         Left, top, right and bottom as fractions of the image.
     """
     fine = _interpolated(_interpolated(attention).T).T
-    connected = _connected_to_peak(fine >= _threshold(fine, share), fine)
+    connected = _connected_to_peak(fine >= least * fine.max(), fine)
     (top, bottom), (left, right) = map(
         _extent, (connected.any(1), connected.any(0))
     )
@@ -40,14 +40,6 @@ def _interpolated(rows: np.ndarray) -> np.ndarray:
     part = np.clip(centers - below, 0, 1)[:, None]
     above = np.minimum(below + 1, count - 1)
     return (1 - part) * rows[below] + part * rows[above]
-
-
-def _threshold(attention: np.ndarray, share: float) -> float:
-    """Returns the least of the largest values that make up a share."""
-    ranked = np.sort(attention, axis=None)[::-1]
-    held = np.cumsum(ranked, dtype=np.float64)
-    last = np.searchsorted(held, share * held[-1])
-    return ranked[min(last, len(ranked) - 1)]
 
 
 def _connected_to_peak(chosen: np.ndarray, attention: np.ndarray) -> np.ndarray:

@@ -8,12 +8,9 @@ from show_attend_tell.inference.attention_boxes import box_of
 ndimage = pytest.importorskip("scipy.ndimage")
 
 
-def box_by_scipy(attention, share):
+def box_by_scipy(attention, least):
     fine = ndimage.zoom(attention, 4, order=1, grid_mode=True, mode="nearest")
-    ranked = np.sort(fine.ravel())[::-1]
-    held = np.cumsum(ranked) / ranked.sum()
-    chosen = fine >= ranked[np.argmax(held >= share)]
-    labels, _ = ndimage.label(chosen, np.ones((3, 3)))
+    labels, _ = ndimage.label(fine >= least * fine.max(), np.ones((3, 3)))
     peak = np.unravel_index(fine.argmax(), fine.shape)
     rows, columns = ndimage.find_objects((labels == labels[peak]).astype(int))[
         0
@@ -30,22 +27,22 @@ def box_by_scipy(attention, share):
 @pytest.mark.parametrize("shape", [(14, 14), (7, 7), (5, 9)])
 def test_boxes_are_those_of_scipy(shape):
     rng = np.random.default_rng(0)
-    for share in (0.5, 0.9, 0.98):
+    for least in (0.5, 0.2, 0.05):
         for sharpness in (1, 3, 6):
             attention = np.exp(sharpness * rng.normal(size=shape))
             attention /= attention.sum()
-            expected = box_by_scipy(attention, share)
-            assert box_of(attention, share) == pytest.approx(expected)
+            expected = box_by_scipy(attention, least)
+            assert box_of(attention, least) == pytest.approx(expected)
 
 
 def test_by_hand():
     # All at one location, which is spread over half of its neighbours.
     attention = np.zeros((4, 4))
     attention[1, 2] = 1.0
-    assert box_of(attention, 1.0) == (0.375, 0.125, 0.875, 0.625)
+    assert box_of(attention, 0.01) == (0.375, 0.125, 0.875, 0.625)
     # A second place that is not connected is left out.
-    attention[3, 0] = 0.2
-    left, top, _, _ = box_of(attention, 0.7)
-    assert left > 0.25 and top < 0.5
+    attention[3, 0] = 0.5
+    left, top, _, bottom = box_of(attention, 0.3)
+    assert left > 0.25 and top < 0.5 and bottom < 0.75
     # One location is the entire image.
     assert box_of(np.ones((1, 1))) == (0.0, 0.0, 1.0, 1.0)
