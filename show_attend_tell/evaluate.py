@@ -27,7 +27,7 @@ from pipelines.commands import no_arguments, run
 from pipelines.errors import UserError
 from pipelines.files import write_json
 from pipelines.outputs import check_output_file
-from pipelines.sources import SOURCES
+from pipelines.sources import SOURCES, load_source
 from pipelines.sources.gathering import canonical_split
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.flags import define_decoding_flags
@@ -39,6 +39,7 @@ from show_attend_tell.evaluation.score_files import (
     read_scores,
     write_evaluation,
 )
+from show_attend_tell.inference.caption_file import read_captions
 from show_attend_tell.metrics.caption_scores import (
     Evaluation,
     check_same_images,
@@ -86,6 +87,12 @@ _REPORT = flags.DEFINE_string(
 _PREDICTIONS = flags.DEFINE_string(
     "predictions", None, "captions to score, in COCO's results form"
 )
+_MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "instead of a workdir, a version or a file that export wrote, to caption "
+    "the split of --dataset with",
+)
 _REFERENCES = flags.DEFINE_string(
     "references",
     None,
@@ -105,54 +112,82 @@ _OTHER_SETTINGS = "evaluated"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Scores a run, or predictions in a file."""
+    """Scores a run, an exported captioner, or predictions in a file."""
     no_arguments(arguments)
-    by_file = _PREDICTIONS.value or _REFERENCES.value
-    if _WORKDIR.value and not by_file:
-        _score_run(_WORKDIR.value)
-    elif _PREDICTIONS.value and _REFERENCES.value and not _WORKDIR.value:
-        _score_predictions()
-    else:
-        raise UserError(
-            "Expected --workdir=DIR, or --predictions=FILE and "
-            f"--references=FILE. Received: workdir={_WORKDIR.value!r}, "
-            f"predictions={_PREDICTIONS.value!r}, "
-            f"references={_REFERENCES.value!r}"
-        )
+    given = _WORKDIR.value, _MODEL.value, _PREDICTIONS.value
+    of_data = bool(_DATASET.value) and not _REFERENCES.value
+    if sum(map(bool, given)) == 1:
+        if _WORKDIR.value and not _REFERENCES.value:
+            return _score_run(_WORKDIR.value)
+        if of_data and (_MODEL.value or _PREDICTIONS.value and _BOXES.value):
+            return _score_on_data()
+        if _PREDICTIONS.value and _REFERENCES.value:
+            return _score_predictions()
+    raise UserError(
+        "Expected --workdir=DIR, or --predictions=FILE and "
+        "--references=FILE, or --model=VERSION_OR_FILE and --dataset=NAME, or "
+        "--predictions=FILE, --dataset=NAME and --boxes=FOLDER. "
+        f"Received: workdir={_WORKDIR.value!r}, model={_MODEL.value!r}, "
+        f"predictions={_PREDICTIONS.value!r}, "
+        f"references={_REFERENCES.value!r}, dataset={_DATASET.value!r}, "
+        f"boxes={_BOXES.value!r}"
+    )
 
 
 def _score_run(workdir: str) -> None:
     config = _config(workdir)
-    # Here, because they bring TensorFlow, which files need not wait for.
-    from show_attend_tell.evaluation import report
-    from show_attend_tell.evaluation.run_report import report_run
-    from show_attend_tell.evaluation.split_evaluation import (
-        evaluate_run,
-        format_evaluation,
-    )
-
     decoding = config.decoding.replace(**_DECODING())
-    names = filter(None, (_SPLIT.value or "").split(","))
-    splits = [canonical_split(name) or name for name in names]
-    output = _OUTPUT.value or _default_output(workdir, decoding)
-    check_score_files(output, splits or DEFAULT_SPLITS)
-    if _REPORT.value:
-        page = os.path.join(_REPORT.value, report.FILE_NAME)
-        check_output_file(page, "--report", report.MARK)
+    splits, output = _splits(), _OUTPUT.value
+    output = output or _default_output(workdir, decoding)
+    others = _check_files(output, splits)
     # Scores of the run's other splits, as it was trained, stay.
     earlier = read_scores(workdir) if output == workdir else {}
-    others = read_predictions(_COMPARE.value) if _COMPARE.value else None
+    # Here, because they bring TensorFlow, which files need not wait for.
+    from show_attend_tell.evaluation.run_report import report_run
+    from show_attend_tell.evaluation.split_evaluation import evaluate_run
+
     evaluated = evaluate_run(
         config, workdir, splits, decoding, _BOXES.value, _ENSEMBLE.value
     )
+    _deliver(evaluated, others, output, decoding, earlier)
+    if _REPORT.value:
+        print(report_run(_REPORT.value, workdir, evaluated[0], decoding))
+
+
+def _splits() -> list[str]:
+    names = filter(None, (_SPLIT.value or "").split(","))
+    return [canonical_split(name) or name for name in names]
+
+
+def _check_files(output: str | None, splits: Sequence[str]) -> dict | None:
+    """Checks what is to be written, and reads what is compared with."""
+    if output:
+        check_score_files(output, splits or DEFAULT_SPLITS)
+    if _REPORT.value:
+        from show_attend_tell.evaluation import report
+
+        page = os.path.join(_REPORT.value, report.FILE_NAME)
+        check_output_file(page, "--report", report.MARK)
+    return read_predictions(_COMPARE.value) if _COMPARE.value else None
+
+
+def _deliver(
+    evaluated: Sequence,
+    others: dict | None,
+    output: str | None,
+    decoding: Decoding | None,
+    earlier: dict | None = None,
+) -> None:
+    """Prints and writes the scores of splits."""
+    from show_attend_tell.evaluation.split_evaluation import format_evaluation
+
     for evaluation in evaluated:
         print(f"\n{format_evaluation(evaluation)}")
     if others:
         _compare_with(others, evaluated[0])
-    write_evaluation(output, evaluated, decoding, earlier)
-    print(f"\n{os.path.join(output, SCORES_FILE)}")
-    if _REPORT.value:
-        print(report_run(_REPORT.value, workdir, evaluated[0], decoding))
+    if output:
+        write_evaluation(output, evaluated, decoding, earlier)
+        print(f"\n{os.path.join(output, SCORES_FILE)}")
 
 
 def _default_output(workdir: str, decoding: Decoding) -> str:
@@ -183,6 +218,40 @@ def _config(workdir: str) -> RunConfig:
     return RunConfig.load(workdir).replace(**given)
 
 
+def _score_on_data() -> None:
+    """Scores an exported captioner, or captions in a file with attention."""
+    splits = _splits()
+    others = _check_files(_OUTPUT.value, splits)
+    # Here, because they bring TensorFlow, which files need not wait for.
+    from show_attend_tell.evaluation.exported_evaluation import (
+        evaluate_exported,
+        evaluate_predictions,
+    )
+    from show_attend_tell.evaluation.run_report import report_split
+    from show_attend_tell.inference.loading import load
+
+    dataset, decoding = _DATASET.value, None
+    data = load_source(dataset, _DATA_DIR.value, _CAPTIONS.value)
+    if skipped := summarize_skipped(data.skipped):
+        print(skipped)
+    if _MODEL.value:
+        captioner = load(_MODEL.value)
+        decoding = captioner.decoding_of(**_DECODING())
+        evaluated = evaluate_exported(
+            captioner, data, splits, _BOXES.value, **_DECODING()
+        )
+    else:
+        evaluated = evaluate_predictions(
+            _PREDICTIONS.value, data, splits, _BOXES.value
+        )
+    _deliver(evaluated, others, _OUTPUT.value, decoding)
+    if _REPORT.value:
+        about = {
+            "Captions": os.path.basename(_MODEL.value or _PREDICTIONS.value)
+        }
+        print(report_split(_REPORT.value, dataset, evaluated[0], about))
+
+
 def _compare_with(others: dict, evaluation) -> None:
     """Prints how a split's scores differ from those of other captions."""
     ids = [image.id for image in evaluation.images]
@@ -193,9 +262,26 @@ def _compare_with(others: dict, evaluation) -> None:
         [other[id] for id in ids],
         [image.captions for image in evaluation.images],
     )
-    differences = compare(evaluation.scores, theirs)
     print(f"\ncompared with {_COMPARE.value}")
-    print(score_table(evaluation.scores, theirs, differences))
+    _print_difference(evaluation.scores, theirs)
+    if evaluation.boxes is None:
+        return
+    captions = read_captions(_COMPARE.value)
+    ordered = [captions.get(id) for id in ids]
+    ours = {caption.resize_mode for caption in evaluation.captions}
+    if not all(one and {one.resize_mode} == ours for one in ordered):
+        print("attention: not compared, because the other has none of all")
+        return
+    from show_attend_tell.evaluation.attention_measures import (
+        evaluate_attention,
+    )
+
+    theirs, _ = evaluate_attention(ordered, evaluation.images, evaluation.boxes)
+    _print_difference(evaluation.attention, theirs)
+
+
+def _print_difference(ours: Evaluation, theirs: Evaluation) -> None:
+    print(score_table(ours, theirs, compare(ours, theirs)))
 
 
 def _score_predictions() -> None:

@@ -1,5 +1,6 @@
 """Attention of generated and of reference captions against people's boxes."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -122,10 +123,10 @@ def _renamed(sums: Sums, suffix: str) -> Sums:
     def renamed(named):
         return {f"{k}{suffix}": v for k, v in named.items() if k[:2] == "F1"}
 
-    return Sums(
-        sums.per_image,
-        lambda totals: renamed(sums.scores(totals)),
-        renamed(sums.undefined),
+    return dataclasses.replace(
+        sums,
+        scores=lambda totals: renamed(sums.scores(totals)),
+        undefined=renamed(sums.undefined),
     )
 
 
@@ -161,7 +162,7 @@ def measure_references(
     """Measures the attention of reference captions, by teacher forcing.
 
     Args:
-        captioner: A `Captioner`.
+        captioner: A `Captioner` or an `Ensemble`.
         vocabulary: Its words.
         cache: The annotations of the images.
         images: The images with their captions.
@@ -204,13 +205,17 @@ def _reference_attention(
     """Yields the attention `(T, rows, columns)` of each caption, in order."""
     positions = [cache.position(image.id) for image in images]
     batches = evaluation_batches(cache, positions, _BATCH_SIZE)
+    members = getattr(captioner, "members", (captioner,))
     for number, annotations in enumerate(batches):
         first = number * _BATCH_SIZE
         chosen = images[first : first + _BATCH_SIZE]
         captions = [[vocabulary.encode(t) for t in i.captions] for i in chosen]
         tokens = _padded(captions, _BATCH_SIZE)
         inputs = {"annotations": annotations, "tokens": tokens}
-        attention = np.asarray(captioner(inputs, training=False)["attention"])
+        attention = np.mean(
+            [one(inputs, training=False)["attention"] for one in members],
+            axis=0,
+        )
         for row, each in enumerate(captions):
             for column, caption in enumerate(each):
                 steps = attention[row, column, : len(caption) - 1]

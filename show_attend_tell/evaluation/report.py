@@ -49,8 +49,8 @@ _METRICS = (
 )
 _NO_PENALTY = "_no_penalty"
 _TABLES = {
-    "by_statement": "Truth by kind of statement",
-    "by_word_class": "Attention by class of word",
+    "by_statement": "truth by kind of statement",
+    "by_word_class": "attention by class of word",
 }
 _SORT_METRICS = ("CIDEr", "BLEU-4")  # the first that images have
 _PHOTO_SIZE = 320  # longer side of a photo, in pixels
@@ -145,34 +145,48 @@ def _metrics(evaluation: SplitEvaluation) -> list[dict]:
 
 def _facts(evaluation: SplitEvaluation) -> list:
     """Returns all other numbers: label, value, interval."""
-    intervals = evaluation.scores.intervals
+    figures, intervals = evaluation.figures, evaluation.scores.intervals
+    parts = [("", figures, intervals)]
+    for prefix, part in _grounding(figures):
+        parts.append((prefix, part, part.get("intervals", {})))
     return [
         [
-            _label(name),
+            _label(prefix + name),
             UNDEFINED if figure is None else value,
             [_rounded(e) for e in intervals.get(name, ())],
         ]
-        for name, figure in evaluation.figures.items()
+        for prefix, part, intervals in parts
+        for name, figure in part.items()
         if name.removesuffix(_NO_PENALTY) not in _METRICS
         and ((value := _rounded(figure)) is not None or figure is None)
     ]
 
 
+def _grounding(figures: Mapping) -> list[tuple[str, Mapping]]:
+    """Returns the figures against boxes, and what goes before their names."""
+    grounding = figures.get("grounding", {})
+    references = grounding.get("references", {})
+    return [("", grounding), ("reference captions: ", references)]
+
+
 def _tables(figures: Mapping) -> list[dict]:
     """Returns figures by kind, such as truth by kind of statement."""
-    figures = {**figures, **figures.get("grounding", {})}
-    tables = []
-    for name, title in _TABLES.items():
-        rows = figures.get(name)
-        if rows:
-            columns = list(next(iter(rows.values())))
-            cells = [
-                [kind, *(_rounded(row[column]) for column in columns)]
-                for kind, row in rows.items()
-            ]
-            labels = [_label(column) for column in columns]
-            tables.append({"title": title, "columns": labels, "rows": cells})
-    return tables
+    parts = [("", figures), *_grounding(figures)]
+    return [
+        _table(_label(prefix + title), part[name])
+        for prefix, part in parts
+        for name, title in _TABLES.items()
+        if part.get(name)
+    ]
+
+
+def _table(title: str, rows: Mapping[str, Mapping]) -> dict:
+    columns = list(next(iter(rows.values())))
+    cells = [
+        [kind, *(_rounded(row[column]) for column in columns)]
+        for kind, row in rows.items()
+    ]
+    return {"title": title, "columns": [*map(_label, columns)], "rows": cells}
 
 
 def _photo(image: CaptionedImage, caption: Caption) -> dict:

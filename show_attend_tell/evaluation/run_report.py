@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 
 from pipelines.sources.scenes import scene_of
 from pipelines.sources.scenes.grammar import check_caption
@@ -24,7 +25,36 @@ def report_run(
     members = evaluation.figures.get("ensemble")
     if members:
         run += f", an ensemble of {len(members)} models"
-    data = f"{config.data.dataset}, {evaluation.split}"
+    return report_split(
+        directory,
+        config.data.dataset,
+        evaluation,
+        {
+            "Run": run,
+            "Encoder": f"{config.encoder.name}, {config.encoder.resize_mode}",
+            "Decoding": _describe(decoding),
+        },
+        read_history(workdir, "BLEU-4"),
+    )
+
+
+def report_split(
+    directory: str,
+    dataset: str,
+    evaluation: SplitEvaluation,
+    about: Mapping[str, str],
+    history: Sequence[Mapping[str, float]] = (),
+) -> str:
+    """Writes a page on a split of a data set; returns its path.
+
+    Args:
+        directory: The folder.
+        dataset: The data set.
+        evaluation: The split with its captions and scores.
+        about: What was evaluated, as for `report.write_report`.
+        history: As for `write_report`.
+    """
+    data = f"{dataset}, {evaluation.split}"
     references = evaluation.figures["references"]
     pairs = zip(evaluation.images, evaluation.captions, strict=True)
     return write_report(
@@ -32,17 +62,15 @@ def report_run(
         data,
         evaluation,
         about={
-            "Run": run,
+            **about,
             "Data": data,
             "Images": f"{len(evaluation.images)}, with {references} references",
-            "Encoder": f"{config.encoder.name}, {config.encoder.resize_mode}",
-            "Decoding": _describe(decoding),
             "Tokenizer": evaluation.scores.tokenizer,
         },
         notes=[_false_statements(image, caption) for image, caption in pairs]
-        if config.data.dataset == "scenes"
+        if dataset == "scenes"
         else None,
-        history=read_history(workdir, "BLEU-4"),
+        history=history,
     )
 
 

@@ -8,6 +8,8 @@ from pipelines.errors import UserError
 from pipelines.files import read_json, write_json
 from pipelines.outputs import check_output_file
 from show_attend_tell.configs.decoding import Decoding
+from show_attend_tell.inference.attention_json import attention_as_json
+from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.caption_file import JSON_MARK
 from show_attend_tell.inference.caption_phrases import phrases_as_json
 from show_attend_tell.metrics.prediction_files import write_predictions
@@ -64,15 +66,17 @@ def read_scores(directory: str) -> dict[str, dict]:
 def write_evaluation(
     directory: str,
     evaluations: Sequence,
-    decoding: Decoding,
+    decoding: Decoding | None,
     earlier: Mapping[str, dict] | None = None,
 ) -> dict:
     """Writes `scores.json`, and the captions of each split in COCO's form.
 
+    Captions have their phrases, and where boxes measured it their attention.
+
     Args:
         directory: The folder.
         evaluations: A `SplitEvaluation` for each split.
-        decoding: How their captions were generated.
+        decoding: How their captions were generated, if that is known.
         earlier: Figures of splits from `read_scores`, which stay unless they
             were evaluated anew.
 
@@ -86,11 +90,11 @@ def write_evaluation(
             [image.id for image in evaluation.images],
             [caption.text for caption in evaluation.captions],
             [
-                {"phrases": phrases_as_json(caption.phrases)}
+                _more(caption, evaluation.boxes is not None)
                 for caption in evaluation.captions
             ],
         )
-    settings = {"decoding": dataclasses.asdict(decoding)}
+    settings = {"decoding": decoding and dataclasses.asdict(decoding)}
     figures = dict(earlier or {})
     for one in evaluations:
         figures[one.split] = {**one.figures, **settings}
@@ -98,3 +102,13 @@ def write_evaluation(
     content = {**figures[first], **{name: figures[name] for name in others}}
     write_json(os.path.join(directory, SCORES_FILE), content)
     return content
+
+
+def _more(caption: Caption, with_attention: bool) -> dict:
+    """Returns what is written of a caption beside its text."""
+    more = {"phrases": phrases_as_json(caption.phrases)}
+    if with_attention:
+        more["attention"] = attention_as_json(
+            caption.attention, caption.resize_mode
+        )
+    return more

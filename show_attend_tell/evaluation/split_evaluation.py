@@ -1,7 +1,7 @@
 """Captions and scores the splits of a run."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.batches import evaluation_batches
 from pipelines.boxes import PhotoBoxes, load_boxes
@@ -107,10 +107,10 @@ def evaluate_run(
     )
     training_captions = [t for i in training_images for t in i.captions]
     scenes = config.data.dataset == "scenes"
-    held_out = [split for split in _HELD_OUT if images.get(split)]
     evaluations = []
-    for split in splits or held_out or ["validation"]:
-        _check_split(split, images, decoding)
+    for split in splits or default_splits(images):
+        check_split(split, images)
+        _check_consensus(split, decoding)
         cache = prepare_split(config, workdir, split, images[split])
         cached = with_annotations(images[split], cache)
         photo_boxes = boxes and load_boxes(
@@ -120,7 +120,7 @@ def evaluate_run(
         evaluation = evaluate_split(
             split, cached, captions, training_captions, scenes, photo_boxes
         )
-        if photo_boxes and not ensemble:
+        if photo_boxes:
             evaluation.figures["grounding"]["references"] = measure_references(
                 captioner,
                 vocabulary,
@@ -138,12 +138,22 @@ def evaluate_run(
     return evaluations
 
 
-def _check_split(split: str, images: dict, decoding: Decoding) -> None:
+def check_split(split: str, images: Mapping) -> None:
+    """Raises UserError unless there are images of a split."""
     if not images.get(split):
         raise UserError(
             f"Expected --split to be one of {', '.join(images)}, "
             f"with images. Received: split={split!r}"
         )
+
+
+def default_splits(images: Mapping) -> list[str]:
+    """Returns the splits to score where none is asked for."""
+    held_out = [split for split in _HELD_OUT if images.get(split)]
+    return held_out or ["validation"]
+
+
+def _check_consensus(split: str, decoding: Decoding) -> None:
     if split == "train" and decoding.consensus:
         raise UserError(
             "Expected --consensus=0 with --split=train: a photo of "

@@ -4,12 +4,20 @@ import csv
 import io
 import json
 
+import numpy as np
+
 from pipelines.errors import UserError
 from pipelines.images.given_photos import GivenPhoto
 from pipelines.outputs import check_output_file, is_stream, write_output
 from pipelines.printing import csv_cell, printable
+from pipelines.words import words_of
+from show_attend_tell.inference.attention_json import attention_from_json
 from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.caption_phrases import phrases_as_json
+from show_attend_tell.metrics.prediction_files import (
+    read_field,
+    read_predictions,
+)
 
 _COLUMNS = ("file", "rank", "caption", "log_probability", "score")
 # How the files begin, in this very layout.
@@ -69,3 +77,30 @@ class CaptionFile:
                 name = csv_cell(printable(photo.path))
                 writer.writerow((name, rank, text, *numbers))
         return file.getvalue()
+
+
+def read_captions(path: str) -> dict[str, Caption | None]:
+    """Reads captions with their attention; None of those that have none.
+
+    Raises:
+        UserError: The file cannot be used.
+    """
+    attentions, captions = read_field(path, "attention"), {}
+    for id, text in read_predictions(path).items():
+        captions[str(id)] = None
+        if attentions[id] is None:
+            continue
+        words = tuple(words_of(text))
+        attention, resize_mode = attention_from_json(
+            attentions[id], len(words), f"{path} (image_id {id!r})"
+        )
+        captions[str(id)] = Caption(
+            words=words,
+            log_probability=float("nan"),
+            score=float("nan"),
+            finished=True,
+            attention=attention,
+            gate=np.zeros(len(words), np.float32),
+            resize_mode=resize_mode,
+        )
+    return captions

@@ -59,9 +59,12 @@ class SavedModelCaptioner(PhotoCaptioner):
             values = parse_json(text, settings)
             self.decoding = Decoding(**values["decoding"])
             self.resize_mode = values["resize_mode"]
+            self.image_size = values["encoder"]["image_size"]
             self.grid = _grid(self.session)
             if self.resize_mode not in RESIZE_MODES:
                 raise ValueError(f"resize_mode={self.resize_mode!r}")
+            if type(self.image_size) is not int or self.image_size < 1:
+                raise ValueError(f"image_size={self.image_size!r}")
         except (LookupError, TypeError, ValueError) as error:
             raise UserError(
                 f"Expected a captioner that `export` wrote. Received: "

@@ -1,19 +1,24 @@
 """Captions photos with a TFLite file; needs no TensorFlow and no Keras."""
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from pipelines.errors import UserError
 from pipelines.images.decoding import Photo, fit_image, load_image
+from pipelines.vocabulary import START
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.caption import Caption, PhotoCaptioner
 from show_attend_tell.inference.fixed_decoding import keep_decoding
 from show_attend_tell.inference.tflite_file import (
     BEAM,
+    ENCODE,
     ENDING,
     GREEDY,
     SETTINGS_FILE,
+    START_CAPTION,
+    STEP,
     WORDS_FILE,
     read_tflite,
 )
@@ -49,6 +54,16 @@ class TFLiteCaptioner(PhotoCaptioner):
         # Loaded from the bytes that were checked: files can be changed.
         self.interpreter = load_interpreter(content, self.path, threads)
         self._check()
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that the encoder sees."""
+        return self.settings.image_size
+
+    @property
+    def resize_mode(self) -> str:
+        """How photos are fitted, `"squash"` or `"crop"`."""
+        return self.settings.resize_mode
 
     def decoding_of(self, **changes) -> Decoding:
         """See `PhotoCaptioner`; `method` may be chosen per call."""
@@ -89,6 +104,33 @@ class TFLiteCaptioner(PhotoCaptioner):
         """See `PhotoCaptioner`."""
         method = decoding.method
         return [self.parse(self.run(method, image=one)) for one in photos]
+
+    def attention_of(
+        self, photo: np.ndarray, captions: Iterable[Sequence[str]]
+    ) -> Iterator[np.ndarray]:
+        """Yields the attention of each of some captions, by teacher forcing.
+
+        Args:
+            photo: A prepared photo.
+            captions: Their words.
+
+        Yields:
+            `(T, rows, columns)` float32 for T words.
+        """
+        started = self.run(START_CAPTION, **self.run(ENCODE, image=photo))
+        grid = self.settings.rows, self.settings.columns
+        for words in captions:
+            previous, state, maps = START, started, []
+            for token in self.vocabulary.ids_of(words):
+                state = {name: state[name] for name in ("hidden", "cell")}
+                state = self.run(
+                    STEP,
+                    token=np.array([previous], np.int32),
+                    **{**started, **state},
+                )
+                maps.append(state["attention"].reshape(grid))
+                previous = token
+            yield np.reshape(maps, (-1, *grid))
 
     def parse(self, outputs: dict[str, np.ndarray]) -> Caption:
         """Returns the caption in the outputs of `greedy` or `beam`.

@@ -23,11 +23,15 @@ class Sums:
         per_image: What is summed, `(images, k)`.
         scores: Takes sums `(..., k)` and returns scores `(...)` by name.
         undefined: By name of a score that these images do not define, why.
+        is_biased: Whether resampled scores are off on average, as means over
+            rare classes are, of which resampling loses some. They are shifted
+            by what they are off.
     """
 
     per_image: np.ndarray
     scores: Callable[[np.ndarray], dict[str, np.ndarray]]
     undefined: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    is_biased: bool = False
 
     def of_all(self) -> dict[str, float | None]:
         """Returns the scores of all images together; None if undefined."""
@@ -82,7 +86,14 @@ def resample(
     parts = np.split(sums, ends[:-1], axis=1)
     scores = {}
     for measure, part in zip(measures, parts, strict=True):
-        scores.update(measure.scores(part))
+        resampled = measure.scores(part)
+        if measure.is_biased:
+            of_all = measure.scores(measure.per_image.sum(axis=0))
+            resampled = {
+                name: values + (of_all[name] - values.mean())
+                for name, values in resampled.items()
+            }
+        scores.update(resampled)
     return scores
 
 

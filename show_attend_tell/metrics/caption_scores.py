@@ -217,7 +217,10 @@ def compare(
         )
     index = {id: i for i, id in enumerate(second.ids)}
     order = [index[id] for id in first.ids]
-    same_order = [Sums(s.per_image[order], s.scores) for s in second.sums]
+    same_order = [
+        dataclasses.replace(sums, per_image=sums.per_image[order])
+        for sums in second.sums
+    ]
     ours = resample(first.sums, samples, seed)
     theirs = resample(same_order, samples, seed)
     differences = {}

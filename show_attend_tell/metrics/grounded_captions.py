@@ -76,6 +76,7 @@ def grounded_f1(
         counts.reshape(len(counts), -1),
         lambda sums: _figures(sums.reshape(*sums.shape[:-1], -1, 2, 3)),
         dict.fromkeys(undefined, no_classes),
+        is_biased=True,
     )
 
 
@@ -91,11 +92,12 @@ def _match(
 def _figures(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the scores of counts `(..., classes, 2, 3)`."""
     right, both, every = np.moveaxis(counts, -1, 0)
+    # Resampled images may have no reference that names some class.
+    classes = np.maximum((every[..., 1] > 0).sum(axis=-1, keepdims=True), 1)
     scores = {}
     for mode, counted in ("all", every), ("loc", both):
         shares = (right / np.maximum(counted, 1)).sum(axis=-2)
-        shares /= max(counts.shape[-3], 1)
-        precision, recall = np.moveaxis(shares, -1, 0)
+        precision, recall = np.moveaxis(shares / classes, -1, 0)
         total = np.maximum(precision + recall, 1e-12)
         scores[f"F1_{mode}"] = 2 * precision * recall / total
         scores[f"precision_{mode}"] = precision

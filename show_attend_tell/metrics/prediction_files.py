@@ -6,7 +6,7 @@ An image is named by an integer or by text, once. A caption may be empty. An
 object of captions by image, `{"42": "a dog runs on the grass"}`, is read, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.errors import UserError
@@ -23,30 +23,23 @@ def read_predictions(path: str) -> dict[int | str, str]:
     Raises:
         UserError: The file cannot be used; the message names the entry.
     """
-    entries = read_json(path)
-    if isinstance(entries, dict) and all(
-        isinstance(text, str) for text in entries.values()
-    ):
-        named = entries.items()
-        entries = [{"image_id": id, "caption": text} for id, text in named]
-    if not isinstance(entries, list) or not entries:
-        raise UserError(
-            'Expected a list [{"image_id": ..., "caption": "..."}, ...] in '
-            f"{path}. Received: {_short(entries)}"
-        )
-    captions, positions = {}, {}
-    for number, entry in enumerate(entries):
-        where = f"{path}[{number}]"
-        id = _image_id(entry, where)
-        if str(id) in positions:
-            raise UserError(
-                f"Expected one caption for each image. Received: {where} "
-                f"(image_id {id!r}) again after [{positions[str(id)]}]"
-            )
-        positions[str(id)] = number
-        where = f"{where} (image_id {id!r})"
+    captions = {}
+    for id, entry, where in _entries(path):
         captions[id] = _caption(entry.get("caption"), where)
     return captions
+
+
+def read_field(path: str, name: str) -> dict[int | str, Any]:
+    """Reads what else a file has of each caption, None where it has nothing.
+
+    Args:
+        path: The file, as for `read_predictions`.
+        name: That of the field, such as `"attention"`.
+
+    Raises:
+        UserError: The file cannot be used; the message names the entry.
+    """
+    return {id: entry.get(name) for id, entry, _ in _entries(path)}
 
 
 def write_predictions(
@@ -65,6 +58,32 @@ def write_predictions(
         path,
         [{"image_id": id, "caption": c, **rest} for id, c, rest in entries],
     )
+
+
+def _entries(path: str) -> Iterator[tuple[int | str, dict, str]]:
+    """Yields the id of each entry, itself, and where it is, for messages."""
+    entries = read_json(path)
+    if isinstance(entries, dict) and all(
+        isinstance(text, str) for text in entries.values()
+    ):
+        named = entries.items()
+        entries = [{"image_id": id, "caption": text} for id, text in named]
+    if not isinstance(entries, list) or not entries:
+        raise UserError(
+            'Expected a list [{"image_id": ..., "caption": "..."}, ...] in '
+            f"{path}. Received: {_short(entries)}"
+        )
+    positions = {}
+    for number, entry in enumerate(entries):
+        where = f"{path}[{number}]"
+        id = _image_id(entry, where)
+        if str(id) in positions:
+            raise UserError(
+                f"Expected one caption for each image. Received: {where} "
+                f"(image_id {id!r}) again after [{positions[str(id)]}]"
+            )
+        positions[str(id)] = number
+        yield id, entry, f"{where} (image_id {id!r})"
 
 
 def _image_id(entry: Any, where: str) -> int | str:

@@ -102,7 +102,7 @@ def test_references_of_every_format(files, name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "--predictions=FILE and --references=FILE. Received"),
+        ((), "--predictions=FILE and --references=FILE, or"),
         (("--predictions=captions.json",), "references=None"),
         (("--predictions=no.json", "--references=truth.json"), "'no.json'"),
         (

@@ -198,9 +198,21 @@ def test_scores_tables_and_remarks(tmp_path):
         "BLEU-4: undefined, because no caption has 4 words",
         "without SPICE: no Java",
     ]
-    split.figures["grounding"] = {"by_word_class": {"people": {"count": 2}}}
-    tables = content(write(tmp_path, split))["tables"]
-    assert [["people", 2]] in [table["rows"] for table in tables]
+    split.figures["grounding"] = {
+        "F1_all": 0.25,
+        "intervals": {"F1_all": (0.125, 0.5)},
+        "by_word_class": {"people": {"count": 2}},
+        "references": {"count": 9, "by_word_class": {"scene": {"count": 3}}},
+    }
+    shown = content(write(tmp_path, split))
+    assert [["people", 2]] in [table["rows"] for table in shown["tables"]]
+    assert shown["tables"][-1] == {
+        "title": "Reference captions: attention by class of word",
+        "columns": ["Count"],
+        "rows": [["scene", 3]],
+    }
+    assert ["F1 all", 0.25, [0.125, 0.5]] in shown["facts"]
+    assert ["Reference captions: count", 9, []] in shown["facts"]
 
 
 def sources(texts) -> str:

@@ -22,7 +22,11 @@ def evaluation(split: str, value: float):
     caption = Caption(("a", "dog"), -1, -1, True, attention, np.ones(2))
     figures = {"split": split, "BLEU-4": value, "intervals": {}}
     return types.SimpleNamespace(
-        split=split, images=[image], captions=[caption], figures=figures
+        split=split,
+        images=[image],
+        captions=[caption],
+        figures=figures,
+        boxes=None,
     )
 
 

@@ -1,5 +1,6 @@
 """The bootstrap against plain resampling and against known intervals."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -99,3 +100,15 @@ def test_the_truth_is_covered_95_times_in_100():
 
 def test_one_image_leaves_no_doubt():
     assert interval(resample([mean_of("a", [0.5])], 10)["a"]) == (0.5, 0.5)
+
+
+def test_what_resampling_is_off_is_taken_away():
+    # Twenty classes of one image each: a sample lacks 1 / e of them.
+    def share_of_classes(sums):
+        return {"classes": (sums > 0).mean(axis=-1)}
+
+    sums = Sums(np.eye(20), share_of_classes)
+    lost = resample([sums])["classes"]
+    assert lost.mean() == pytest.approx(1 - (1 - 1 / 20) ** 20, abs=0.01)
+    shifted = resample([dataclasses.replace(sums, is_biased=True)])["classes"]
+    np.testing.assert_allclose(shifted - lost, 1 - lost.mean())
