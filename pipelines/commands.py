@@ -34,9 +34,23 @@ def run(main: Callable[[Sequence[str]], None], resumable: bool = False) -> None:
     def command() -> None:
         # Of images that are read all the same.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        app.run(lambda arguments: main(arguments[1:]))
+        app.run(lambda arguments: _start(main, arguments[1:]))
 
     sys.exit(exit_code_of(command, resumable))
+
+
+def _start(main, arguments: Sequence[str]) -> None:
+    """Runs a command, unless a flag that needs a value has an empty one.
+
+    That is mostly a variable of the shell that is not set.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.present and flag.value == "" and flag.default != "":
+            raise UserError(
+                f"Expected a value of --{name}. Received: an empty one"
+            )
+    main(arguments)
 
 
 def no_arguments(arguments: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Atomic writes, JSON, and the lock of a folder."""
 
+import collections
 import contextlib
 import errno
 import fcntl
@@ -181,15 +182,31 @@ def check_size(path: str, max_bytes: int) -> None:
         )
 
 
-def read_json(path: str, mend: str = "") -> Any:
-    """Reads a JSON file; `mend` says what to do where it is missing."""
-    return parse_json(read_text(path, mend), path)
+def read_json(path: str, mend: str = "", unique: bool = False) -> Any:
+    """Reads a JSON file; `mend` says what to do where it is missing.
+
+    With `unique`, an object that has a name twice is an error; otherwise the
+    last one counts.
+    """
+    return parse_json(read_text(path, mend), path, unique=unique)
 
 
-def parse_json(text: str, path: str, line: int = 1) -> Any:
+def parse_json(
+    text: str, path: str, line: int = 1, unique: bool = False
+) -> Any:
     """Returns the value of JSON text, which begins at a line of a file."""
     with _json_errors(path, line):
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique if unique else None)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        ((name, count),) = collections.Counter(n for n, _ in pairs).most_common(
+            1
+        )
+        raise ValueError(f"{name!r}, {count} times in one object")
+    return values
 
 
 def parse_first_json(text: str, path: str) -> tuple[Any, bool]:

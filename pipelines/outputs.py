@@ -124,10 +124,25 @@ def write_output(path: PathLike, data: bytes) -> None:
     """
     path = os.fspath(path)
     if is_stream(path):
-        with open(path, "ab", buffering=0) as stream:
+        number = _open_descriptor(path)
+        target = path if number is None else os.dup(number)
+        with open(target, "ab", buffering=0) as stream:
             stream.write(data)
     else:
         write_atomically(os.path.realpath(path), data)
+
+
+def _open_descriptor(path: str) -> int | None:
+    """Returns the number of the open stream that a name stands for.
+
+    It is written to as it is: opened anew, a file would have a position of
+    its own, and what others write to it would be overwritten.
+    """
+    folder, name = os.path.split(path)
+    if folder not in _STREAM_FOLDERS:
+        return None
+    names = {"stdin": 0, "stdout": 1, "stderr": 2}
+    return int(name) if name.isdecimal() else names.get(name)
 
 
 def _refused(what: str, flag: str, path: str, error: Exception) -> UserError:

@@ -28,7 +28,7 @@ class DataConfig(SourceConfig):
     max_training_words: int = option(
         50, "cut training captions here", "[1, inf)"
     )
-    batch_size: int = option(64, "captions in a batch", "[1, inf)")
+    batch_size: int = option(64, "captions in a batch", "[1, 1000000]")
     batching: str = option(
         "image",
         "a batch holds images with all captions, or captions of one length",

@@ -10,13 +10,13 @@ from pipelines.outputs import check_output_file
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.attention_json import attention_as_json
 from show_attend_tell.inference.caption import Caption
-from show_attend_tell.inference.caption_file import JSON_MARK
 from show_attend_tell.inference.caption_phrases import phrases_as_json
 from show_attend_tell.metrics.prediction_files import write_predictions
 
 SCORES_FILE = "scores.json"
 # Those that are scored where none is asked for.
 DEFAULT_SPLITS = ("test", "novel", "validation")
+_CAPTIONS_MARK = rb'\[\n  \{\n    "image_id": [^\n]+,\n    "caption": "'
 _SCORES_MARK = rb'\{\n  "(split|BLEU-1)": '
 
 
@@ -30,7 +30,7 @@ def check_score_files(directory: str, splits: Iterable[str] = ()) -> None:
     check_output_file(scores, "--output", _SCORES_MARK)
     for split in splits:
         path = captions_file(directory, split)
-        check_output_file(path, "--output", JSON_MARK)
+        check_output_file(path, "--output", _CAPTIONS_MARK)
 
 
 def captions_file(directory: str, split: str) -> str:

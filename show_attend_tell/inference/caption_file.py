@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 
@@ -20,9 +21,12 @@ from show_attend_tell.metrics.prediction_files import (
 )
 
 _COLUMNS = ("file", "rank", "caption", "log_probability", "score")
-# How the files begin, in this very layout.
+# How the files begin, in this very layout, which is nobody else's.
 CSV_MARK = ",".join(_COLUMNS).encode() + rb"\r\n"
-JSON_MARK = rb'\[\]\n$|\[\n  \{\n    "image_id": [^\n]+,\n    "caption": "'
+_JSON_MARK = (
+    rb'\[\n  \{\n    "image_id": [^\n]+,\n    "caption": "[^\n]*",\n'
+    rb'    "phrases": \['
+)
 
 
 class CaptionFile:
@@ -45,10 +49,16 @@ class CaptionFile:
             raise UserError(
                 f"Expected {flag} to end in .csv or .json. Received: {path!r}"
             )
-        check_output_file(path, flag, JSON_MARK if self._is_json else CSV_MARK)
+        mark = _JSON_MARK if self._is_json else CSV_MARK
+        check_output_file(path, flag, mark)
 
     def write(self) -> None:
-        """Writes what there is, complete or not at all."""
+        """Writes what there is, complete or not at all; nothing stays as it is.
+
+        So a run without a single caption empties no earlier file.
+        """
+        if not self.captions and os.path.exists(self.path):
+            return
         text = self._json() if self._is_json else self._csv()
         write_output(self.path, text.encode())
 

@@ -29,7 +29,7 @@ class PictureFolder:
 
     `x.jpg` has its picture in `x.png`; where that is the picture of another
     photo, or a file that was not written so, in `x-2.png`, and `pictures.csv`
-    tells which is whose.
+    tells which is whose, also of earlier runs.
 
     Args:
         path: The folder, made with the first picture.
@@ -50,10 +50,11 @@ class PictureFolder:
         self._names_path = os.path.join(path, NAMES_FILE)
         check_output_folder(path, flag)
         check_output_file(self._names_path, flag, _NAMES_MARK)
+        self._earlier = self._read_names()  # Photos by their pictures.
 
     def save(self, picture: Image.Image, photo: str) -> None:
         """Writes the picture of a photo."""
-        name = self._free_name(os.path.splitext(os.path.basename(photo))[0])
+        name = self._free_name(photo)
         save_picture(picture, os.path.join(self.path, name))
         self._names.append((photo, name))
 
@@ -63,19 +64,33 @@ class PictureFolder:
             name != f"{os.path.splitext(os.path.basename(photo))[0]}.png"
             for photo, name in self._names
         )
-        if numbered:
+        if numbered or self._earlier:
             file = io.StringIO()
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
-            for row in self._names:
-                writer.writerow([csv_cell(printable(text)) for text in row])
+            names = {name: _cell(photo) for photo, name in self._names}
+            for name, photo in {**self._earlier, **names}.items():
+                writer.writerow((photo, _cell(name)))
             write_output(self._names_path, file.getvalue().encode())
         listed = f", whose photos {NAMES_FILE} names" if numbered else ""
         return f"{len(self._names)} pictures of attention{listed}: {self.path}"
 
-    def _free_name(self, stem: str) -> str:
+    def _read_names(self) -> dict[str, str]:
+        """Returns what earlier runs wrote, whose pictures are still there."""
+        if not os.path.exists(self._names_path):
+            return {}
+        with open(self._names_path, encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if len(row) == 2][1:]
+        names = {name: photo for photo, name in rows}
+        there = set(os.listdir(self.path))
+        return {name: names[name] for name in names if name in there}
+
+    def _free_name(self, photo: str) -> str:
+        stem = os.path.splitext(os.path.basename(photo))[0]
         name, number = f"{stem}.png", 1
-        while not self._is_free(name):
+        while self._earlier.get(name, _cell(photo)) != _cell(
+            photo
+        ) or not self._is_free(name):
             number += 1
             name = f"{stem}-{number}.png"
         self._taken.add(_folded(name))
@@ -88,6 +103,10 @@ class PictureFolder:
         if os.path.islink(path) or os.path.isdir(path):
             return False
         return may_write(path, PICTURE_MARK)
+
+
+def _cell(text: str) -> str:
+    return csv_cell(printable(text))
 
 
 def _folded(name: str) -> str:

@@ -147,9 +147,11 @@ def read_tflite(path: str) -> tuple[TFLiteSettings, Vocabulary, bytes]:
 
 
 def _read(path: str) -> bytes:
+    if not stat.S_ISREG(os.stat(path).st_mode):  # A pipe would never open.
+        raise ValueError("is no regular file")
     with open(path, "rb") as file:
         status = os.fstat(file.fileno())
-        begins = file.read(8) if stat.S_ISREG(status.st_mode) else b""
+        begins = file.read(8)
         if begins[4:] != _IDENTIFIER or status.st_size > _LARGEST_FILE:
             raise ValueError(
                 f"begins with {begins!r}, has {status.st_size} bytes"

@@ -62,7 +62,7 @@ def write_predictions(
 
 def _entries(path: str) -> Iterator[tuple[int | str, dict, str]]:
     """Yields the id of each entry, itself, and where it is, for messages."""
-    entries = read_json(path)
+    entries = read_json(path, unique=True)
     if isinstance(entries, dict) and all(
         isinstance(text, str) for text in entries.values()
     ):

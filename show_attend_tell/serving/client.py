@@ -22,6 +22,9 @@ MAX_RESPONSE_BYTES = 64 * 2**20
 
 _MIN_WAIT, _MAX_WAIT = 0.5, 8.0  # seconds
 
+_LAST_PORT = 65535
+_LONGEST_TIMEOUT = 86400
+
 
 class ServingClient(PhotoCaptioner):
     """Sends photos to a server, and returns their captions.
@@ -60,10 +63,15 @@ class ServingClient(PhotoCaptioner):
         retries: int = 4,
     ):
         match = re.fullmatch(r"([\w.-]+|\[[\da-fA-F:.]+\]):(\d{1,5})", target)
-        if not match:
+        if not match or int(match[2]) > _LAST_PORT:
             raise UserError(
                 "Expected a target such as localhost:8500 or [::1]:8500. "
                 f"Received: {target!r}"
+            )
+        if not 0 < timeout <= _LONGEST_TIMEOUT:
+            raise UserError(
+                f"Expected --timeout of up to {_LONGEST_TIMEOUT} seconds. "
+                f"Received: {timeout}"
             )
         self.batch_size = batch_size
         self.timeout, self.retries = timeout, retries

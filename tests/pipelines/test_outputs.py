@@ -1,6 +1,8 @@
 """Checks of outputs: what is there already, and is not ours, stays."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -11,6 +13,7 @@ from pipelines.outputs import (
     check_output_folder,
     write_output,
 )
+from tests.conftest import ROOT
 
 MARK = rb"ours\n"
 
@@ -59,6 +62,17 @@ def test_inputs_stay_whatever_their_names(tmp_path):
             check(tmp_path / output, inputs=[tmp_path / input])
     check(tmp_path / "ours", inputs=[tmp_path / "missing"])
     check(tmp_path / "new", inputs=[tmp_path / "missing"])
+
+
+def test_an_open_stream_is_written_at_its_position(tmp_path):
+    code = "from pipelines.outputs import write_output as write\n"
+    code += "write('/dev/stdout', b'ours\\n')"
+    for redirection in (">", ">>"):
+        log = tmp_path / "log"
+        command = f'{{ "{sys.executable}" -c "{code}"; echo after; }}'
+        command += f' {redirection} "{log}"'
+        subprocess.run(command, shell=True, check=True, cwd=ROOT)
+    assert log.read_text() == "ours\nafter\n" * 2
 
 
 def test_a_link_stays_a_link(tmp_path):

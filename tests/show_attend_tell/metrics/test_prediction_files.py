@@ -28,6 +28,13 @@ def entry(id="a", caption="a dog"):
     return {"image_id": id, "caption": caption}
 
 
+def test_an_object_with_an_image_twice_is_refused(tmp_path):
+    path = tmp_path / "predictions.json"
+    path.write_text('{"0": "a dog", "0": "a cat"}')
+    with pytest.raises(UserError, match="'0', 2 times in one object"):
+        read_predictions(str(path))
+
+
 def test_written_and_read_again(tmp_path):
     path = str(tmp_path / "predictions.json")
     odd = "caf\u00e9 \U0001f600\nכלב \u202e\x00\u2028end"

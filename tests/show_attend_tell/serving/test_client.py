@@ -176,6 +176,7 @@ def test_command_prints_captions_and_errors(served, photos, tmp_path):
 def test_command_reports_a_mistake_in_one_line(photos):
     for flags, message in (
         (["--target=nowhere"], "localhost:8500"),
+        (["--target="], "a value of --target"),
         ([f"--target=localhost:{free_port()}", "--retries=0"], "refused"),
         (["--target=localhost:1", "--attention=a.jpg"], ".png"),
     ):
@@ -183,6 +184,15 @@ def test_command_reports_a_mistake_in_one_line(photos):
         assert done.returncode == 1
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_addresses_and_times_out_of_range():
+    for port in (65536, 99999):  # Which would wrap to another port.
+        with pytest.raises(UserError, match=f"Received: 'localhost:{port}'"):
+            ServingClient(f"localhost:{port}", "rest")
+    for timeout in (float("nan"), float("inf"), 0, 1e6):
+        with pytest.raises(UserError, match="--timeout"):
+            ServingClient("localhost:8501", "rest", timeout=timeout)
 
 
 def test_rest_needs_neither_tensorflow_nor_stubs():
