@@ -34,7 +34,8 @@ class ExtractionConfig:
     )
     layer: str | None = option(
         None,
-        "layer whose outputs are the annotations; by default the encoder's",
+        "layer whose outputs are the annotations, or several side by side, "
+        "joined by +; by default the encoder's",
         flag="encoder_layer",
     )
     weights: str = option(

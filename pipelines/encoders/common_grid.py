@@ -40,14 +40,16 @@ def concatenated(maps: list, scales: list[float]):
     """
     rows, columns = maps[0].shape[1:3]
     annotations = []
-    for features, scale in zip(maps, scales, strict=True):
+    for number, (features, scale) in enumerate(zip(maps, scales, strict=True)):
+        name = f"side_by_side_{number}"  # Which export to int8 knows.
         part_rows, part_columns, depth = features.shape[1:]
         if scale != 1:
             features = keras.layers.Rescaling(scale, dtype="float32")(features)
         repeats = rows // part_rows, columns // part_columns
         if max(repeats) > 1:
-            features = keras.layers.UpSampling2D(repeats)(features)
-        reshape = keras.layers.Reshape((rows * columns, depth))
+            repeat = keras.layers.UpSampling2D(repeats, name=f"{name}_repeated")
+            features = repeat(features)
+        reshape = keras.layers.Reshape((rows * columns, depth), name=name)
         annotations.append(reshape(features))
-    concatenate = keras.layers.Concatenate(dtype="float32", name="annotations")
+    concatenate = keras.layers.Concatenate(dtype="float32", name="side_by_side")
     return concatenate(annotations)

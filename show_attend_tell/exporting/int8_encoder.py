@@ -12,8 +12,9 @@ from show_attend_tell.inference.tflite_file import BEAM, ENCODE, GREEDY
 
 INSTALL = "pip install 'show-attend-tell[int8]'"
 
-# The scope of operations in a Keras model named "encoder" or "vgg16_encoder".
-_IN_ENCODER = r"^(\w+_)?encoder(_\d+)?/"
+# The scope of operations in a Keras model named "encoder", "vgg16_encoder" or
+# "encoders". What is side by side in the end has a range for each, not one.
+_IN_ENCODER = r"^(\w+_)?encoders?(_\d+)?/(?!side_by_side)"
 
 
 def with_int8_encoder(model: bytes, squares: Sequence[np.ndarray]) -> bytes:

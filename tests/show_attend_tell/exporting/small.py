@@ -1,8 +1,11 @@
 """A captioner of which every number is known, small enough to convert."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
+from pipelines.encoders.common_grid import concatenated
 from pipelines.encoders.encoder import Encoder
 from pipelines.vocabulary import Vocabulary
 from show_attend_tell.configs.decoding import Decoding
@@ -33,6 +36,29 @@ def encoder(name="small_encoder"):
         "small", "conv", SIZE, (1, L), D, "0" * 64,
         keras.Model(images, annotations, name=name), "x / 127.5 - 1",
     )  # fmt: skip
+
+
+def encoder_of_two_layers():
+    """Two layers side by side: L patches of 4 numbers, and 2 of all.
+
+    Those of all are averages of what the patches have, times 0.5.
+    """
+    images = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="images")
+    pixels = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(images)
+    patches = keras.layers.Conv2D(4, PATCH, PATCH, use_bias=False)
+    everything = keras.layers.Conv2D(2, (SIZE, SIZE), use_bias=False)
+    maps = [patches(pixels), everything(pixels)]
+    patches.set_weights([kernel()[..., :4]])
+    everything.set_weights(
+        [np.concatenate([kernel()[..., 4:]] * L, axis=1) / L]
+    )
+    return dataclasses.replace(
+        encoder(),
+        model=keras.Model(
+            images, concatenated(maps, [1.0, 0.5]), name="encoder"
+        ),
+        parts=((1, L, 4), (1, 1, 2)),
+    )
 
 
 def annotations_of(square):

@@ -1,6 +1,7 @@
 """A TFLite captioner computes the paper's equations."""
 
 import os
+import pathlib
 
 import keras
 import numpy as np
@@ -198,7 +199,38 @@ def test_8_bit_files_are_smaller_and_mostly_agree(device_file, tmp_path):
         assert 0 < apart < 0.02 * (most - least)
 
 
-def convolutions_of(path):
+def test_layers_side_by_side_on_devices(tmp_path, monkeypatch):
+    pytest.importorskip("ai_edge_quantizer", reason="needs [int8]")
+    from show_attend_tell.exporting.int8_encoder import with_int8_encoder
+
+    captioner = small.captioner()
+    captioner.encoder = small.encoder_of_two_layers()
+    monkeypatch.setattr(tflite, "check", lambda *_: None)
+    path, _ = export_tflite(captioner, tmp_path / "two.tflite")
+    model, squares = model_of(pathlib.Path(path)), small.squares(16)
+    integers = tmp_path / "integers.tflite"
+    integers.write_bytes(with_int8_encoder(model, squares))
+    assert convolutions_of(integers, 6) == {"int8"}
+    from ai_edge_litert.interpreter import Interpreter
+
+    exact, rounded = (
+        Interpreter(str(each)).get_signature_runner("encode")
+        for each in (path, integers)
+    )
+    for square in squares[:8]:
+        expected = small.annotations_of(square) / small.SCALE
+        # The last two are of the whole image, the same at every location.
+        expected[:, 4:] = 0.5 * expected[:, 4:].mean(axis=0)
+        actual = exact(image=square[None])["annotations"][0]
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+        actual = rounded(image=square[None])["annotations"][0]
+        # Each layer has a range of its integers of its own.
+        for layer in (slice(0, 4), slice(4, 6)):
+            apart = np.abs(actual[:, layer] - expected[:, layer]).max()
+            assert 0 < apart < 0.02 * np.ptp(expected[:, layer]) + 0.02
+
+
+def convolutions_of(path, count=3):
     """Returns the types of what convolutions give, in all signatures."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -211,7 +243,7 @@ def convolutions_of(path):
         if model.operatorCodes[operator.opcodeIndex].builtinCode
         == schema.BuiltinOperator.CONV_2D
     ]
-    assert len(actual) == 3  # greedy, beam, encode
+    assert len(actual) == count  # Of greedy, beam, encode.
     assert not any(buffer.offset for buffer in model.buffers)
     return set(actual)
 
