@@ -20,6 +20,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import numpy as np
 from absl import flags
 
 from pipelines.captions import summarize_skipped
@@ -36,6 +37,7 @@ from show_attend_tell.evaluation.score_files import (
     DEFAULT_SPLITS,
     SCORES_FILE,
     check_score_files,
+    read_reference_attention,
     read_scores,
     write_evaluation,
 )
@@ -46,6 +48,7 @@ from show_attend_tell.metrics.caption_scores import (
     compare,
     evaluate_captions,
 )
+from show_attend_tell.metrics.grounding import figure_sums
 from show_attend_tell.metrics.pairing import Paired, pair
 from show_attend_tell.metrics.prediction_files import read_predictions
 from show_attend_tell.metrics.reference_files import References, read_references
@@ -168,6 +171,9 @@ def _check_files(output: str | None, splits: Sequence[str]) -> dict | None:
 
         page = os.path.join(_REPORT.value, report.FILE_NAME)
         check_output_file(page, "--report", report.MARK)
+    if _COMPARE.value and _BOXES.value:  # Tells now what is damaged.
+        read_captions(_COMPARE.value)
+        read_reference_attention(_COMPARE.value)
     return read_predictions(_COMPARE.value) if _COMPARE.value else None
 
 
@@ -264,20 +270,31 @@ def _compare_with(others: dict, evaluation) -> None:
     )
     print(f"\ncompared with {_COMPARE.value}")
     _print_difference(evaluation.scores, theirs)
-    if evaluation.boxes is None:
-        return
+    if evaluation.boxes is not None:
+        _compare_attention(ids, evaluation)
+
+
+def _compare_attention(ids: Sequence[str], evaluation) -> None:
+    """Prints how attention differs from that in the file of the others."""
+    from show_attend_tell.evaluation.attention_measures import (
+        evaluate_attention,
+        evaluate_sums,
+    )
+
     captions = read_captions(_COMPARE.value)
     ordered = [captions.get(id) for id in ids]
     ours = {caption.resize_mode for caption in evaluation.captions}
     if not all(one and {one.resize_mode} == ours for one in ordered):
         print("attention: not compared, because the other has none of all")
         return
-    from show_attend_tell.evaluation.attention_measures import (
-        evaluate_attention,
-    )
-
     theirs, _ = evaluate_attention(ordered, evaluation.images, evaluation.boxes)
     _print_difference(evaluation.attention, theirs)
+    rows = read_reference_attention(_COMPARE.value)
+    rows = [rows.get(id) for id in ids]
+    if evaluation.reference_attention and None not in rows:
+        print("\nphrases of references")
+        theirs = evaluate_sums(ids, [figure_sums(np.array(rows))])
+        _print_difference(evaluation.reference_attention, theirs)
 
 
 def _print_difference(ours: Evaluation, theirs: Evaluation) -> None:

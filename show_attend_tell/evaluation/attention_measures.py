@@ -11,6 +11,7 @@ from pipelines.boxes import PhotoBoxes
 from pipelines.boxes.flickr30k_entities import NAMELESS
 from pipelines.cache.annotation_cache import AnnotationCache
 from pipelines.captions import CaptionedImage
+from pipelines.sources.scenes.grammar import Grounding
 from pipelines.vocabulary import PADDING, Vocabulary
 from pipelines.words import words_of
 from show_attend_tell.inference.attention_boxes import box_of
@@ -19,6 +20,7 @@ from show_attend_tell.metrics.bootstrap import Sums, interval, resample
 from show_attend_tell.metrics.caption_scores import Evaluation
 from show_attend_tell.metrics.grounded_captions import (
     GroundedReference,
+    box_accuracy,
     enclosing,
     grounded_f1,
     object_classes,
@@ -36,8 +38,9 @@ def measure_captions(
     """Measures the attention of generated captions.
 
     Returns:
-        What `measure_grounding` returns, of the words that name something,
-        and what `grounded_f1` returns. Of `F1_all` and `F1_loc` also those of
+        What `measure_grounding` returns, of the words that name something;
+        `box_accuracy`, the share of these whose box overlaps people's by more
+        than a half; and what `grounded_f1` returns. Of these also those of
         the boxes of the mean map of each caption, `_mean_map`, and those of
         boxes as large as the image, `_entire_image`.
     """
@@ -57,17 +60,24 @@ def evaluate_attention(
     """
     words = measure_named_words(captions, images, boxes)
     sums = [words.sums, *_box_sums(captions, images, boxes)]
+    evaluation = evaluate_sums([image.id for image in images], sums)
+    figures = {**words.figures, **evaluation.scores}
+    return evaluation, {**figures, "intervals": evaluation.intervals}
+
+
+def evaluate_sums(ids: Sequence[str], sums: Sequence[Sums]) -> Evaluation:
+    """Returns the scores of images from their sums, with intervals."""
     scores, undefined, intervals = {}, {}, {}
     for one in sums:
         scores.update(one.of_all())
         undefined.update(one.undefined)
-        if len(images) > 1:
+        if len(ids) > 1:
             # One by one, because those of boxes are large.
             resampled = resample([one])
             intervals |= {k: interval(v) for k, v in resampled.items()}
     intervals = {k: v for k, v in intervals.items() if k not in undefined}
-    evaluation = Evaluation(
-        ids=tuple(image.id for image in images),
+    return Evaluation(
+        ids=tuple(ids),
         scores=scores,
         intervals=intervals,
         per_image={},
@@ -77,7 +87,6 @@ def evaluate_attention(
         wordless=(0, 0),
         sums=tuple(sums),
     )
-    return evaluation, {**words.figures, **scores, "intervals": intervals}
 
 
 def measure_named_words(
@@ -86,21 +95,22 @@ def measure_named_words(
     boxes: PhotoBoxes,
 ) -> MeasuredWords:
     """Measures the words of generated captions that name something boxed."""
-    groundings = [
-        boxes.groundings(image.id, caption.words)
-        for image, caption in zip(images, captions, strict=True)
-    ]
+    groundings = _groundings(captions, images, boxes)
     return measure_words([c.attention for c in captions], groundings)
 
 
+def _groundings(captions, images, boxes: PhotoBoxes) -> list[list[Grounding]]:
+    return [
+        boxes.groundings(image.id, caption.words)
+        for image, caption in zip(images, captions, strict=True)
+    ]
+
+
 def _box_sums(captions, images, boxes: PhotoBoxes) -> list[Sums]:
-    """Returns what `grounded_f1` returns, and the same of other boxes."""
+    """Returns `box_accuracy` and F1, and the same of other boxes."""
     references = [_references(image, boxes) for image in images]
     classes = object_classes(references)
-    named = [
-        [n for n, word in enumerate(caption.words) if word in classes]
-        for caption in captions
-    ]
+    groundings = _groundings(captions, images, boxes)
     makers = {
         "": lambda caption, n: box_of(caption.attention[n]),
         "_mean_map": lambda caption, _: box_of(caption.attention.mean(axis=0)),
@@ -109,11 +119,23 @@ def _box_sums(captions, images, boxes: PhotoBoxes) -> list[Sums]:
     sums = []
     for suffix, maker in makers.items():
         predictions = [
-            [(caption.words[n], maker(caption, n)) for n in positions]
-            for caption, positions in zip(captions, named, strict=True)
+            [
+                (word, maker(caption, n))
+                for n, word in enumerate(caption.words)
+                if word in classes
+            ]
+            for caption in captions
         ]
-        measured = grounded_f1(predictions, references, classes)
-        sums.append(_renamed(measured, suffix) if suffix else measured)
+        pairs = [
+            [
+                (maker(caption, word.position), enclosing(word.boxes))
+                for word in words
+            ]
+            for caption, words in zip(captions, groundings, strict=True)
+        ]
+        f1 = grounded_f1(predictions, references, classes)
+        sums.append(box_accuracy(pairs, f"box_accuracy{suffix}"))
+        sums.append(_renamed(f1, suffix) if suffix else f1)
     return sums
 
 
@@ -158,7 +180,7 @@ def measure_references(
     images: Sequence[CaptionedImage],
     boxes: PhotoBoxes,
     grid: tuple[int, int],
-) -> dict[str, Any]:
+) -> MeasuredWords:
     """Measures the attention of reference captions, by teacher forcing.
 
     Args:
@@ -170,7 +192,7 @@ def measure_references(
         grid: Rows and columns of the attention.
 
     Returns:
-        What `measure_grounding` returns, of phrases.
+        The figures of their phrases, by image.
     """
     attentions = _reference_attention(
         captioner, vocabulary, cache, images, grid
@@ -182,12 +204,11 @@ def measure_phrases(
     attentions: Iterable[np.ndarray],
     images: Sequence[CaptionedImage],
     boxes: PhotoBoxes,
-) -> dict[str, Any]:
+) -> MeasuredWords:
     """Measures the attention of all reference captions of images, in order.
 
     Returns:
-        What `measure_grounding` returns, of phrases, with intervals over
-        images.
+        The figures of their phrases, by image.
     """
     numbered = [
         (number, boxes.phrases(image.id, words_of(text)))
@@ -195,8 +216,7 @@ def measure_phrases(
         for text in image.captions
     ]
     numbers, phrases = zip(*numbered, strict=True)
-    measured = measure_words(attentions, phrases).by_image(numbers, len(images))
-    return {**measured.figures, "intervals": measured.intervals}
+    return measure_words(attentions, phrases).by_image(numbers, len(images))
 
 
 def _reference_attention(

@@ -72,8 +72,9 @@ def evaluate_exported(
             split, images, captions, (), data.name == "scenes", photo_boxes
         )
         if photo_boxes and isinstance(captioner, TFLiteCaptioner):
-            evaluation.figures["grounding"]["references"] = measure_phrases(
-                _reference_attention(captioner, images), images, photo_boxes
+            attentions = _reference_attention(captioner, images)
+            evaluation = evaluation.with_references(
+                measure_phrases(attentions, images, photo_boxes)
             )
         evaluations.append(evaluation)
     return evaluations

@@ -9,9 +9,15 @@ from pipelines.files import read_json, write_json
 from pipelines.outputs import check_output_file
 from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.inference.attention_json import attention_as_json
-from show_attend_tell.inference.caption import Caption
 from show_attend_tell.inference.caption_phrases import phrases_as_json
-from show_attend_tell.metrics.prediction_files import write_predictions
+from show_attend_tell.metrics.prediction_files import (
+    read_field,
+    write_predictions,
+)
+
+# Of a photo's reference captions, the sums that `figure_sums` takes.
+REFERENCE_ATTENTION = "reference_attention"
+_SUMS = 7
 
 SCORES_FILE = "scores.json"
 # Those that are scored where none is asked for.
@@ -63,6 +69,25 @@ def read_scores(directory: str) -> dict[str, dict]:
     return {split: first, **others}
 
 
+def read_reference_attention(path: str) -> dict[str, list[float] | None]:
+    """Reads the sums of a file of captions, None of images that have none.
+
+    Raises:
+        UserError: The file cannot be used.
+    """
+    rows = read_field(path, REFERENCE_ATTENTION)
+    for id, row in rows.items():
+        good = type(row) is list and len(row) == _SUMS
+        if row is not None and not (
+            good and all(type(one) in (int, float) for one in row)
+        ):
+            raise UserError(
+                f"Expected {_SUMS} numbers as {REFERENCE_ATTENTION} of {id!r} "
+                f"in {path}. Received: {row!r:.80}"
+            )
+    return {str(id): row for id, row in rows.items()}
+
+
 def write_evaluation(
     directory: str,
     evaluations: Sequence,
@@ -89,10 +114,7 @@ def write_evaluation(
             captions_file(directory, evaluation.split),
             [image.id for image in evaluation.images],
             [caption.text for caption in evaluation.captions],
-            [
-                _more(caption, evaluation.boxes is not None)
-                for caption in evaluation.captions
-            ],
+            _more(evaluation),
         )
     settings = {"decoding": decoding and dataclasses.asdict(decoding)}
     figures = dict(earlier or {})
@@ -104,11 +126,19 @@ def write_evaluation(
     return content
 
 
-def _more(caption: Caption, with_attention: bool) -> dict:
-    """Returns what is written of a caption beside its text."""
-    more = {"phrases": phrases_as_json(caption.phrases)}
-    if with_attention:
-        more["attention"] = attention_as_json(
-            caption.attention, caption.resize_mode
-        )
+def _more(evaluation) -> list[dict]:
+    """Returns what is written of each caption beside its text."""
+    more = [
+        {"phrases": phrases_as_json(caption.phrases)}
+        for caption in evaluation.captions
+    ]
+    if evaluation.boxes is not None:
+        for entry, caption in zip(more, evaluation.captions, strict=True):
+            entry["attention"] = attention_as_json(
+                caption.attention, caption.resize_mode
+            )
+    if evaluation.reference_attention is not None:
+        (sums,) = evaluation.reference_attention.sums
+        for entry, row in zip(more, sums.per_image, strict=True):
+            entry[REFERENCE_ATTENTION] = row.tolist()
     return more

@@ -15,6 +15,7 @@ from show_attend_tell.configs.decoding import Decoding
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.attention_measures import (
     evaluate_attention,
+    evaluate_sums,
     measure_named_words,
     measure_references,
 )
@@ -42,6 +43,7 @@ from show_attend_tell.metrics.caption_scores import (
 )
 from show_attend_tell.metrics.grounding import (
     FIGURES,
+    MeasuredWords,
     attention_change,
 )
 from show_attend_tell.metrics.scene_truth import measure_scene_truth
@@ -70,6 +72,17 @@ class SplitEvaluation:
     figures: dict  # of `scores.json` for the split; None what is undefined
     boxes: PhotoBoxes | None = None  # of what words name, if they are known
     attention: Evaluation | None = None  # its scores against the boxes
+    reference_attention: Evaluation | None = None  # those of references
+
+    def with_references(self, phrases: MeasuredWords) -> "SplitEvaluation":
+        """Returns the same with the attention of reference captions."""
+        ids = [image.id for image in self.images]
+        measured = evaluate_sums(ids, [phrases.sums])
+        self.figures["grounding"]["references"] = {
+            **phrases.figures,
+            "intervals": measured.intervals,
+        }
+        return dataclasses.replace(self, reference_attention=measured)
 
 
 def evaluate_run(
@@ -121,13 +134,15 @@ def evaluate_run(
             split, cached, captions, training_captions, scenes, photo_boxes
         )
         if photo_boxes:
-            evaluation.figures["grounding"]["references"] = measure_references(
-                captioner,
-                vocabulary,
-                cache,
-                cached,
-                photo_boxes,
-                caption_generator.grid,
+            evaluation = evaluation.with_references(
+                measure_references(
+                    captioner,
+                    vocabulary,
+                    cache,
+                    cached,
+                    photo_boxes,
+                    caption_generator.grid,
+                )
             )
         evaluations.append(evaluation)
     if ensemble:
@@ -286,6 +301,7 @@ def format_evaluation(evaluation: SplitEvaluation) -> str:
 _BOX_FIGURES = (
     ("pointing_accuracy", "peak in the box", "pointing_chance", "pointing"),
     ("attention_mass", "attention in the box", "attention_mass_chance", None),
+    ("box_accuracy", "boxes right", "box_accuracy_entire_image", None),
     ("F1_all", "F1_all", "F1_all_entire_image", None),
     ("F1_loc", "F1_loc", "F1_loc_entire_image", None),
 )
@@ -299,7 +315,7 @@ def _grounding_lines(grounding: dict, what: str) -> list[str]:
         if (value := grounding.get(name)) is None:
             continue
         low, high = intervals.get(name, (value, value))
-        other = "the entire image" if name[:2] == "F1" else "chance"
+        other = baseline.removeprefix(f"{measure or name}_").replace("_", " ")
         lines.append(
             f"{label:22s} {value:.3f} ({low:.3f} to {high:.3f}); {other} "
             f"{grounding[baseline]:.3f}, one map for all words "

@@ -105,6 +105,31 @@ def _figures(counts: np.ndarray) -> dict[str, np.ndarray]:
     return scores
 
 
+def box_accuracy(
+    pairs: Sequence[Sequence[tuple[Box, Box]]], name: str = "box_accuracy"
+) -> Sums:
+    """Returns the share of boxes that overlap the right ones by more than half.
+
+    Args:
+        pairs: Of each image the box of each word that names something boxed,
+            and the right one.
+        name: Of the score.
+    """
+    counts = np.array(
+        [
+            (len(each), sum(overlap(*pair) > _LEAST_OVERLAP for pair in each))
+            for each in pairs
+        ],
+        float,
+    )
+    undefined = "no word names a thing that has a box"
+    return Sums(
+        counts,
+        lambda sums: {name: sums[..., 1] / np.maximum(sums[..., 0], 1)},
+        {} if counts[:, 0].any() else {name: undefined},
+    )
+
+
 def object_classes(
     references: Sequence[Sequence[GroundedReference]],
 ) -> set[str]:

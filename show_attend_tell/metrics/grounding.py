@@ -102,14 +102,11 @@ class MeasuredWords:
         rows = np.concatenate([ones, self.values], axis=1)
         np.add.at(per_caption, self.captions, rows)
 
-        def means(sums):
-            # Where resampling takes none that has a word, 0.
-            of_words = sums[..., 1:] / np.maximum(sums[..., :1], 1)
-            return dict(zip(_ALL, np.moveaxis(of_words, -1, 0), strict=True))
-
         undefined = () if self.kinds else _ALL
         reason = "no word names a thing that has a box"
-        return Sums(per_caption, means, dict.fromkeys(undefined, reason))
+        return dataclasses.replace(
+            figure_sums(per_caption), undefined=dict.fromkeys(undefined, reason)
+        )
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
@@ -127,6 +124,22 @@ class MeasuredWords:
         """
         numbers = np.asarray(images, np.int64)[self.captions]
         return dataclasses.replace(self, captions=numbers, num_captions=count)
+
+
+def figure_sums(rows: np.ndarray) -> Sums:
+    """Returns the means over words of captions or images.
+
+    Args:
+        rows: Of each its number of words, and the sums over them of `FIGURES`
+            and of `MEAN_MAP`, `(captions, 7)`.
+    """
+
+    def means(sums):
+        # Where resampling takes none that has a word, 0.
+        of_words = sums[..., 1:] / np.maximum(sums[..., :1], 1)
+        return dict(zip(_ALL, np.moveaxis(of_words, -1, 0), strict=True))
+
+    return Sums(rows, means)
 
 
 def measure_words(

@@ -46,7 +46,7 @@ def test_references_are_read_by_teacher_forcing(trained, scenes):
             ]
     measured = measure_references(
         captioner, vocabulary, cache, images, boxes, grid
-    )
+    ).figures
     assert measured["count"] == len(masses) > 20
     assert measured["attention_mass"] == pytest.approx(
         np.mean(masses), abs=1e-5

@@ -143,6 +143,29 @@ def test_a_file_of_captions_has_their_attention(of_run, data, tmp_path):
     assert [e["caption"] for e in after] == [e["caption"] for e in before]
 
 
+def test_references_are_compared(trained, of_run, data, tmp_path):
+    file = of_run / "captions_test.json"
+    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    arguments = f"--workdir={trained}", *data, *settings
+    output = evaluate(*arguments, f"--output={tmp_path}", f"--compare={file}")
+    of_phrases = output.rpartition("phrases of references\n")[2]
+    rows = {
+        line.split()[0]: line.split()[1:]
+        for line in of_phrases.splitlines()
+        if line[:1].isalpha()
+    }
+    assert len(rows) == 6
+    for name in ("pointing_accuracy", "attention_mass"):
+        assert rows[name][0] == rows[name][4]
+        assert rows[name][5:] == ["+0.0000", "+0.0000", "to", "+0.0000"]
+    entries = json.loads(file.read_text())
+    entries[0]["reference_attention"] = [1, 2]
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(entries))
+    done = call_command("evaluate", *arguments, f"--compare={other}")
+    assert done.returncode == 1 and "Expected 7 numbers" in done.stderr
+
+
 def test_references_of_a_run_have_intervals(of_run):
     figures = json.loads((of_run / "scores.json").read_text())["grounding"]
     references = figures["references"]

@@ -27,6 +27,7 @@ def evaluation(split: str, value: float):
         captions=[caption],
         figures=figures,
         boxes=None,
+        reference_attention=None,
     )
 
 

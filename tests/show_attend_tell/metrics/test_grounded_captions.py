@@ -4,6 +4,7 @@ import pytest
 
 from show_attend_tell.metrics.grounded_captions import (
     GroundedReference,
+    box_accuracy,
     enclosing,
     grounded_f1,
     object_classes,
@@ -64,6 +65,12 @@ def test_a_word_that_comes_twice_is_compared_with_the_first():
     # the three objects the box with the caption's first, FAR.
     assert scores["precision_all"] == pytest.approx(1 / 2)
     assert scores["recall_all"] == pytest.approx(1 / 3)
+
+
+def test_box_accuracy_by_hand():
+    pairs = [[(BOX, NEAR), (BOX, FAR)], [], [(FAR, FAR)]]
+    assert box_accuracy(pairs).of_all() == {"box_accuracy": 2 / 3}
+    assert box_accuracy([[]]).of_all() == {"box_accuracy": None}
 
 
 def test_nothing_to_measure():
