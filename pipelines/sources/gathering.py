@@ -40,12 +40,14 @@ _ASCII_WORD = re.compile("[A-Za-z0-9]")
 # The names of splits in the distributed data sets, and ours.
 SPLIT_NAMES = {
     "train": "train",
+    "training": "train",
     "restval": "train",  # the rest of COCO's validation, used for training
     "val": "validation",
     "valid": "validation",
     "dev": "validation",
     "validation": "validation",
     "test": "test",
+    "testing": "test",
 }
 
 

@@ -1,7 +1,10 @@
 """Loads captioners of any kind from their paths."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from show_attend_tell.inference.caption import PhotoCaptioner
@@ -43,7 +46,14 @@ def load(
 
     path = path or shipped_model()
     if is_tflite(path):
+        _refuse_more(path, encoder_weights, ensemble)
         return TFLiteCaptioner(path)
+    if not os.path.isdir(path):
+        raise UserError(
+            "Expected a captioner: the folder that train wrote, or the folder "
+            "or the .tflite file that export wrote. Received: "
+            f"{os.fspath(path)!r}"
+        )
     from show_attend_tell.inference.saved_model_captioner import (
         SavedModelCaptioner,
         is_saved_model,
@@ -51,5 +61,15 @@ def load(
     from show_attend_tell.inference.workdir_captioner import WorkdirCaptioner
 
     if is_saved_model(path):
+        _refuse_more(path, encoder_weights, ensemble)
         return SavedModelCaptioner(path)
     return WorkdirCaptioner.load(path, encoder_weights, ensemble)
+
+
+def _refuse_more(path: str, encoder_weights, ensemble) -> None:
+    """An exported captioner has all that it needs inside."""
+    if encoder_weights or ensemble:
+        raise UserError(
+            "Expected --encoder_weights and --ensemble with the workdir of a "
+            f"training only. Received: both or one of them, with {path!r}"
+        )

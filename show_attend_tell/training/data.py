@@ -38,6 +38,7 @@ from show_attend_tell.training.warm_start import (
     starting_vocabulary,
 )
 
+_SPLITS = ("train", "validation", "test", "novel")
 # Of all words of training captions; Flickr8k's are under 3 % at five times.
 MOST_UNKNOWN = 0.1
 
@@ -134,8 +135,14 @@ def _load_splits(config: RunConfig) -> dict[str, tuple[CaptionedImage, ...]]:
         if not splits.get(name):
             raise UserError(
                 f"{config.data.dataset} has no images in its split {name!r}, "
-                "which training needs"
+                f"which training needs; it has {', '.join(splits) or 'none'}"
             )
+    others = sorted(set(splits) - set(_SPLITS))
+    if others:
+        print(
+            f"note: nothing is trained or validated on the splits "
+            f"{', '.join(others)}; splits are named {', '.join(_SPLITS)}"
+        )
     return splits
 
 

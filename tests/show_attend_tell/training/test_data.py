@@ -64,3 +64,17 @@ def test_many_unknown_words_are_noted(config, tmp_path, capsys, changes, share):
     else:
         assert f"note: {share} of the words of training" in printed
         assert "--min_count=" in printed and "--vocabulary_size=" in printed
+
+
+def test_splits_that_training_does_not_know_are_noted(config, tmp_path, capsys):
+    file = tmp_path / "captions.csv"
+    rows = file.read_text().replace(",train", ",Training").split("\n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "9.png")
+    file.write_text("\n".join([*rows, "9.png,a dog,tets"]))
+    with pytest.raises(Extraction):
+        data.prepare_data(config, str(tmp_path))
+    printed = capsys.readouterr().out
+    assert "note: nothing is trained or validated on the splits tets" in printed
+    file.write_text("\n".join(rows[:-1]))
+    with pytest.raises(UserError, match="'validation', .* it has train"):
+        data.prepare_data(config, str(tmp_path))
