@@ -11,6 +11,9 @@ from pipelines.ending import exit_code_of
 from pipelines.errors import UserError
 from pipelines.options import choices_of, flag_name, value_type
 
+# Flags for which an empty text is a value.
+_MAY_BE_EMPTY = set()
+
 flags.disclaim_key_flags()  # Its flags are those of the command that calls.
 
 _DEFINE = {
@@ -46,7 +49,7 @@ def _start(main, arguments: Sequence[str]) -> None:
     """
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
-        if flag.present and flag.value == "" and flag.default != "":
+        if flag.present and flag.value == "" and name not in _MAY_BE_EMPTY:
             raise UserError(
                 f"Expected a value of --{name}. Received: an empty one"
             )
@@ -71,6 +74,8 @@ def define_flags(
     holders = {}
     for field in options:
         name, help = flag_name(field), field.metadata["help"]
+        if field.default == "":
+            _MAY_BE_EMPTY.add(name)
         choices = choices_of(field)
         if choices:
             holder = flags.DEFINE_enum(name, None, choices, help)

@@ -16,6 +16,8 @@ def test_recipes(name):
     options = {}
     if load_recipe(name).objective.name == "self_critical":
         options = {"warm_start": "RUN"}
+    if load_recipe(name).objective.attention_supervision:
+        options["boxes"] = "ENTITIES"
     load_recipe(name).replace(**options).check()
     module = importlib.import_module(f"show_attend_tell.configs.recipes.{name}")
     assert f"--recipe={name} " in module.__doc__.replace("\n", " ")

@@ -24,6 +24,7 @@ def make(tmp_path):
         )
         data = types.SimpleNamespace(
             splits={"validation": captioned},
+            boxes=None,
             cache=types.SimpleNamespace(
                 metadata=types.SimpleNamespace(grid=(1, tiny.L))
             ),
