@@ -17,6 +17,11 @@ _BROKEN_PIPE = 128 + signal.SIGPIPE
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 _NO_SPACE = "Make room, or write to another disk, and run the command again."
+_LESS_MEMORY = (
+    "Give less at a time, such as with --batch_size, make the model smaller, "
+    "such as with --units, --embedding_size and --attention_units, or end "
+    "other programs."
+)
 _NO_PERMISSION = "Choose another path, or change its permissions."
 _ADVICE = {
     errno.ENOSPC: _NO_SPACE,
@@ -116,10 +121,7 @@ def describe_error(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return _describe_os_error(error)
     if isinstance(error, MemoryError):
-        return (
-            "there is not enough memory. Give less at a time, such as with "
-            "--batch_size, or end other programs."
-        )
+        return f"there is not enough memory. {_LESS_MEMORY}"
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow and isinstance(error, tensorflow.errors.OpError):
         return _describe_tensorflow(error, tensorflow.errors)
@@ -137,7 +139,15 @@ def _describe_tensorflow(error, kinds) -> str | None:
         refused = re.search(rf"(?:^|}}}} )(/[^;\n]*); {reason}", error.message)
         if refused:
             return f"{reason}: {refused[1]!r}. {advice}"
-    # Memory, and a path without permission.
+    tensor = re.search(
+        r"OOM when allocating tensor with shape(\[[\d,]*\])", error.message
+    )
+    if tensor:
+        return (
+            f"there is not enough memory for a tensor of shape {tensor[1]}. "
+            f"{_LESS_MEMORY}"
+        )
+    # Other limits of the system, and a path without permission.
     if isinstance(
         error, (kinds.ResourceExhaustedError, kinds.PermissionDeniedError)
     ):

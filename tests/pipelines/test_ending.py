@@ -58,6 +58,19 @@ def test_a_disk_that_is_full_for_tensorflow(capsys):
     assert capsys.readouterr().err.startswith(expected)
 
 
+def test_a_tensor_that_is_too_large(capsys):
+    allocate = functools.partial(
+        tf.random.stateless_uniform, (2**40, 2**12), (1, 2)
+    )
+    assert exit_code_of(allocate, False) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith(
+        "error: there is not enough memory for a tensor of shape "
+        "[1099511627776,4096]. Give less"
+    )
+    assert "--units" in errors and "{{" not in errors
+
+
 def test_a_fault_of_the_project_keeps_its_traceback():
     with pytest.raises(KeyError, match="fault"):
         exit_code_of(raising(KeyError("fault")), False)
