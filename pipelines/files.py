@@ -225,6 +225,11 @@ def _json_errors(path: str, line: int = 1) -> Iterator[None]:
     except json.JSONDecodeError as error:
         line, column = line + error.lineno - 1, error.colno
         where, problem = f"line {line}, column {column}", error.msg
+        if problem == "Extra data" and column == 1 and error.lineno > 1:
+            problem += (
+                ", a second value, as in JSON Lines; one value is read, such "
+                "as a list of all lines, [..., ...]"
+            )
     except RecursionError:
         where, problem = f"line {line}", "brackets that are nested too deeply"
     except ValueError as error:  # Such as a number of 5,000 digits.

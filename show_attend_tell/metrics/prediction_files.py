@@ -25,7 +25,12 @@ def read_predictions(path: str) -> dict[int | str, str]:
     """
     captions = {}
     for id, entry, where in _entries(path):
-        captions[id] = _caption(entry.get("caption"), where)
+        if "caption" not in entry:
+            raise UserError(
+                f'Expected a caption, "caption": "...", at {where}. '
+                f"Received: {_short(entry)}"
+            )
+        captions[id] = _caption(entry["caption"], where)
     return captions
 
 

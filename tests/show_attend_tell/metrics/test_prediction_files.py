@@ -73,7 +73,15 @@ def test_forms_that_are_clear(write, content, expected):
         ("text", "Received: 'text'"),
         ([entry(), None], r"predictions\.json\[1\]. Received: None"),
         ([entry(), {"caption": "x"}], r"\[1\]. Received: no image_id"),
-        ([{"image_id": "a"}], r"\[0\] \(image_id 'a'\).*caption=None"),
+        (
+            [{"image_id": "a"}],
+            r"\[0\] \(image_id 'a'\).*an object .*'image_id'",
+        ),
+        (
+            [{"image_id": "a", "text": "a dog"}],
+            r"\"caption\": .* at .*\[0\].*the keys 'image_id', 'text'",
+        ),
+        ([entry("a", None)], r"\[0\] \(image_id 'a'\).*caption=None"),
         ([entry(None)], r"\[0\]. Received: image_id=None"),
         ([entry("")], "image_id=''"),
         ([entry(1.5)], "image_id=1.5"),
@@ -93,7 +101,7 @@ def test_forms_that_are_clear(write, content, expected):
         (b'[{"image_id": 1,\n "caption": "x",}]', "line 2, column 1[67]"),
         (
             b'{"image_id": 1}\n{"image_id": 2}',
-            "line 2, column 1. Received: Extra data",
+            "line 2, column 1. Received: Extra data.* as in JSON Lines",
         ),
         (b"[" * 100_000, "nested too deeply"),
         (b"[" + b"9" * 5000 + b"]", "Expected JSON in .*limit"),
