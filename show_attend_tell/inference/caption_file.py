@@ -44,8 +44,9 @@ class CaptionFile:
     def __init__(self, path: str, flag: str = "--output"):
         self.path = path
         self.captions: list[tuple[GivenPhoto, Caption]] = []
-        self._is_json = path.endswith(".json")
-        if not (path.endswith((".csv", ".json")) or is_stream(path)):
+        name = path.lower()
+        self._is_json = name.endswith(".json")
+        if not (name.endswith((".csv", ".json")) or is_stream(path)):
             raise UserError(
                 f"Expected {flag} to end in .csv or .json. Received: {path!r}"
             )

@@ -139,9 +139,10 @@ def read_tflite(path: str) -> tuple[TFLiteSettings, Vocabulary, bytes]:
         return settings, vocabulary, content
     # Deep nesting overflows the parser's stack.
     except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
             "Expected a captioner for devices, as `export --format=tflite` "
-            f"writes it. Received: {os.fspath(path)!r}: {error}. Get the file "
+            f"writes it. Received: {os.fspath(path)!r}: {reason}. Get the file "
             "again, or export it again."
         ) from error
 

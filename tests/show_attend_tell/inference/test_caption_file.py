@@ -16,6 +16,19 @@ def test_captions_of_users_in_cocos_form_stay(tmp_path, content):
         CaptionFile(str(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("own.CSV", b"file,rank,caption,log_probability,score\r\n"),
+        ("own.Json", b"[]\n"),
+    ],
+)
+def test_the_case_of_an_ending_does_not_matter(tmp_path, name, content):
+    path = tmp_path / name
+    CaptionFile(str(path)).write()
+    assert path.read_bytes() == content
+
+
 @pytest.mark.parametrize("name", ["captions.csv", "captions.json"])
 def test_a_run_without_captions_empties_nothing(tmp_path, name):
     path = tmp_path / name

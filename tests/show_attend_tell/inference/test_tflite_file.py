@@ -72,6 +72,13 @@ def test_descriptions_that_do_not_fit_are_refused(changes, message, tmp_path):
     assert "export --format=tflite" in str(raised.value)
 
 
+def test_a_missing_file_is_named_once(tmp_path):
+    path = str(tmp_path / "none.tflite")
+    with pytest.raises(UserError) as raised:
+        read_tflite(path)
+    assert f"{path!r}: No such file or directory. Get" in str(raised.value)
+
+
 def test_tails_that_are_no_tails_are_refused(tmp_path):
     path = tmp_path / "any.tflite"
     for bad in ("[]", "no JSON", "[" * 50_000, '"' + "x" * 2**17 + '"'):
