@@ -96,14 +96,8 @@ def read_phrases(
     for name in _file_names(id):
         path = os.path.join(folder, "Sentences", f"{name}.txt")
         if os.path.exists(path):
-            for parts in _read_sentences(path):
-                words, spans = [], []
-                for text, entity, _ in parts:
-                    start, added = len(words), words_of(text)
-                    words += added
-                    if entity and added:
-                        spans.append((start, len(words)))
-                yield words, spans
+            for words, phrases in _read_sentences(path):
+                yield words, [(start, stop) for start, stop, *_ in phrases]
             return
 
 
@@ -119,17 +113,13 @@ def _photo(
     chains: dict[str, list[Box]], sentences: str
 ) -> tuple[BoxesByName, PhrasesByCaption]:
     kinds, boxes, captions = {}, {}, {}
-    for parts in _read_sentences(sentences):
-        words, phrases = [], []
-        for text, entity, types in parts:
-            start, added = len(words), words_of(text)
-            words += added
-            if not added or entity not in chains:
+    for words, spans in _read_sentences(sentences):
+        phrases = []
+        for start, stop, entity, types in spans:
+            if entity not in chains:
                 continue
-            phrases.append(
-                Phrase(start, len(words), types[0], tuple(chains[entity]))
-            )
-            if (name := added[-1]) not in NAMELESS:
+            phrases.append(Phrase(start, stop, types[0], tuple(chains[entity])))
+            if (name := words[stop - 1]) not in NAMELESS:
                 kinds.setdefault(name, collections.Counter()).update(types)
                 # A dictionary for a set that keeps its order.
                 named = boxes.setdefault(name, {})
@@ -142,26 +132,32 @@ def _photo(
     return by_name, captions
 
 
-def _read_sentences(path: str) -> Iterator[list[tuple[str, str, list[str]]]]:
-    """Yields the parts of each sentence: text, entity and types.
+def _read_sentences(
+    path: str,
+) -> Iterator[tuple[list[str], list[tuple[int, int, str, list[str]]]]]:
+    """Yields the words of each sentence, and its phrases in them.
 
-    What is between phrases has no entity.
+    A phrase is its start and stop, its entity and its types; one without a
+    word is left out.
     """
     for number, line in enumerate(
         read_text(path, max_bytes=_MAX_BYTES).splitlines(), start=1
     ):
-        parts, end = [], 0
+        words, phrases, end, count = [], [], 0, 0
         for phrase in _PHRASE.finditer(line):
             entity, types, text = phrase.groups()
-            parts.append((line[end : phrase.start()], "", []))
-            parts.append((text, entity, types[1:].split("/")))
-            end = phrase.end()
-        if len(parts) // 2 != line.count("[/EN#"):
+            words += words_of(line[end : phrase.start()])
+            start, end, count = len(words), phrase.end(), count + 1
+            words += words_of(text)
+            if len(words) > start:
+                types = types[1:].split("/")
+                phrases.append((start, len(words), entity, types))
+        if count != line.count("[/EN#"):
             raise UserError(
                 "Expected phrases such as [/EN#137645/other cards] in "
                 f"{path}, line {number}. Received: {line[:200]!r}"
             )
-        yield [*parts, (line[end:], "", [])]
+        yield words + words_of(line[end:]), phrases
 
 
 def _read_chains(path: str) -> dict[str, list[Box]]:

@@ -30,23 +30,6 @@ from show_attend_tell.metrics.grounding import MeasuredWords, measure_words
 _BATCH_SIZE = 25
 
 
-def measure_captions(
-    captions: Sequence[Caption],
-    images: Sequence[CaptionedImage],
-    boxes: PhotoBoxes,
-) -> dict[str, Any]:
-    """Measures the attention of generated captions.
-
-    Returns:
-        What `measure_grounding` returns, of the words that name something;
-        `box_accuracy`, the share of these whose box overlaps people's by more
-        than a half; and what `grounded_f1` returns. Of these also those of
-        the boxes of the mean map of each caption, `_mean_map`, and those of
-        boxes as large as the image, `_entire_image`.
-    """
-    return evaluate_attention(captions, images, boxes)[1]
-
-
 def evaluate_attention(
     captions: Sequence[Caption],
     images: Sequence[CaptionedImage],
@@ -55,8 +38,12 @@ def evaluate_attention(
     """Measures the attention of generated captions, to compare it, too.
 
     Returns:
-        The scores, for `caption_scores.compare`, and the figures that
-        `measure_captions` returns.
+        The scores, for `caption_scores.compare`, and the figures: what
+        `measure_grounding` returns, of the words that name something;
+        `box_accuracy`, the share of these whose box overlaps people's by more
+        than a half; and what `grounded_f1` returns. Of these also those of
+        the boxes of the mean map of each caption, `_mean_map`, and those of
+        boxes as large as the image, `_entire_image`.
     """
     words = measure_named_words(captions, images, boxes)
     sums = [words.sums, *_box_sums(captions, images, boxes)]

@@ -334,7 +334,8 @@ def quick_scores(
 
     These are BLEU of words as `words_of` splits them; `"words"`, the mean
     length; `"distinct"`, the share of captions that differ and are not empty;
-    and of scenes the numbers of `measure_scene_truth`. None is undefined.
+    of scenes the numbers of `measure_scene_truth`, and of photos with boxes
+    `grounding.FIGURES`. None is undefined.
     """
     references = _references(images)
     scores = bleu([caption.words for caption in captions], references)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.boxes.coverage import coverage
 from pipelines.boxes.photo_boxes import Box
 from pipelines.noun_phrases import find_noun_phrases
 from pipelines.printing import printable
@@ -53,23 +54,12 @@ def ground_phrases(
     for start, stop in find_noun_phrases(words):
         weights = np.asarray(attention[start:stop], np.float64).mean(axis=0)
         box = box_of(weights)
-        share = float(
-            _covered(box[1::2], weights.shape[0])
-            @ weights
-            @ _covered(box[0::2], weights.shape[1])
-        )
+        share = float((coverage([box], weights.shape) * weights).sum())
         phrase = CaptionPhrase(
             tuple(words[start:stop]), start, stop, box, share
         )
         phrases.append(phrase)
     return tuple(phrases)
-
-
-def _covered(span: Sequence[float], count: int) -> np.ndarray:
-    """Returns the share of each of `count` cells that a span covers."""
-    edges = np.arange(count + 1) / count
-    low = np.maximum(edges[:-1], span[0])
-    return np.maximum(np.minimum(edges[1:], span[1]) - low, 0) * count
 
 
 def phrases_as_json(

@@ -87,10 +87,8 @@ class PictureFolder:
 
     def _free_name(self, photo: str) -> str:
         stem = os.path.splitext(os.path.basename(photo))[0]
-        name, number = f"{stem}.png", 1
-        while self._earlier.get(name, _cell(photo)) != _cell(
-            photo
-        ) or not self._is_free(name):
+        name, number, mine = f"{stem}.png", 1, _cell(photo)
+        while self._earlier.get(name, mine) != mine or not self._is_free(name):
             number += 1
             name = f"{stem}-{number}.png"
         self._taken.add(_folded(name))

@@ -185,10 +185,8 @@ def _pointing_at(boxes: Sequence[Box], grid: tuple[int, int]) -> np.ndarray:
 def _figures(attention: np.ndarray, word: Grounding | Phrase) -> tuple:
     """Returns `FIGURES` and `MEAN_MAP` of a word, or means over a phrase."""
     grid = attention.shape[1:]
-    pointing, covered = (
-        _pointing_at(word.boxes, grid),
-        coverage(word.boxes, grid),
-    )
+    pointing = _pointing_at(word.boxes, grid)
+    covered = coverage(word.boxes, grid)
     maps = [*attention[word.positions], attention.mean(axis=0)]
     hits = [pointing[one == one.max()].mean() for one in maps]
     mass = [(one * covered).sum() for one in maps]

@@ -83,7 +83,7 @@ def make_objective(config: RunConfig) -> Objective:
             max_words=config.decoding.max_words,
             length_step=config.data.length_step,
             seed=config.training.seed,
-            **starting_with("reward_", "regularizer_", "attention_super"),
+            **starting_with("reward_", "regularizer_", "attention_supervision"),
         )
     if name == "likelihood":
         return Likelihood(

@@ -10,7 +10,7 @@ from pipelines.vocabulary import START
 from pipelines.words import words_of
 from show_attend_tell.configs.run_config import RunConfig
 from show_attend_tell.evaluation.attention_measures import (
-    measure_captions,
+    evaluate_attention,
     measure_references,
 )
 from show_attend_tell.evaluation.split_data import load_splits
@@ -63,7 +63,7 @@ def test_people_captions_with_attention_in_the_boxes(scenes):
             maps[phrase.start] = coverage(phrase.boxes, (28, 28)) > 0.5
         maps /= maps.sum((1, 2), keepdims=True)
         captions.append(Caption(tuple(words), 0.0, 0.0, True, maps, None, ""))
-    measured = measure_captions(captions, images, boxes)
+    _, measured = evaluate_attention(captions, images, boxes)
     assert measured["attention_mass"] > 0.9
     # Groups have one box in the references, and apart another in attention;
     # what references name and these captions do not counts in one alone.
